@@ -1,0 +1,1 @@
+"""A fail-closed governance layer for the MLflow model registry."""

@@ -1,0 +1,1 @@
+"""AGREE: approvals and separation of duties."""

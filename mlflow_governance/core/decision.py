@@ -1,0 +1,76 @@
+"""What policy answered, and what it says to the person who asked."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Gate
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reason:
+    """One failed check.
+
+    ``path`` points into the dossier (``evidence.signature``), ``fix`` is the command that mends.
+    """
+
+    code: str
+    path: str
+    message: str
+    fix: str = ""
+
+    def to_document(self) -> dict[str, str]:
+        """The reason as JSON."""
+        return {"code": self.code, "path": self.path, "message": self.message, "fix": self.fix}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One answer of one gate. ``duration`` is in microseconds."""
+
+    gate: Gate
+    allow: bool
+    checks: Mapping[str, bool]
+    reasons: tuple[Reason, ...]
+    policy_digest: Digest
+    dossier_digest: Digest
+    engine: str
+    warnings: tuple[Mapping[str, Any], ...] = ()
+    obligations: tuple[Mapping[str, Any], ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = "enforce"
+    error: str = ""
+    duration: int = 0
+    decision_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def to_document(self) -> dict[str, Any]:
+        """The decision as stored, signed and sent."""
+        return {
+            "gate": self.gate.value,
+            "allow": self.allow,
+            "checks": dict(self.checks),
+            "reasons": [r.to_document() for r in self.reasons],
+            "warnings": [dict(w) for w in self.warnings],
+            "obligations": [dict(o) for o in self.obligations],
+            "details": dict(self.details),
+            "mode": self.mode,
+            "engine": self.engine,
+            "error": self.error,
+            "policy_digest": self.policy_digest,
+            "dossier_digest": self.dossier_digest,
+            "decision_id": self.decision_id,
+            "duration": self.duration,
+        }
+
+    def explain(self, headline: str) -> str:
+        """The refusal a person reads: headline, then each failed check and its mend."""
+        lines = [f"{headline} (decision {self.decision_id})"]
+        for reason in self.reasons:
+            lines.append(f"  - {reason.code} {reason.message}")
+            if reason.fix:
+                lines.append(f"      fix: {reason.fix}")
+        return "\n".join(lines)

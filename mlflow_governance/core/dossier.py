@@ -1,0 +1,159 @@
+"""Everything known at the moment of a decision. Its RFC 8785 form *is* the policy input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from mlflow_governance.core import canonical, digest, moment
+from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import Stage
+
+SCHEMA = 1
+
+
+class Gate(StrEnum):
+    """The five questions policy answers; each is the Rego package ``registry.<gate>``."""
+
+    ACCEPT = "accept"
+    PROMOTE = "promote"
+    DOWNLOAD = "download"
+    ALIAS = "alias"
+    WITHDRAW = "withdraw"
+
+
+class Status(StrEnum):
+    """How a verifier ended. Missing is not failed, and an error is neither."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    MISSING = "missing"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one verifier found.
+
+    ``facts`` are JSON values that were proved; they are empty unless ``status`` is passed.
+    ``problem`` says in a sentence why it did not pass.
+    """
+
+    status: Status
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    @classmethod
+    def passed(cls, **facts: Any) -> Outcome:
+        """It verified, and these are the facts."""
+        return cls(Status.PASSED, facts)
+
+    @classmethod
+    def missing(cls, problem: str) -> Outcome:
+        """There was nothing to verify."""
+        return cls(Status.MISSING, {}, problem)
+
+    @classmethod
+    def failed(cls, problem: str) -> Outcome:
+        """There was something and it does not verify."""
+        return cls(Status.FAILED, {}, problem)
+
+    @classmethod
+    def error(cls, problem: str) -> Outcome:
+        """The verifier itself broke; nothing is known."""
+        return cls(Status.ERROR, {}, problem)
+
+    def to_document(self) -> dict[str, Any]:
+        """The outcome as policy sees it."""
+        return {"status": self.status.value, "facts": dict(self.facts), "problem": self.problem}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Outcome:
+        """Read back a stored outcome."""
+        return cls(Status(document["status"]), document["facts"], document["problem"])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The version a decision is about, as the registry (not the requester) knows it."""
+
+    ref: VersionRef
+    uid: str
+    stage: Stage
+    digest: Digest | None
+    submitter: str
+    blocked: bool
+    """True when the digest stands on the revocation list, under whatever name."""
+    policy_digest: Digest | None = None
+    """The policy under which the version entered its stage."""
+    quarantined_from: Stage | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """The subject as policy sees it."""
+        return {
+            "name": self.ref.name,
+            "version": self.ref.version,
+            "workspace": self.ref.workspace,
+            "uid": self.uid,
+            "stage": self.stage.value,
+            "digest": self.digest,
+            "submitter": self.submitter,
+            "blocked": self.blocked,
+            "policy_digest": self.policy_digest,
+            "quarantined_from": self.quarantined_from.value if self.quarantined_from else None,
+        }
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """The input of one decision.
+
+    Args:
+        gate: which question is asked.
+        actor: who asks.
+        action: what is asked, e.g. ``{"from": "Staging", "to": "Approved", "reason": …}``.
+        subject: the version it is about.
+        evidence: outcome of each verifier by kind (``signature``, ``provenance``, …).
+        approvals: documents ``{person, role, decision, model_digest, policy_digest, at}``.
+        runtime: ``{policy_digest, accepted_policy_digests}``.
+        now: the one instant this decision knows.
+    """
+
+    gate: Gate
+    actor: Actor
+    action: Mapping[str, Any]
+    subject: Subject
+    evidence: Mapping[str, Outcome]
+    approvals: tuple[Mapping[str, Any], ...]
+    runtime: Mapping[str, Any]
+    now: datetime
+
+    def to_document(self) -> dict[str, Any]:
+        """The JSON value policy sees; ``policies/dossier.schema.json`` describes it."""
+        return {
+            "schema": SCHEMA,
+            "gate": self.gate.value,
+            "actor": self.actor.to_document(),
+            "action": dict(self.action),
+            "subject": self.subject.to_document(),
+            "evidence": {kind: o.to_document() for kind, o in self.evidence.items()},
+            "approvals": [dict(a) for a in self.approvals],
+            "runtime": dict(self.runtime),
+            "now": moment.to_text(self.now),
+        }
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """RFC 8785 bytes: what is stored, hashed and evaluated."""
+        return canonical.encode(self.to_document())
+
+    @cached_property
+    def digest(self) -> Digest:
+        """SHA-256 of :attr:`encoded`."""
+        return digest.of_bytes(self.encoded)

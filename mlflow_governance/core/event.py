@@ -1,0 +1,53 @@
+"""The acts the registry records and tells: one name each, ``subject.act``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Act(StrEnum):
+    """Every act that becomes a ledger entry and may leave as an event."""
+
+    VERSION_REGISTERED = "version.registered"
+    VERSION_REFUSED = "version.refused"
+    VERSION_TRANSITIONED = "version.transitioned"
+    VERSION_REVOKED = "version.revoked"
+    VERSION_DELETED = "version.deleted"
+    VERSION_REJUDGED = "version.rejudged"
+    EVIDENCE_ATTACHED = "evidence.attached"
+    APPROVAL_GIVEN = "approval.given"
+    APPROVAL_REFUSED = "approval.refused"
+    ALIAS_MOVED = "alias.moved"
+    ALIAS_DELETED = "alias.deleted"
+    DOWNLOAD_DENIED = "download.denied"
+    REQUEST_REFUSED = "request.refused"
+    REGISTRY_STARTED = "registry.started"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One act, with what was before and after.
+
+    ``person`` and ``reason`` are personal: the ledger keeps salted commitments of them only.
+    """
+
+    act: Act
+    person: str
+    at: datetime
+    subject: Mapping[str, Any] = field(default_factory=dict)
+    """``{name, version, workspace, uid, digest}`` of the version, empty for the registry itself."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    decision_id: str = ""
+    decision_digest: str = ""
+    """SHA-256 of the stored decision document, which names the dossier and policy digests."""
+    allowed: bool = True
+    reason: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further public JSON values, e.g. the digest of attached evidence."""
+    event_id: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -1,0 +1,1 @@
+"""PROVE: verifiers that turn bytes into facts or into a reason why not."""

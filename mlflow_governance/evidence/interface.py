@@ -1,0 +1,68 @@
+"""The seam between evidence bytes and the dossier.
+
+Cryptography raises, policy returns: a verifier returns the facts it proved or raises
+:class:`~mlflow_governance.errors.VerificationError`; ``examiner.examine`` turns that into an
+:class:`~mlflow_governance.core.dossier.Outcome`, so that policy sees every reason at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlflow_governance.core.manifest import Manifest
+
+if TYPE_CHECKING:
+    from mlflow_governance.evidence.trust import TrustPolicy
+
+MAX_ITEM_BYTES = 32 * 1024 * 1024
+"""No single piece of evidence is read beyond this; a larger one is a failed check."""
+
+
+class Kind(StrEnum):
+    """The kinds of evidence, which are the keys of ``dossier.evidence``."""
+
+    SIGNATURE = "signature"
+    PROVENANCE = "provenance"
+    TEST_RESULT = "test_result"
+    SBOM = "sbom"
+    VULNERABILITIES = "vulnerabilities"
+    MODEL_CARD = "model_card"
+    DATASET = "dataset"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceItem:
+    """One attached file: its name below the evidence folder, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a verifier may look at. Nothing here is writable by the requester unsigned."""
+
+    manifest: Manifest
+    model_name: str
+    items: tuple[EvidenceItem, ...]
+    trust: TrustPolicy
+    now: datetime
+
+
+class Verifier(Protocol):
+    """Proves one kind of fact."""
+
+    kind: Kind
+
+    def verify(self, case: Case) -> Mapping[str, Any]:
+        """The facts proved, as JSON values.
+
+        Raises:
+            EvidenceMissing: there is nothing to verify.
+            VerificationError: there is something and it does not verify.
+        """

@@ -1,0 +1,1 @@
+"""REMEMBER: the tamper-evident ledger, as pure functions over entries and hashes."""

@@ -1,0 +1,1 @@
+"""DECIDE: the policy engines and the bundle they evaluate."""

@@ -1,0 +1,43 @@
+"""The seam between a dossier and a policy engine.
+
+An engine returns the raw decision document of one gate or raises :class:`EngineError`;
+:func:`decide` turns either into a :class:`Decision`. It never raises and never allows by
+accident: whatever is not a well-formed, explained answer is a denial with an ``ENG-…`` reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.errors import GovernanceError
+
+
+class EngineError(GovernanceError):
+    """The engine gave no usable answer; ``reason_code`` is one of the ``ENG-…`` codes."""
+
+    code = "POLICY_ENGINE"
+
+    def __init__(self, reason_code: str, message: str) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+
+class PolicyEngine(Protocol):
+    """Evaluates one gate of the bundle in force. Safe to share between threads."""
+
+    @property
+    def name(self) -> str:
+        """Engine and version, e.g. ``regorus 0.13.0``."""
+
+    @property
+    def policy_digest(self) -> Digest:
+        """Digest of the bundle this engine evaluates."""
+
+    def evaluate(self, gate: Gate, document: bytes) -> Any:
+        """The raw value of ``data.registry.<gate>.decision`` for a dossier's RFC 8785 bytes.
+
+        Raises:
+            EngineError: undefined, unreachable, timed out, or broken.
+        """

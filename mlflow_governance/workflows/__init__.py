@@ -1,0 +1,1 @@
+"""DO: what the registry does, step by step, over ports."""

@@ -1,0 +1,283 @@
+"""The ports the workflows stand on. Adapters live in ``store``, ``plugin`` and ``evidence``.
+
+A write happens inside one :class:`UnitOfWork`: stage, decision, ledger entry, outbox event and
+tasks commit together or not at all. No unit of work is held open while evidence is verified,
+a policy engine is asked or artifact bytes are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.decision import Decision
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Outcome, Subject
+from mlflow_governance.core.event import Event
+from mlflow_governance.core.manifest import Manifest
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.evidence.interface import EvidenceItem, Kind
+from mlflow_governance.policy.interface import PolicyEngine
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """One governed version as our own table has it.
+
+    ``uid`` is ours: MLflow has no immutable id (a deleted and re-created name starts at 1).
+    ``location`` is the normalised artifact path the guard matches against.
+    """
+
+    uid: str
+    ref: VersionRef
+    stage: Stage
+    location: str
+    submitter: str
+    digest: Digest | None = None
+    policy_digest: Digest | None = None
+    quarantined_from: Stage | None = None
+    decision_id: str = ""
+    """The decision that brought the version into its stage."""
+    facts: Mapping[Kind, Outcome] | None = None
+    """Outcomes proved at the last full examination: cryptographic facts, never a verdict."""
+    trust_digest: Digest | None = None
+    """The trust policy those outcomes were proved against."""
+    created_at: datetime | None = None
+
+    def subject(self, *, blocked: bool) -> Subject:
+        """The record as a decision sees it."""
+        return Subject(
+            self.ref, self.uid, self.stage, self.digest, self.submitter, blocked,
+            self.policy_digest, self.quarantined_from,
+        )  # fmt: skip
+
+    def with_(self, **changes: Any) -> VersionRecord:
+        """A changed copy."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class ApprovalRecord:
+    """One person's word, bound to what they saw."""
+
+    uid: str
+    version_uid: str
+    person: str
+    role: str
+    decision: str
+    model_digest: Digest
+    policy_digest: Digest
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file the registry attaches to a version, path relative to the version's folder."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work for the worker: ``register`` (hash and judge) or ``mirror`` (tags, attachments)."""
+
+    id: str
+    kind: str
+    version_uid: str
+    attempts: int = 0
+
+
+class Reading(Protocol):
+    """A consistent view of our tables."""
+
+    def version(self, ref: VersionRef) -> VersionRecord | None:
+        """The governed version, or None."""
+
+    def version_by_uid(self, uid: str) -> VersionRecord | None:
+        """The governed version, or None."""
+
+    def versions(self, name: str | None = None, stage: Stage | None = None) -> list[VersionRecord]:
+        """Governed versions, newest first."""
+
+    def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
+        """Versions whose ``location`` is one of these paths."""
+
+    def versions_below(self, path: str) -> list[VersionRecord]:
+        """Versions whose ``location`` lies below this path."""
+
+    def is_blocked(self, digest: Digest) -> bool:
+        """True when a version with this digest is revoked or quarantined, under any name."""
+
+    def blocked(self) -> list[tuple[Digest, str, datetime]]:
+        """Every blocked digest with its stage and the moment it was blocked."""
+
+    def approvals(self, version_uid: str) -> list[ApprovalRecord]:
+        """Approvals of a version, oldest first; those withdrawn are not among them."""
+
+    def evidence(self, version_uid: str) -> list[EvidenceItem]:
+        """Every piece of evidence attached to a version."""
+
+    def attachments(self, version_uid: str) -> list[Attachment]:
+        """Everything the registry attached to a version."""
+
+    def manifest(self, digest: Digest) -> Manifest | None:
+        """The manifest with this digest."""
+
+    def decision(self, decision_id: str) -> dict[str, Any] | None:
+        """A stored decision document, with its dossier under ``dossier``."""
+
+    def timeline(self, version_uid: str) -> list[dict[str, Any]]:
+        """Ledger entries about a version, oldest first, with people and reasons resolved."""
+
+
+class UnitOfWork(Reading, Protocol):
+    """One transaction. Leaving it normally commits; an exception rolls everything back."""
+
+    def add_version(self, record: VersionRecord) -> None:
+        """Insert a governed version."""
+
+    def save_version(self, record: VersionRecord) -> None:
+        """Write digest, facts and policy digest of a version; never its stage."""
+
+    def move_stage(self, record: VersionRecord, target: VersionRecord) -> None:
+        """Compare-and-swap the stage, in our table and in MLflow's.
+
+        Raises:
+            Conflict: the version is no longer in ``record.stage``.
+        """
+
+    def block(self, digest: Digest, stage: Stage, at: datetime) -> None:
+        """Put a digest on the revocation list."""
+
+    def unblock(self, digest: Digest) -> None:
+        """Take a quarantined digest off the list; a revoked one stays for ever."""
+
+    def add_evidence(self, version_uid: str, items: Iterable[EvidenceItem]) -> None:
+        """Store evidence bytes by digest and link them to the version."""
+
+    def add_attachments(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
+        """Store what the registry attaches."""
+
+    def add_manifest(self, manifest: Manifest) -> None:
+        """Store a manifest by its digest."""
+
+    def add_approval(self, approval: ApprovalRecord) -> None:
+        """Store an approval."""
+
+    def add_decision(self, decision: Decision, dossier: bytes, version_uid: str) -> Digest:
+        """Store decision and dossier; returns the digest of the stored decision document."""
+
+    def record(self, event: Event) -> int:
+        """Append the ledger entry and queue the outgoing event; returns the ledger index."""
+
+    def add_task(self, kind: str, version_uid: str, *, delay_seconds: float = 0) -> None:
+        """Queue work for the worker."""
+
+
+class Store(Protocol):
+    """Opens units of work."""
+
+    def begin(self) -> AbstractContextManager[UnitOfWork]:
+        """A writing transaction, serialised with every other one."""
+
+    def read(self) -> AbstractContextManager[Reading]:
+        """A reading transaction."""
+
+
+class Artifacts(Protocol):
+    """The bytes of models, wherever MLflow keeps them. The registry itself is not guarded."""
+
+    def size(self, location: str) -> int:
+        """Bytes in the model directory without reading them (evidence left out)."""
+
+    def manifest(self, location: str) -> Manifest:
+        """Hash every file of the model directory except ``governance/``.
+
+        Raises:
+            VerificationError: no file, a symlink, or an unsafe name.
+            NotFound: there is nothing at that location.
+        """
+
+    def evidence(self, location: str) -> list[EvidenceItem]:
+        """What the producer left in ``governance/evidence/``, bounded in number and size."""
+
+    def attach(self, location: str, folder: str, attachments: Iterable[Attachment]) -> None:
+        """Write files below ``folder`` of the model directory; repeatable."""
+
+
+class Catalogue(Protocol):
+    """MLflow's side of a version that may be repeated after the commit."""
+
+    def mirror(self, record: VersionRecord, tags: Mapping[str, str]) -> None:
+        """Set the ``governance.*`` tags of a version; repeatable."""
+
+    def set_status(self, record: VersionRecord, status: str, message: str) -> None:
+        """Set MLflow's registration status (READY, PENDING_REGISTRATION, FAILED_REGISTRATION)."""
+
+
+class Examiner(Protocol):
+    """Runs every verifier over a version's evidence."""
+
+    @property
+    def trust_digest(self) -> Digest:
+        """Digest of the trust policy in force."""
+
+    def examine(
+        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+    ) -> dict[Kind, Outcome]:
+        """One outcome a kind; never raises for what the evidence contains."""
+
+
+class Signer(Protocol):
+    """Signs what the registry says, with the registry's own key."""
+
+    def sign_statement(self, statement: Mapping[str, Any]) -> bytes:
+        """A DSSE envelope (JSON) around an in-toto Statement."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Settings of the workflows."""
+
+    strict_registration: bool = False
+    """True: a version that does not pass the accept gate is refused at registration."""
+    sync_limit_bytes: int = 256 * 1024 * 1024
+    """Models larger than this are hashed by the worker."""
+    accepted_policy_digests: tuple[Digest, ...] = ()
+    """Earlier bundles under which approved versions may still be served."""
+    registry_name: str = "mlflow-governance"
+    """The verifier id in verification summaries."""
+    dashboards: Mapping[str, str] = ()  # type: ignore[assignment]
+    """Name to URL template (``{name}``, ``{version}``) for dashboards_links.json."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything a workflow needs, put together in ``bootstrap``."""
+
+    store: Store
+    artifacts: Artifacts
+    catalogue: Catalogue
+    engine: PolicyEngine
+    examiner: Examiner
+    signer: Signer
+    rules: Rules
+    policy_files: Mapping[str, bytes]
+    """The bundle in force by path, for the policy snapshot of a release."""
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks for what, about which version."""
+
+    actor: Actor
+    ref: VersionRef
+    reason: str = ""
