@@ -39,7 +39,7 @@ class Stage(StrEnum):
             names = ", ".join(stage.value for stage in cls)
             raise InvalidRequest(
                 f"unknown stage {text[:40]!r}",
-                advice=f"Stages are: {names} (Production means Approved, Archived means Deprecated).",
+                advice=f"Stages: {names} (Production means Approved, Archived means Deprecated).",
             )
         return found
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from mlflow_governance.core import moment
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
@@ -48,6 +49,9 @@ class VersionRecord:
     trust_digest: Digest | None = None
     """The trust policy those outcomes were proved against."""
     created_at: datetime | None = None
+    revision: int = 0
+    """Grows with every change to the version, its evidence or its approvals. A decision is
+    written only if the revision it was made from still stands."""
 
     def subject(self, *, blocked: bool) -> Subject:
         """The record as a decision sees it."""
@@ -74,6 +78,17 @@ class ApprovalRecord:
     policy_digest: Digest
     reason: str
     at: datetime
+
+    def to_document(self) -> dict[str, Any]:
+        """The approval as policy sees it; the reason is personal and stays out."""
+        return {
+            "person": self.person,
+            "role": self.role,
+            "decision": self.decision,
+            "model_digest": self.model_digest,
+            "policy_digest": self.policy_digest,
+            "at": moment.to_text(self.at),
+        }
 
 
 @dataclass(frozen=True)
@@ -118,20 +133,28 @@ class Reading(Protocol):
     def blocked(self) -> list[tuple[Digest, str, datetime]]:
         """Every blocked digest with its stage and the moment it was blocked."""
 
+    def ledger_size(self) -> int:
+        """Entries in the ledger."""
+
     def approvals(self, version_uid: str) -> list[ApprovalRecord]:
         """Approvals of a version, oldest first; those withdrawn are not among them."""
 
     def evidence(self, version_uid: str) -> list[EvidenceItem]:
         """Every piece of evidence attached to a version."""
 
-    def attachments(self, version_uid: str) -> list[Attachment]:
-        """Everything the registry attached to a version."""
+    def attachments(
+        self, version_uid: str, *, pending_only: bool = False
+    ) -> list[Attachment]:
+        """What the registry attached to a version; only what is not yet beside the model."""
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """The manifest with this digest."""
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """A stored decision document, with its dossier under ``dossier``."""
+
+    def last_decision(self, version_uid: str) -> dict[str, Any] | None:
+        """The newest stored decision about a version, downloads left out."""
 
     def timeline(self, version_uid: str) -> list[dict[str, Any]]:
         """Ledger entries about a version, oldest first, with people and reasons resolved."""
@@ -150,8 +173,11 @@ class UnitOfWork(Reading, Protocol):
         """Compare-and-swap the stage, in our table and in MLflow's.
 
         Raises:
-            Conflict: the version is no longer in ``record.stage``.
+            Conflict: the version is no longer in ``record.stage`` at ``record.revision``.
         """
+
+    def remove_version(self, record: VersionRecord) -> None:
+        """Forget a governed version; its ledger entries stay."""
 
     def block(self, digest: Digest, stage: Stage, at: datetime) -> None:
         """Put a digest on the revocation list."""
@@ -176,6 +202,9 @@ class UnitOfWork(Reading, Protocol):
 
     def record(self, event: Event) -> int:
         """Append the ledger entry and queue the outgoing event; returns the ledger index."""
+
+    def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
+        """Note that these attachments stand beside the model and the mirror task is done."""
 
     def add_task(self, kind: str, version_uid: str, *, delay_seconds: float = 0) -> None:
         """Queue work for the worker."""

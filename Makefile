@@ -1,0 +1,61 @@
+# Every target does its own set-up: Python 3.11 or newer is all a fresh machine needs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
+TOOLS  := .tools/bin
+OPA_VERSION    := v1.20.2
+COSIGN_VERSION := v3.1.2
+TESTS ?= tests
+T ?=
+
+.PHONY: help demo test lint format bench docs lock tools clean
+help: ## This list.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(READY): requirements/dev.lock pyproject.toml
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready-*; touch $@
+
+demo: $(READY) ## The whole story on a governed server of its own; KEEP=1 leaves it running.
+	@$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+
+test: $(READY) ## The test suite. Narrow it: make test TESTS=tests/unit/ledger T=tampered
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest $(TESTS) $(if $(T),-k $(T))
+
+lint: $(READY) ## Style, types, import rules.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Mend what can be mended by a program.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## Figures beside stock MLflow and the physical limits.
+	@$(BIN)/python -m benchmarks
+
+docs: $(READY) ## Write the reference pages from the code.
+	@$(BIN)/python docs/reference.py
+
+lock: ## Renew requirements/dev.lock (needs uv).
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --quiet --extra auth --extra opa --extra postgresql \
+	  --group test --group lint --group build pyproject.toml -o requirements/dev.lock
+
+tools: $(TOOLS)/opa $(TOOLS)/cosign ## Real opa and cosign, built with Go at pinned versions.
+
+$(TOOLS)/opa:
+	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/open-policy-agent/opa@$(OPA_VERSION)
+
+$(TOOLS)/cosign:
+	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)
+
+clean: ## Forget the virtual environment and every cache.
+	rm -rf $(VENV) .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""ASK: the commands. Each module is imported only when its command runs."""

@@ -1,0 +1,132 @@
+"""Commands about one version that ask the server: show, judge, approve, revoke, and the like."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from mlflow_governance.cli.client import RegistryClient
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.errors import Denied
+
+_version = click.argument("version", metavar="NAME/VERSION")
+_reason = click.option("--reason", required=True, help="Why; it goes into the ledger.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
+
+
+@click.command()
+@_version
+@_json
+def show(version: str, as_json: bool) -> None:
+    """Show a version: stage, evidence, failed checks with the mending command, approvals."""
+    document = RegistryClient().version(VersionRef.parse(version))
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"{document['name']}/{document['version']}  {document['stage']}")
+    click.echo(f"  digest     {document['digest']}")
+    click.echo(f"  submitter  {document['submitter']}")
+    for outcome in document["evidence"]:
+        problem = f": {outcome['problem']}" if outcome["problem"] else ""
+        click.echo(f"  {outcome['kind']:<16} {outcome['status']}{problem}")
+    for approval in document["approvals"]:
+        void = "" if approval["current"] else " (void: model or policy changed)"
+        click.echo(
+            f"  {approval['decision']:<10} by {approval['person']} for {approval['role']}{void}"
+        )
+    ahead = document.get("ahead")
+    if ahead:
+        click.echo(f"next: {ahead['stage']}{'' if ahead['allow'] else ', not yet:'}")
+        _tell(ahead["missing"])
+    elif document["missing"]:
+        click.echo("missing:")
+        _tell(document["missing"])
+
+
+@click.command()
+@_version
+def judge(version: str) -> None:
+    """Judge a version again where it stands, under the policy and evidence of now.
+
+    At None this accepts it if it passes. A version MLflow knows and nobody governs yet is
+    adopted first. Exit code 4: it does not pass; nothing was taken away from it.
+    """
+    answer = RegistryClient().judge(VersionRef.parse(version))
+    decision = answer["decision"]
+    if not decision["allow"]:
+        _tell(decision["reasons"])
+        raise Denied(f"{version} does not pass (decision {decision['decision_id']})")
+    click.echo(f"{version} passes and is {answer['version']['stage']}")
+
+
+@click.command()
+@_version
+@click.option("--as", "role", required=True, help="Your role: security or product.")
+@_reason
+@click.option("--reject", is_flag=True, help="Say no instead.")
+def approve(version: str, role: str, reason: str, reject: bool) -> None:
+    """Approve NAME/VERSION for your role.
+
+    Your word is bound to the content and the policy you saw, and void when either changes.
+    Whoever submitted a version cannot approve it, and nobody approves for two roles.
+    """
+    ref = VersionRef.parse(version)
+    decision = "reject" if reject else "approve"
+    given = RegistryClient().approve(ref, role, reason, decision=decision)["approval"]
+    verb = "rejected" if reject else "approved"
+    click.echo(f"{ref} {verb} by {given['person']} for {given['role']}")
+
+
+def _withdrawal(verb: str, what: str, done: str) -> click.Command:
+    @click.command(verb, help=what)
+    @_version
+    @_reason
+    def command(version: str, reason: str) -> None:
+        ref = VersionRef.parse(version)
+        answer = getattr(RegistryClient(), verb)(ref, reason)
+        click.echo(f"{ref} {done} {answer['version']['stage']}")
+
+    return command
+
+
+revoke = _withdrawal(
+    "revoke", "Revoke NAME/VERSION and its content for ever, under whatever name.", "is"
+)
+quarantine = _withdrawal(
+    "quarantine", "Block NAME/VERSION and its content while it is investigated.", "is"
+)
+restore = _withdrawal(
+    "restore", "Return a quarantined NAME/VERSION to the stage it came from.", "is again"
+)
+
+
+@click.command()
+@_version
+@_json
+def history(version: str, as_json: bool) -> None:
+    """What happened to a version, oldest first, as the ledger has it."""
+    timeline = RegistryClient().version(VersionRef.parse(version))["timeline"]
+    if as_json:
+        click.echo(json.dumps(timeline, indent=2))
+        return
+    for entry in timeline:
+        verdict = "" if entry["allowed"] else "  REFUSED"
+        change = _change(entry)
+        click.echo(
+            f"{entry['index']:>6}  {entry['at'][:19]}  {entry['act']:<22} "
+            f"{entry['actor']}{change}{verdict}"
+        )
+
+
+def _change(entry: dict[str, Any]) -> str:
+    before, after = entry["before"].get("stage"), entry["after"].get("stage")
+    return f"  {before} → {after}" if before != after else ""
+
+
+def _tell(reasons: list[dict[str, str]]) -> None:
+    for reason in reasons:
+        click.echo(f"  - {reason['code']} {reason['message']}")
+        if reason["fix"]:
+            click.echo(f"      fix: {reason['fix']}")

@@ -1,0 +1,177 @@
+"""``doctor``: what is configured, what is active, what is missing, and the mending command."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+
+from mlflow_governance import bootstrap, config
+from mlflow_governance.config import Settings
+from mlflow_governance.errors import ConfigurationError, GovernanceError
+
+_OK, _WARNING, _FAILED = "ok", "warning", "FAILED"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; ``fix`` is the mending command."""
+
+    state: str
+    subject: str
+    message: str
+    fix: str = ""
+
+
+@click.command()
+@click.option("--home", default=None, help="Home folder of the installation.")
+@click.option("--backend-store-uri", help="Look at this database, too.")
+def doctor(home: str | None, backend_store_uri: str | None) -> None:
+    """Say what is configured, what is active and what is missing.
+
+    Looks at the home folder, the policy bundle, the database if it is named, and the running
+    server if MLFLOW_TRACKING_URI names one. Exit code 6 when something must be mended.
+    """
+    findings = list(_examine(config.home_folder(home), backend_store_uri))
+    for finding in findings:
+        click.echo(f"{finding.state:<8} {finding.subject}: {finding.message}")
+        if finding.fix:
+            click.echo(f"           mend: {finding.fix}")
+    if any(finding.state == _FAILED for finding in findings):
+        sys.exit(ConfigurationError.exit_code)
+
+
+def _examine(home: os.PathLike[str], backend: str | None) -> Iterator[Finding]:
+    from pathlib import Path
+
+    folder = Path(home)
+    if not folder.is_dir():
+        yield Finding(_FAILED, "home", f"{folder} does not exist", "mlflow-governance server")
+        return
+    try:
+        settings = config.load(folder)
+    except GovernanceError as error:
+        yield Finding(_FAILED, "settings", error.message, error.advice)
+        return
+    yield Finding(_OK, "home", f"{folder}, authentication {settings.auth}")
+    if settings.auth == "none":
+        yield Finding(
+            _WARNING,
+            "authentication",
+            "nobody is known, so nothing that needs a person can be done",
+            "mlflow-governance server --auth basic",
+        )
+    for subject, look in _LOOKS:
+        try:
+            yield from look(settings)
+        except GovernanceError as error:
+            yield Finding(_FAILED, subject, error.message, error.advice)
+    yield from _server()
+    if backend:
+        yield from _database(settings, backend)
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    bootstrap.refuse_shared_keys(settings)
+    yield Finding(_OK, "keys", "ledger and registry keys are apart and private")
+
+
+def _trust(settings: Settings) -> Iterator[Finding]:
+    from mlflow_governance.evidence.trust import TrustPolicy
+
+    signers = TrustPolicy.load(settings.trust_file).signers
+    if signers:
+        names = ", ".join(sorted({signer.name for signer in signers}))
+        yield Finding(_OK, "trust", f"{len(signers)} entries: {names}")
+    else:
+        yield Finding(
+            _WARNING,
+            "trust",
+            "nobody may sign anything, so no version can be accepted",
+            "mlflow-governance trust add NAME --key FILE.pub --for signature,provenance,…",
+        )
+
+
+def _policy(settings: Settings) -> Iterator[Finding]:
+    bundle = bootstrap.load_bundle(settings)
+    engine = bootstrap.policy_engine(settings, bundle)
+    yield Finding(_OK, "policy", f"{bundle.digest} on {engine.name}")
+
+
+def _webhooks(settings: Settings) -> Iterator[Finding]:
+    names = ", ".join(target.name for target in settings.webhooks)
+    if names:
+        yield Finding(_OK, "webhooks", names)
+    else:
+        yield Finding(_WARNING, "webhooks", "nobody is told of revocations", "docs/operations.md")
+
+
+def _advisories(settings: Settings) -> Iterator[Finding]:
+    count = sum(1 for _ in settings.advisories.glob("**/*.json"))
+    if count:
+        yield Finding(_OK, "advisories", f"{count} OSV records")
+    else:
+        yield Finding(
+            _WARNING,
+            "advisories",
+            "none; only vulnerabilities named inside an SBOM are known",
+            f"unpack an OSV export (PyPI/all.zip) into {settings.advisories}",
+        )
+
+
+def _packages(_: Settings) -> Iterator[Finding]:
+    missing = [name for name in ("uvloop", "httptools") if not importlib.util.find_spec(name)]
+    if missing:
+        yield Finding(
+            _WARNING,
+            "packages",
+            f"{', '.join(missing)} missing: several workers answer 40 ms later",
+            f"pip install {' '.join(missing)}",
+        )
+
+
+_LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]]], ...] = (
+    ("keys", _keys),
+    ("trust", _trust),
+    ("policy", _policy),
+    ("webhooks", _webhooks),
+    ("advisories", _advisories),
+    ("packages", _packages),
+)
+
+
+def _server() -> Iterator[Finding]:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri.startswith("http"):
+        yield Finding(
+            _WARNING,
+            "server",
+            "not looked at: no server is named",
+            "export MLFLOW_TRACKING_URI=http://127.0.0.1:5000",
+        )
+        return
+    from mlflow_governance.cli.client import RegistryClient
+
+    try:
+        policy = RegistryClient().policy()
+    except GovernanceError as error:
+        yield Finding(_FAILED, "server", error.message, error.advice)
+        return
+    yield Finding(_OK, "server", f"{uri} is governed, under {policy['policy_digest']}")
+
+
+def _database(settings: Settings, backend: str) -> Iterator[Finding]:
+    from mlflow_governance.store.ledger import SqlLedger
+    from mlflow_governance.store.sessions import session_factory_for
+
+    try:
+        ledger = SqlLedger(session_factory_for(backend))
+        report = ledger.verify(bootstrap.ledger_key(settings))
+    except GovernanceError as error:
+        yield Finding(_FAILED, "ledger", error.message, error.advice)
+        return
+    yield Finding(_OK, "ledger", f"{report.size} entries verify")

@@ -1,0 +1,101 @@
+"""``mlflow-governance``: the command group, loaded lazily so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import NoReturn
+
+import click
+
+from mlflow_governance.errors import GovernanceError
+
+# Command name → module, attribute, one line of help.
+_COMMANDS: dict[str, tuple[str, str, str]] = {
+    "server": ("serve", "server", "Start a governed MLflow server."),
+    "worker": ("serve", "worker", "Run another worker beside a server."),
+    "doctor": ("doctor", "doctor", "Say what is configured, active and missing."),
+    "users": ("users", "users", "Add people and their roles to MLflow's basic-auth."),
+    "keys": ("keys", "keys", "Make signing keys."),
+    "trust": ("trust", "trust", "Say who may sign what."),
+    "submit": ("submit", "submit", "Sign, describe and register a model."),
+    "attest": ("submit", "attest", "Sign a result and attach it to a version."),
+    "show": ("decide", "show", "Show a version: stage, failed checks, approvals, evidence."),
+    "judge": ("decide", "judge", "Judge a version again, under the policy of now."),
+    "approve": ("decide", "approve", "Approve (or reject) a version for your role."),
+    "revoke": ("decide", "revoke", "Revoke a version and its content for ever."),
+    "quarantine": ("decide", "quarantine", "Block a version while it is investigated."),
+    "restore": ("decide", "restore", "Return a quarantined version to its stage."),
+    "history": ("decide", "history", "What happened to a version, from the ledger."),
+    "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
+    "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
+    "policy": ("policy", "policy", "Check, test and ask the policy bundle."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """The commands, in the order a reader needs them."""
+        return list(_COMMANDS)
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        """The command, imported now."""
+        if name not in _COMMANDS:
+            return None
+        module, attribute, _help = _COMMANDS[name]
+        loaded = importlib.import_module(f"mlflow_governance.cli.{module}")
+        command: click.Command = getattr(loaded, attribute)
+        return command
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mlflow-governance")
+@click.option("--verbose", is_flag=True, help="Log what happens inside.")
+def cli(verbose: bool) -> None:
+    """A fail-closed governance layer for the MLflow model registry.
+
+    \b
+    Start here:
+      mlflow-governance server                        a governed MLflow on this machine
+      mlflow-governance keys new signer.pem           a key to sign models with
+      mlflow-governance trust add ci --key signer.pub --for signature,provenance,…
+      mlflow-governance submit runs:/RUN/model --name churn --key signer.pem
+      mlflow-governance show churn/1                  what is missing, and the mending command
+
+    \b
+    Commands that ask a server find it as MLflow's own client does: MLFLOW_TRACKING_URI,
+    MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD.
+
+    \b
+    Exit codes: 0 done, 2 wrong usage, 3 verification failed, 4 denied, 5 somebody was
+    faster, 6 the installation must be mended, 7 a part is away, 1 anything else.
+    """
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING)
+
+
+def main() -> NoReturn:
+    """Run the command line; governance errors end with their own exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("aborted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except GovernanceError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

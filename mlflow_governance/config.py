@@ -1,0 +1,202 @@
+"""Settings: read once from the home folder, checked completely, changed by nothing afterwards.
+
+The home folder (``--home``, ``MLFLOW_GOVERNANCE_HOME``, default ``./.mlflow-governance``) holds::
+
+    config.yaml      the settings below
+    trust.yaml       who may sign what
+    keys/            ledger.pem, registry.pem (0600) and their .pub
+    checkpoints/     signed ledger heads, to be copied off this host
+    advisories/      OSV advisories, optional
+    basic_auth.ini   MLflow's own authentication, when it is on
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlflow_governance.core import digest
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.errors import ConfigurationError, InvalidRequest
+from mlflow_governance.outbox.interface import Target
+
+HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
+AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
+"""Overrides ``auth`` of config.yaml; the server command sets it for its processes."""
+DEFAULT_HOME = ".mlflow-governance"
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class OpaServer:
+    """A real OPA server instead of the embedded engine.
+
+    ``deadline_seconds`` bounds one decision; past it the answer is no. The token is read from
+    the environment variable ``token_variable`` names.
+    """
+
+    url: str
+    token_variable: str = ""
+    deadline_seconds: float = 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything an installation may decide.
+
+    Args:
+        home: the home folder.
+        auth: ``basic`` (MLflow's basic-auth) or ``none`` (a laptop: nobody is known, so nothing
+            that needs a person can be done).
+        strict_registration: refuse at registration what the accept gate refuses.
+        sync_limit_mebibytes: larger models are hashed by the worker.
+        policies: the bundle; None is the one that ships.
+        accepted_policy_digests: earlier bundles whose approvals still count for serving.
+        opa: an OPA server; None is the embedded engine.
+        webhooks: who is told of every act.
+        registry_name: the verifier named in verification summaries and event sources.
+        dashboards: name to URL template with ``{name}`` and ``{version}``.
+        revocation_lifetime_minutes: how long a signed revocation list may be used offline.
+    """
+
+    home: Path
+    auth: str = "basic"
+    strict_registration: bool = False
+    sync_limit_mebibytes: int = 256
+    policies: Path | None = None
+    accepted_policy_digests: tuple[Digest, ...] = ()
+    opa: OpaServer | None = None
+    webhooks: tuple[Target, ...] = ()
+    registry_name: str = "mlflow-governance"
+    dashboards: Mapping[str, str] = field(default_factory=dict)
+    revocation_lifetime_minutes: int = 24 * 60
+
+    @property
+    def trust_file(self) -> Path:
+        """The trust policy."""
+        return self.home / "trust.yaml"
+
+    @property
+    def ledger_key(self) -> Path:
+        """Private key of the ledger."""
+        return self.home / "keys" / "ledger.pem"
+
+    @property
+    def registry_key(self) -> Path:
+        """Private key with which the registry signs what it says."""
+        return self.home / "keys" / "registry.pem"
+
+    @property
+    def advisories(self) -> Path:
+        """Folder of OSV advisories."""
+        return self.home / "advisories"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of exported checkpoints."""
+        return self.home / "checkpoints"
+
+    @property
+    def auth_config(self) -> Path:
+        """MLflow's basic-auth configuration."""
+        return self.home / "basic_auth.ini"
+
+    @property
+    def sync_limit_bytes(self) -> int:
+        """The size up to which registration hashes at once."""
+        return self.sync_limit_mebibytes * _MEBIBYTE
+
+
+def home_folder(given: str | Path | None = None) -> Path:
+    """The home folder named by the caller, the environment, or the default."""
+    return Path(given or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve()
+
+
+def load(home: Path) -> Settings:
+    """Read ``config.yaml``; a missing file means the defaults.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a setting is unknown or has a wrong type.
+    """
+    path = home / "config.yaml"
+    try:
+        document = yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    try:
+        return _settings(home, document or {})
+    except (TypeError, ValueError, KeyError, OSError, InvalidRequest) as error:
+        raise ConfigurationError(
+            f"{path} is not usable: {error}",
+            advice="docs/operations.md lists every setting with its type.",
+        ) from error
+
+
+def _settings(home: Path, document: Any) -> Settings:
+    if not isinstance(document, dict):
+        raise TypeError("it must be a mapping of settings")
+    known = {name for name in Settings.__dataclass_fields__ if name != "home"}
+    if unknown := sorted(set(document) - known):
+        raise KeyError(f"unknown settings: {', '.join(map(str, unknown))}")
+    values = dict(document)
+    if os.environ.get(AUTH_VARIABLE):
+        values["auth"] = os.environ[AUTH_VARIABLE]
+    for name, kind in _TYPES.items():
+        if name in values and type(values[name]) is not kind:
+            raise TypeError(f"{name} must be a {kind.__name__}")
+    if values.get("auth", "basic") not in ("basic", "none"):
+        raise ValueError("auth is basic or none")
+    for name, read in _READERS.items():
+        if name in values:
+            values[name] = read(home, values[name])
+    return Settings(home=home, **values)
+
+
+_TYPES: dict[str, type] = {
+    "auth": str,
+    "strict_registration": bool,
+    "sync_limit_mebibytes": int,
+    "registry_name": str,
+    "revocation_lifetime_minutes": int,
+    "dashboards": dict,
+    "webhooks": list,
+    "accepted_policy_digests": list,
+    "opa": dict,
+}
+
+
+def _targets(home: Path, entries: list[Any]) -> tuple[Target, ...]:
+    targets = tuple(_target(home, entry) for entry in entries)
+    if len({target.name for target in targets}) != len(targets):
+        raise ValueError("two webhooks have the same name")
+    return targets
+
+
+def _target(home: Path, entry: Any) -> Target:
+    # The secret itself stays out of config.yaml: it is in a file or in the environment.
+    if not isinstance(entry, dict) or set(entry) - {
+        "name", "url", "secret_file", "secret_variable", "acts",
+    }:  # fmt: skip
+        raise TypeError("a webhook has name, url, secret_file or secret_variable, and acts")
+    if "secret_file" in entry:
+        secret = (home / str(entry["secret_file"])).read_text("utf-8").strip()
+    else:
+        secret = os.environ.get(str(entry.get("secret_variable", "")), "")
+    if not secret:
+        raise ValueError(f"the webhook {entry.get('name')!r} has no secret")
+    return Target(
+        str(entry["name"]), str(entry["url"]), secret, tuple(map(str, entry.get("acts", ())))
+    )
+
+
+_READERS: dict[str, Callable[[Path, Any], Any]] = {
+    "policies": lambda home, text: (home / str(text)).resolve(),
+    "opa": lambda _, options: OpaServer(**options),
+    "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
+    "webhooks": _targets,
+}

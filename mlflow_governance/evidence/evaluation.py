@@ -1,0 +1,101 @@
+"""How a model did: offline test results and canaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from mlflow_governance.core import moment
+from mlflow_governance.errors import InvalidRequest, VerificationError
+from mlflow_governance.evidence.attestation import (
+    CANARY,
+    TEST_RESULT,
+    VerifiedStatement,
+    find_statements,
+)
+from mlflow_governance.evidence.interface import Case, Kind
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of ours the clock of a canary may be."""
+
+_SEVERITY = ("PASSED", "WARNED", "FAILED")
+_MAX_NAMED = 100
+
+
+class TestResultVerifier:
+    """Proves how the tests ended; one trusted FAILED outweighs any number of PASSED.
+
+    Facts: ``result`` (PASSED, WARNED or FAILED: the worst of all statements), ``failed_tests``
+    and ``warned_tests`` (names, the first 100), ``statements`` (how many), ``signers`` (names).
+    """
+
+    kind = Kind.TEST_RESULT
+
+    def verify(self, case: Case) -> Mapping[str, Any]:
+        """The facts of all test results together.
+
+        Raises:
+            EvidenceMissing: there is no test result.
+            VerificationError: none counts.
+        """
+        found = find_statements(case, TEST_RESULT)
+        bodies = [entry.statement.predicate for entry in found]
+        return {
+            "result": max((body["result"] for body in bodies), key=_SEVERITY.index),
+            "failed_tests": _named(bodies, "failedTests"),
+            "warned_tests": _named(bodies, "warnedTests"),
+            "statements": len(found),
+            "signers": sorted({name for entry in found for name in entry.signers}),
+        }
+
+
+class CanaryVerifier:
+    """Proves how the last canary ended. Of two at the same instant the worse counts.
+
+    Facts: ``result`` (PROCEED, ROLLBACK or INCONCLUSIVE), ``at``, ``window`` (``from``, ``to``),
+    ``metrics``, ``signers`` (names of those who signed that statement).
+    """
+
+    kind = Kind.CANARY
+
+    def verify(self, case: Case) -> Mapping[str, Any]:
+        """The facts of the newest canary statement, by the instant in it.
+
+        Raises:
+            EvidenceMissing: there is no canary statement.
+            VerificationError: none counts, or one is from the future: it would outlive a rollback.
+        """
+        found = find_statements(case, CANARY)
+        dated = [(_instant(entry, case.now), entry) for entry in found]
+        at, newest = max(
+            dated, key=lambda pair: (pair[0], pair[1].statement.predicate["result"] != "PROCEED")
+        )
+        body = newest.statement.predicate
+        return {
+            "result": body["result"],
+            "at": moment.to_text(at),
+            "window": {
+                word: moment.to_text(moment.parse(body["window"][word])) for word in ("from", "to")
+            },
+            "metrics": body["metrics"],
+            "signers": list(newest.signers),
+        }
+
+
+def _instant(entry: VerifiedStatement, now: datetime) -> datetime:
+    body = entry.statement.predicate
+    try:
+        at = moment.parse(body["at"])
+        begin, end = (moment.parse(body["window"][word]) for word in ("from", "to"))
+    except InvalidRequest as error:
+        raise VerificationError(f"{entry.item_name}: {error.message}") from error
+    if at > now + CLOCK_SKEW:
+        raise VerificationError(f"{entry.item_name}: the canary is from the future")
+    if not begin <= end <= at:
+        raise VerificationError(f"{entry.item_name}: the canary ended before its window did")
+    return at
+
+
+def _named(bodies: list[Mapping[str, Any]], field: str) -> list[str]:
+    return sorted({name for body in bodies for name in body.get(field, [])})[:_MAX_NAMED]

@@ -1,0 +1,106 @@
+"""Runs every verifier over a version's evidence and never raises for what is in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlflow_governance.core import canonical
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Outcome
+from mlflow_governance.core.manifest import Manifest
+from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
+from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
+from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, Case, EvidenceItem, Kind, Verifier
+from mlflow_governance.evidence.provenance import ProvenanceVerifier
+from mlflow_governance.evidence.signature import SignatureVerifier
+from mlflow_governance.evidence.trust import TrustPolicy
+
+_log = logging.getLogger(__name__)
+
+_MAX_PROBLEM = 4000
+
+
+class EvidenceExaminer:
+    """Fulfils :class:`~mlflow_governance.workflows.ports.Examiner`. Safe to share between threads.
+
+    Args:
+        trust: whom to believe.
+        verifiers: one for each kind of evidence.
+    """
+
+    def __init__(self, trust: TrustPolicy, verifiers: Sequence[Verifier]) -> None:
+        if len({verifier.kind for verifier in verifiers}) != len(verifiers):
+            raise ValueError("two verifiers of one kind")
+        self._trust = trust
+        self._verifiers = tuple(verifiers)
+
+    @property
+    def trust_digest(self) -> Digest:
+        """Digest of the trust policy in force."""
+        return self._trust.digest
+
+    def examine(
+        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+    ) -> dict[Kind, Outcome]:
+        """One outcome a kind; never raises for what the evidence contains."""
+        case = Case(manifest, model_name, tuple(items), self._trust, now)
+        return {verifier.kind: _outcome(verifier, case) for verifier in self._verifiers}
+
+
+def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
+    """A verifier for every kind; ``advisories`` is the folder of OSV records, if there is one."""
+    from mlflow_governance.evidence.dataset import DatasetVerifier
+    from mlflow_governance.evidence.model_card import ModelCardVerifier
+    from mlflow_governance.evidence.sbom import SbomVerifier
+    from mlflow_governance.evidence.vulnerability import VulnerabilityVerifier
+
+    return (
+        SignatureVerifier(),
+        ProvenanceVerifier(),
+        TestResultVerifier(),
+        SbomVerifier(),
+        VulnerabilityVerifier(advisories),
+        ModelCardVerifier(),
+        DatasetVerifier(),
+        CanaryVerifier(),
+    )
+
+
+def _outcome(verifier: Verifier, case: Case) -> Outcome:
+    try:
+        _refuse_oversized(case)
+        facts = dict(verifier.verify(case))
+        _refuse_unencodable(facts)
+        return Outcome.passed(**facts)
+    except EvidenceMissing as error:
+        return Outcome.missing(_sentence(error.message))
+    except VerificationError as error:
+        return Outcome.failed(_sentence(error.message))
+    except Exception:
+        # Nothing is known now, and policy takes that for a no.
+        _log.exception("the %s verifier broke", verifier.kind)
+        return Outcome.error(f"the {verifier.kind} verifier broke; the server's log says how")
+
+
+def _refuse_oversized(case: Case) -> None:
+    for item in case.items:
+        if len(item.data) > MAX_ITEM_BYTES:
+            raise VerificationError(
+                f"{item.name} has {len(item.data)} bytes; at most {MAX_ITEM_BYTES} are read"
+            )
+
+
+def _refuse_unencodable(facts: dict[str, Any]) -> None:
+    try:
+        canonical.encode(facts)
+    except InvalidRequest as error:
+        raise VerificationError(f"no dossier can hold what was proved: {error.message}") from error
+
+
+def _sentence(message: str) -> str:
+    """Foreign bytes may be quoted in it: make it fit for canonical JSON, and short."""
+    return message[:_MAX_PROBLEM].encode("utf-8", "replace").decode("utf-8")

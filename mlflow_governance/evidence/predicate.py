@@ -1,0 +1,93 @@
+"""Predicate types: their URIs, what they attest to, and the JSON Schemas they are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from mlflow_governance.core import canonical, resources
+from mlflow_governance.errors import VerificationError
+
+SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+VSA = "https://slsa.dev/verification_summary/v1"
+CYCLONEDX = "https://cyclonedx.org/bom"
+OPENVEX = "https://openvex.dev/ns/v0.2.0"
+MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
+CANARY = "urn:mlflow-governance:canary:v1"
+DATASET = "urn:mlflow-governance:dataset:v1"
+RELEASE = "urn:mlflow-governance:release:v1"
+
+_MAX_PROBLEMS = 5
+
+
+class Purpose(StrEnum):
+    """What a signer may be trusted for; the words of ``for:`` in ``trust.yaml``."""
+
+    SIGNATURE = "signature"
+    PROVENANCE = "provenance"
+    TEST_RESULT = "test-result"
+    CANARY = "canary"
+    SBOM = "sbom"
+    MODEL_CARD = "model-card"
+    DATASET = "dataset"
+    VEX = "vex"
+    REGISTRY = "registry"
+
+
+PURPOSES: Mapping[str, Purpose] = {
+    MODEL_SIGNATURE: Purpose.SIGNATURE,
+    SLSA_PROVENANCE: Purpose.PROVENANCE,
+    TEST_RESULT: Purpose.TEST_RESULT,
+    CANARY: Purpose.CANARY,
+    CYCLONEDX: Purpose.SBOM,
+    OPENVEX: Purpose.VEX,
+    DATASET: Purpose.DATASET,
+    VSA: Purpose.REGISTRY,
+    RELEASE: Purpose.REGISTRY,
+}
+"""The purpose a signer needs for a predicate type; whatever is not here nobody may attest."""
+
+_SCHEMAS: Mapping[str, str] = {
+    SLSA_PROVENANCE: "predicates/slsa-provenance.schema.json",
+    TEST_RESULT: "predicates/test-result.schema.json",
+    VSA: "predicates/vsa.schema.json",
+    CANARY: "predicates/canary.schema.json",
+    DATASET: "predicates/dataset.schema.json",
+    RELEASE: "predicates/release.schema.json",
+}
+
+
+def check(predicate_type: str, predicate: Mapping[str, Any]) -> None:
+    """Hold a predicate to its schema; types without a schema of ours pass.
+
+    Raises:
+        VerificationError: it does not fit, with the first few places where.
+    """
+    schema = _SCHEMAS.get(predicate_type)
+    problems = schema_problems(schema, predicate) if schema else []
+    if problems:
+        raise VerificationError(f"the predicate is malformed: {'; '.join(problems)}")
+
+
+def schema_problems(schema: str, value: Any) -> list[str]:
+    """Where a JSON value does not fit ``attestations/<schema>``; at most the first few places."""
+    try:
+        errors = list(islice(_validator(schema).iter_errors(value), _MAX_PROBLEMS))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        return [f"not a JSON value: {error}"]  # YAML has more values than JSON
+    return [
+        f"{'.'.join(map(str, error.instance_path))[:120] or 'document'}: {error.message[:200]}"
+        for error in errors
+    ]
+
+
+@cache
+def _validator(schema: str) -> Any:
+    import jsonschema_rs
+
+    data = (resources.folder("attestations") / schema).read_bytes()
+    return jsonschema_rs.validator_for(canonical.decode_object(data))

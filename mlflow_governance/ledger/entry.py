@@ -1,0 +1,171 @@
+"""Ledger entries: an event as RFC 8785 bytes, with nothing personal in them.
+
+Who acted and why are *commitments*, ``sha256(salt || text)``. Salt and text are kept outside the
+ledger: whoever has them can show that they belong to the entry, and once they are erased nobody
+can guess them, while every proof stays whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow_governance.core import canonical, digest, moment
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.event import Event
+from mlflow_governance.errors import InvalidRequest, LedgerError
+
+SCHEMA = 1
+SALT_BYTES = 32
+
+_SUBJECT = ("name", "version", "workspace", "uid", "digest")
+_INDEX = b'"index":'
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A personal text, its salt (32 random bytes), and what stands in the entry for it."""
+
+    text: str
+    salt: bytes
+    commitment: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Commitments:
+    """The personal parts of one event. An event without a reason has none."""
+
+    actor: Sealed
+    reason: Sealed | None = None
+
+
+def seal(text: str, salt: bytes) -> Sealed:
+    """Commit to a text. Characters no database keeps (NUL, lone surrogates) become U+FFFD.
+
+    Raises:
+        ValueError: the salt is too short to hide a guessable text.
+    """
+    if len(salt) < SALT_BYTES:
+        raise ValueError(f"a salt has {SALT_BYTES} bytes")
+    kept = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    kept = kept.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return Sealed(kept, salt, digest.of_bytes(salt + kept.encode()))
+
+
+def opens(commitment: str, salt: bytes, text: str) -> bool:
+    """True when this salt and text are what the commitment was made of."""
+    return digest.of_bytes(salt + text.encode("utf-8", "replace")) == commitment
+
+
+def build_entry(event: Event, index: int, commitments: Commitments) -> dict[str, Any]:
+    """The entry document of an event at its place in the ledger.
+
+    Raises:
+        InvalidRequest: the subject says more than name, version, workspace, uid and digest.
+    """
+    return {
+        "schema": SCHEMA,
+        "index": index,
+        "event_id": event.event_id,
+        "act": event.act.value,
+        "at": moment.to_text(event.at),
+        "actor": commitments.actor.commitment,
+        "reason": commitments.reason.commitment if commitments.reason else None,
+        "allowed": event.allowed,
+        "subject": subject_of(event),
+        "before": dict(event.before),
+        "after": dict(event.after),
+        "decision_id": event.decision_id,
+        "decision_digest": event.decision_digest,
+        "facts": dict(event.facts),
+    }
+
+
+def subject_of(event: Event) -> dict[str, Any]:
+    """``{name, version, workspace, uid, digest}``, null where the event does not say.
+
+    Raises:
+        InvalidRequest: the subject says something else.
+    """
+    foreign = sorted(set(event.subject) - set(_SUBJECT))
+    if foreign:
+        raise InvalidRequest(f"an event's subject has no {', '.join(foreign)}")
+    return {name: event.subject.get(name) for name in _SUBJECT}
+
+
+def event_document(event: Event, index: int, root: bytes) -> dict[str, Any]:
+    """What leaves the registry about an event: in clear text, with its place in the ledger.
+
+    ``ledger_root`` is the root in hexadecimal after the entry was appended.
+    """
+    return {
+        "id": event.event_id,
+        "act": event.act.value,
+        "at": moment.to_text(event.at),
+        "actor": event.person,
+        "reason": event.reason,
+        "subject": subject_of(event),
+        "before": dict(event.before),
+        "after": dict(event.after),
+        "allowed": event.allowed,
+        "decision_id": event.decision_id,
+        "ledger_index": index,
+        "ledger_root": root.hex(),
+    }
+
+
+def carries_index(data: bytes, index: int) -> bool:
+    """True when entry bytes name this index, without parsing them.
+
+    In RFC 8785 form the subject is the only object behind ``index``, it has no such key
+    (:func:`build_entry`), and inside a string the quotes would be escaped: so the last
+    occurrence is the entry's own.
+    """
+    return data.startswith(b'"index":%d,"reason":' % index, data.rfind(_INDEX))
+
+
+def carries_columns(data: bytes, act: str, at: str, uid: str) -> bool:
+    """True when the columns an entry is searched by say what its bytes say.
+
+    Args:
+        data: bytes that belong to the ledger.
+        act: e.g. ``version.registered``.
+        at: the moment, as text.
+        uid: the version's uid, or empty for the registry itself.
+    """
+    subject = data.rfind(b'"subject":{')
+    name = canonical.encode(uid) if uid else b"null"
+    return (
+        data.startswith(b'{"act":"%b","actor":' % act.encode())
+        and b',"at":"%b","before":' % at.encode() in data
+        and data.find(b'"uid":%b,"version":' % name, subject) > subject
+    )
+
+
+def read_entry(data: bytes) -> dict[str, Any]:
+    """The document in stored entry bytes.
+
+    Raises:
+        LedgerError: they are not an entry in RFC 8785 form.
+    """
+    try:
+        document = canonical.decode_object(data)
+        exact = canonical.encode(document) == data
+    except InvalidRequest as error:
+        raise LedgerError(f"the ledger entry cannot be read: {error.message}") from error
+    if not exact or document.get("schema") != SCHEMA:
+        raise LedgerError("the ledger entry is not in the form it was written in")
+    return document
+
+
+def resolve(document: Mapping[str, Any], private: Mapping[str, str]) -> dict[str, Any]:
+    """An entry document with people and reasons in clear text, None where they were erased.
+
+    Args:
+        document: from :func:`read_entry`.
+        private: text by commitment.
+    """
+    sealed = {key: document[key] for key in ("actor", "reason")}
+    clear = {key: private.get(value) for key, value in sealed.items()}
+    return {**document, **clear, "commitments": sealed}

@@ -1,0 +1,1 @@
+"""TELL: what the registry recorded leaves as signed events, at least once each."""

@@ -1,0 +1,1 @@
+"""PLUG IN: all that knows MLflow. Its private names appear in ``compat.py`` only."""

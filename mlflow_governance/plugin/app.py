@@ -1,0 +1,94 @@
+"""The application MLflow starts with ``--app-name governance``.
+
+It refuses to start unless the live registry store and the artifact destination are ours:
+nothing else would stop a plain registry from answering on the same database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from mlflow.server import app as mlflow_app
+
+from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.plugin import compat
+from mlflow_governance.plugin.identity import claimed_user, user_of
+from mlflow_governance.plugin.registry_store import GovernedStore
+from mlflow_governance.web.mount import blueprints, exact_routes
+from mlflow_governance.web.services import WebServices
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def create_app(app: Any = mlflow_app) -> Any:
+    """The governed application: ASGI under uvicorn, WSGI otherwise.
+
+    Raises:
+        ConfigurationError: the server was not started as a governed one.
+    """
+    store = _governed_store()
+    _refuse_open_destination()
+    governance = store.governance
+    basic = governance.settings.auth == "basic"
+    inner = compat.basic_auth_app(app) if basic else app
+    services = WebServices(
+        ports=governance.ports,
+        actor=governance.identity.current,
+        ledger=governance.ledger,
+        revocations=governance.publications.revocations,
+        trust=governance.publications.trust,
+        adopt=store.adopt,
+    )
+    prefix = compat.static_prefix()
+    for blueprint in blueprints(services, prefix):
+        app.register_blueprint(blueprint)
+    if basic:
+        for route in exact_routes(prefix):
+            compat.allow_route_for_everybody_logged_in(route.path, route.method)
+    if not compat.under_uvicorn():
+        return inner
+    return ClaimedUser(inner if basic else compat.create_fastapi_app(app))
+
+
+def _governed_store() -> GovernedStore:
+    store = compat.live_registry_store()
+    if not isinstance(store, GovernedStore):
+        raise ConfigurationError(
+            f"the live registry store is {type(store).__name__}, not a governed one",
+            advice="Start the server with: mlflow-governance server",
+        )
+    return store
+
+
+def _refuse_open_destination() -> None:
+    uri = compat.artifact_destination_uri()
+    if uri and not uri.lower().startswith(compat.PREFIX):
+        raise ConfigurationError(
+            f"the artifact destination {uri} is not guarded",
+            advice=f"Start with --artifacts-destination {compat.PREFIX}{uri}, "
+            "or use: mlflow-governance server",
+        )
+    compat.live_artifact_destination()
+
+
+class ClaimedUser:
+    """Outermost ASGI layer: remembers whom a request says it is from, for the artifact guard."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        # The first of several headers, which is the one MLflow checks the password of.
+        header = next((v for k, v in scope["headers"] if k.lower() == b"authorization"), b"")
+        token = claimed_user.set(user_of(header))
+        try:
+            await self._inner(scope, receive, send)
+        finally:
+            claimed_user.reset(token)

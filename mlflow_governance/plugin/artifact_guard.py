@@ -1,0 +1,185 @@
+"""The artifact destination behind MLflow's proxy, guarded.
+
+Every proxied byte passes here: FastAPI's artifact routes, Flask's handlers, uploads, multipart
+and presigned links. Two rules hold, whatever route asks:
+
+- the bytes of an accepted version are read-only, and so is its evidence;
+- bytes are handed out only if the download gate permits them to whoever asks.
+
+A path nobody registered is MLflow's business and passes untouched.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+from mlflow_governance.core.manifest import EVIDENCE_FOLDER
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import Denied
+from mlflow_governance.plugin import compat
+from mlflow_governance.plugin.artifacts import SUBMITTED, normalise
+from mlflow_governance.plugin.refusals import refusing
+from mlflow_governance.workflows.admit import admit, permits
+from mlflow_governance.workflows.ports import Request, VersionRecord
+
+
+class Guard:
+    """Decides about paths below the artifact destination.
+
+    Args:
+        prefix: what this repository's root is below the destination, for repositories MLflow
+            opens deeper than the destination itself.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+
+    @refusing
+    def check_read(self, path: str | None) -> None:
+        """Refuse to hand out what the download gate does not permit.
+
+        Raises:
+            Refusal: a governed version's bytes, and the gate said no.
+        """
+        full = self._full(path)
+        records = self._governing(full)
+        if not records:
+            return
+        governance = _governance()
+        actor = governance.identity.current(fresh=False)
+        ports = governance.ports
+        # Several versions may share one directory: one withdrawn digest blocks it for all, and
+        # one permitted version opens it.
+        for record in records:
+            request = Request(actor, record.ref)
+            if record.stage in (Stage.REVOKED, Stage.QUARANTINED):
+                admit(ports, request, record, "artifact")
+        if any(permits(ports, Request(actor, r.ref), r, "artifact") for r in records):
+            return
+        admit(ports, Request(actor, records[0].ref), records[0], "artifact")
+
+    @refusing
+    def check_write(self, path: str | None) -> None:
+        """Refuse to change what was accepted, or anything the registry itself attaches.
+
+        Raises:
+            Refusal: the path belongs to an accepted version, or holds the registry's records.
+        """
+        full = self._full(path)
+        for record in [*self._governing(full), *self._below(full)]:
+            if record.stage is not Stage.NONE:
+                raise Denied(
+                    f"the files of {record.ref} are read-only: it is {record.stage}",
+                    advice="A changed model is a new version: log and register it again.",
+                )
+            inside = posixpath.relpath(full, record.location)
+            if inside.startswith(EVIDENCE_FOLDER + "/") and not _submittable(inside):
+                raise Denied(
+                    f"{inside} is written by the registry alone",
+                    advice=f"Evidence for a version at None belongs into {SUBMITTED}/.",
+                )
+
+    def _full(self, path: str | None) -> str:
+        return normalise(posixpath.join(self._prefix, (path or "").lstrip("/")))
+
+    @staticmethod
+    def _governing(full: str) -> list[VersionRecord]:
+        parts = full.split("/")
+        above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+        with _governance().ports.store.read() as reading:
+            return reading.versions_at(above)
+
+    @staticmethod
+    def _below(full: str) -> list[VersionRecord]:
+        with _governance().ports.store.read() as reading:
+            return reading.versions_below(full)
+
+
+def _submittable(inside: str) -> bool:
+    return inside == SUBMITTED or inside.startswith(SUBMITTED + "/")
+
+
+def _governance() -> Any:
+    store = compat.live_registry_store()
+    governance = getattr(store, "governance", None)
+    if governance is None:
+        raise Denied("the server's registry store is not governed; no artifact is handed out")
+    return governance
+
+
+def build(artifact_uri: str, options: dict[str, Any]) -> Any:
+    """A guarded repository: a subclass of the real one's class, so that MLflow's checks for
+    streaming, multipart and presigned support go on seeing what the storage can do."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    inner_uri = compat.plain_uri(artifact_uri)
+    base = type(get_artifact_repository(inner_uri))
+    guard = Guard(_prefix(artifact_uri))
+    guarded = type(f"Guarded{base.__name__}", (base,), _overrides(base, guard))
+    return guarded(inner_uri, **options)
+
+
+def _prefix(artifact_uri: str) -> str:
+    root = compat.artifact_destination_uri().rstrip("/")
+    uri = artifact_uri.rstrip("/")
+    if not root or uri == root:
+        return ""
+    if uri.startswith(root + "/"):
+        return uri[len(root) + 1 :]
+    raise Denied(f"{artifact_uri} lies outside the artifact destination")
+
+
+# Method name, position of the path argument, and whether it writes. ``log_artifact*`` name a
+# folder; a folder that may not be written covers the file.
+_READS = {
+    "get_local_path": 0,
+    "download_artifacts": 0,
+    "get_download_presigned_url": 0,
+    "_download_file": 0,
+}
+_WRITES = {
+    "log_artifact": 1,
+    "log_artifacts": 1,
+    "log_artifact_from_stream": 2,
+    "delete_artifacts": 0,
+    "create_multipart_upload": 2,
+    "complete_multipart_upload": 3,
+    "abort_multipart_upload": 2,
+    "get_upload_presigned_url": 0,
+}
+
+
+def _overrides(base: type, guard: Guard) -> dict[str, Any]:
+    methods: dict[str, Any] = {}
+    for name, position in _READS.items():
+        if hasattr(base, name):
+            methods[name] = _checked(base, name, position, guard.check_read)
+    for name, position in _WRITES.items():
+        if hasattr(base, name):
+            methods[name] = _checked(base, name, position, guard.check_write)
+    if hasattr(base, "log_artifact_from_async_stream"):
+        methods["log_artifact_from_async_stream"] = _checked_async(base, guard)
+    return methods
+
+
+def _checked(base: type, name: str, position: int, check: Any) -> Any:
+    original = getattr(base, name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        path = args[position] if len(args) > position else kwargs.get("artifact_path")
+        check(path if path is not None else kwargs.get("remote_file_path"))
+        return original(self, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+def _checked_async(base: type, guard: Guard) -> Any:
+    original = base.log_artifact_from_async_stream  # type: ignore[attr-defined]
+
+    async def method(self: Any, stream: Any, filename: str, artifact_path: Any = None) -> Any:
+        guard.check_write(posixpath.join(artifact_path or "", filename))
+        return await original(self, stream, filename, artifact_path=artifact_path)
+
+    return method

@@ -1,0 +1,55 @@
+"""Puts the governance of one MLflow store together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlflow_governance import config
+from mlflow_governance.bootstrap import Publications, build_ports, ledger_signer, prepare_home
+from mlflow_governance.config import Settings
+from mlflow_governance.plugin.artifacts import ServerArtifacts
+from mlflow_governance.plugin.catalogue import MlflowCatalogue
+from mlflow_governance.plugin.identity import Identity
+from mlflow_governance.plugin.sessions import JoinableSessions
+from mlflow_governance.store.ledger import SqlLedger
+from mlflow_governance.store.migrate import upgrade
+from mlflow_governance.store.unit_of_work import SqlStore
+from mlflow_governance.workflows.ports import Ports
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything one governed store carries with it."""
+
+    settings: Settings
+    ports: Ports
+    artifacts: ServerArtifacts
+    identity: Identity
+    ledger: SqlLedger
+    publications: Publications
+
+    @classmethod
+    def build(cls, engine: Engine, sessions: JoinableSessions) -> Assembly:
+        """Migrate our tables beside MLflow's, and connect every port.
+
+        Raises:
+            ConfigurationError: the home folder, a key or the policy bundle is not usable.
+        """
+        settings = config.load(config.home_folder())
+        prepare_home(settings)
+        upgrade(engine)
+        artifacts = ServerArtifacts()
+        store = SqlStore(sessions.for_us, ledger_signer=ledger_signer(settings))
+        ports = build_ports(settings, store, artifacts, MlflowCatalogue(sessions))
+        return cls(
+            settings=settings,
+            ports=ports,
+            artifacts=artifacts,
+            identity=Identity(settings.auth),
+            ledger=SqlLedger(sessions.for_us),
+            publications=Publications(settings, ports),
+        )

@@ -1,0 +1,30 @@
+"""Entry points. Nothing heavy is imported here.
+
+MLflow loads tracking-store entry points while ``mlflow.tracking`` is still being imported; a
+module that imports MLflow's stores at its top would silently lose its scheme.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.store.model_registry.abstract_store import AbstractStore
+
+
+def registry_store(store_uri: str) -> AbstractStore:
+    """The governed registry store for ``governance+<database URI>``."""
+    from mlflow_governance.plugin.registry_store import build
+
+    return build(store_uri)
+
+
+def artifact_guard(
+    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> ArtifactRepository:
+    """The guarded artifact destination for ``governance+<artifact URI>``."""
+    from mlflow_governance.plugin.artifact_guard import build
+
+    options: dict[str, Any] = {"tracking_uri": tracking_uri, "registry_uri": registry_uri}
+    return build(artifact_uri, options)

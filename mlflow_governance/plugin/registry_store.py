@@ -1,0 +1,358 @@
+"""MLflow's registry store, governed.
+
+A mixin over both of MLflow's SQL stores. Every method that changes the registry or discloses
+where bytes are goes through a workflow; everything else is MLflow's own.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities.model_registry import ModelVersion, RegisteredModelTag
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import Conflict, GovernanceError, InvalidRequest
+from mlflow_governance.plugin import compat
+from mlflow_governance.plugin.assembly import Assembly
+from mlflow_governance.plugin.refusals import refusing
+from mlflow_governance.plugin.reserved import refuse_reserved, without_reserved
+from mlflow_governance.plugin.sessions import JoinableSessions
+from mlflow_governance.workflows.accept import register, settle
+from mlflow_governance.workflows.admit import admit
+from mlflow_governance.workflows.alias import AliasMove, move_alias
+from mlflow_governance.workflows.delete import delete_version, refuse_if_governed
+from mlflow_governance.workflows.judge import load
+from mlflow_governance.workflows.ports import Request, VersionRecord
+from mlflow_governance.workflows.promote import transition
+
+if TYPE_CHECKING:
+    _Base = SqlAlchemyStore
+else:
+    _Base = object
+
+_PENDING = "PENDING_REGISTRATION"
+_READY = "READY"
+
+
+class GovernedStore(_Base):
+    """The governed registry store.
+
+    Args:
+        store_uri: ``governance+<database URI>``.
+        read_db_uri: MLflow's read replica; governance itself reads from the primary only.
+    """
+
+    def __init__(self, store_uri: str, read_db_uri: str | None = None) -> None:
+        super().__init__(compat.plain_uri(store_uri), read_db_uri)
+        self.sessions = JoinableSessions(self.ManagedSessionMaker)
+        self.ManagedSessionMaker = self.sessions.for_mlflow
+        self.governance = Assembly.build(self.engine, self.sessions)
+
+    # Registration -----------------------------------------------------------------------------
+
+    @refusing
+    def create_registered_model(
+        self, name: str, tags: Any = None, description: Any = None, **rest: Any
+    ) -> Any:
+        """MLflow's own; tags in our name space are dropped."""
+        return super().create_registered_model(name, without_reserved(tags), description, **rest)
+
+    @refusing
+    def create_model_version(  # noqa: PLR0913  (MLflow's signature)
+        self,
+        name: str,
+        source: str,
+        run_id: str | None = None,
+        tags: Any = None,
+        run_link: str | None = None,
+        description: str | None = None,
+        local_model_path: str | None = None,
+        model_id: str | None = None,
+    ) -> ModelVersion:
+        """Register a version at stage None, then hash and judge it."""
+        kept = without_reserved(tags)
+
+        def create() -> ModelVersion:
+            return super(GovernedStore, self).create_model_version(
+                name, source, run_id, kept, run_link, description, local_model_path, model_id
+            )
+
+        if self._is_prompt(name):
+            return create()
+        location = self._location(source)
+        artifacts, rules = self.governance.artifacts, self.governance.ports.rules
+        later = artifacts.size(location) > rules.sync_limit_bytes
+        actor = self.governance.identity.current()
+
+        def create_row() -> tuple[VersionRef, str]:
+            version = create()
+            ref = self._ref(name, version.version)
+            if later:
+                self._set_pending(ref)
+            return ref, location
+
+        record = register(
+            self.governance.ports, lambda ref: Request(actor, ref), create_row, later=later
+        )
+        if not later:
+            self._settle(Request(actor, record.ref), strict=rules.strict_registration)
+        return super().get_model_version(name, record.ref.version)
+
+    def _settle(self, request: Request, *, strict: bool) -> None:
+        try:
+            judgement = settle(self.governance.ports, request)
+        except GovernanceError:
+            if strict:
+                raise
+            return  # the version stands at None; the worker judges it again
+        if strict and not judgement.decision.allow:
+            self._delete(request)
+            raise judgement.refuse(f"the registration of {request.ref.name!r} was refused")
+
+    def _location(self, source: str) -> str:
+        named = compat.named_version(source)
+        if named is None:
+            return self.governance.artifacts.locate(source)
+        # A copy of a governed version: its bytes must be permitted to whoever copies them.
+        record = self._record(*named)
+        self._admit(record)
+        return record.location
+
+    def _set_pending(self, ref: VersionRef) -> None:
+        with self.ManagedSessionMaker(read_only=False) as session:
+            row = self._get_sql_model_version(session, ref.name, ref.version)
+            row.status = _PENDING
+            row.status_message = "governance: the worker is hashing and judging this model"
+
+    def adopt(self, ref: VersionRef) -> None:
+        """Take responsibility for a version MLflow already has.
+
+        Raises:
+            Conflict: it is governed already, or is a prompt.
+        """
+        version = super().get_model_version(ref.name, ref.version)
+        if self._is_prompt(ref.name):
+            raise Conflict(f"{ref.name!r} is a prompt; prompts are not governed")
+        location = self._location(version.source)
+        actor = self.governance.identity.current()
+
+        def row() -> tuple[VersionRef, str]:
+            self._reset_stage(ref)
+            return ref, location
+
+        register(self.governance.ports, lambda r: Request(actor, r), row, later=False)
+
+    def _reset_stage(self, ref: VersionRef) -> None:
+        # What an ungoverned registry called Production was never judged by anybody.
+        with self.ManagedSessionMaker(read_only=False) as session:
+            row = self._get_sql_model_version(session, ref.name, ref.version)
+            row.current_stage = Stage.NONE.value
+
+    # Stages -----------------------------------------------------------------------------------
+
+    @refusing
+    def transition_model_version_stage(
+        self, name: str, version: Any, stage: str, archive_existing_versions: bool
+    ) -> ModelVersion:
+        """Move a version; with ``archive_existing_versions`` deprecate the others afterwards."""
+        target = Stage.parse(stage)
+        if archive_existing_versions and target is not Stage.APPROVED:
+            raise InvalidRequest(
+                "archive_existing_versions is possible only with Approved (Production)"
+            )
+        actor = self.governance.identity.current()
+        ref = self._ref(name, version)
+        ports = self.governance.ports
+        transition(ports, Request(actor, ref, self._reason()), target)
+        if archive_existing_versions:
+            with ports.store.read() as reading:
+                others = reading.versions(name=name, stage=Stage.APPROVED)
+            for other in others:
+                if other.ref != ref:
+                    transition(ports, Request(actor, other.ref), Stage.DEPRECATED)
+        return super().get_model_version(name, ref.version)
+
+    @staticmethod
+    def _reason() -> str:
+        # The stock client has no field for a reason; a pipeline may send one as a header.
+        import flask
+
+        if not flask.has_request_context():
+            return ""
+        return str(flask.request.headers.get("X-Governance-Reason", ""))[:2000]
+
+    def get_latest_versions(self, name: str, stages: Any = None) -> list[ModelVersion]:
+        """The newest version of each stage; governed stages and MLflow's words alike."""
+        wanted = {Stage.parse(stage).value for stage in stages} if stages else set(Stage)
+        with self.ManagedSessionMaker() as session:
+            model = self._get_registered_model(session, name)
+            entity = model.to_mlflow_entity()
+            latest = [v for v in entity.latest_versions or [] if v.current_stage in wanted]
+            for version in latest:
+                version.aliases = [
+                    alias.alias
+                    for alias in model.registered_model_aliases
+                    if alias.version == version.version
+                ]
+            return latest
+
+    get_latest_versions = refusing(get_latest_versions)
+
+    # Bytes ------------------------------------------------------------------------------------
+
+    @refusing
+    def get_model_version_download_uri(self, name: str, version: Any) -> str:
+        """Where the bytes are, if the download gate permits."""
+        mlflow_version = super().get_model_version(name, version)
+        if mlflow_version.status != _READY:
+            raise Conflict(
+                f"{name}/{version} is still being verified ({mlflow_version.status})",
+                advice="Wait until its status is READY.",
+            )
+        self._admit(self._record(name, version))
+        return str(super().get_model_version_download_uri(name, version))
+
+    def _admit(self, record: VersionRecord) -> None:
+        actor = self.governance.identity.current(fresh=False)
+        admit(self.governance.ports, Request(actor, record.ref), record, "registry")
+
+    # Tags -------------------------------------------------------------------------------------
+
+    @refusing
+    def set_model_version_tag(self, name: str, version: Any, tag: Any) -> None:
+        """MLflow's own, except in our name space."""
+        refuse_reserved(tag.key)
+        super().set_model_version_tag(name, version, tag)
+
+    @refusing
+    def delete_model_version_tag(self, name: str, version: Any, key: str) -> None:
+        """MLflow's own, except in our name space."""
+        refuse_reserved(key)
+        super().delete_model_version_tag(name, version, key)
+
+    @refusing
+    def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
+        """MLflow's own, except in our name space; a governed model never becomes a prompt."""
+        refuse_reserved(tag.key)
+        if tag.key == compat.IS_PROMPT_TAG:
+            refuse_if_governed(
+                self.governance.ports, self.governance.identity.current(), name, "retag as prompt"
+            )
+        super().set_registered_model_tag(name, tag)
+
+    @refusing
+    def delete_registered_model_tag(self, name: str, key: str) -> None:
+        """MLflow's own, except in our name space; a prompt stays one."""
+        refuse_reserved(key)
+        if key == compat.IS_PROMPT_TAG:
+            raise InvalidRequest("a prompt cannot be turned into a model")
+        super().delete_registered_model_tag(name, key)
+
+    # Aliases ----------------------------------------------------------------------------------
+
+    @refusing
+    def set_registered_model_alias(self, name: str, alias: str, version: Any) -> None:
+        """Point an alias at a version, if the alias gate permits."""
+        self._move_alias(name, alias, version, delete=False)
+
+    @refusing
+    def delete_registered_model_alias(self, name: str, alias: str) -> None:
+        """Take an alias away, if the alias gate permits."""
+        self._move_alias(name, alias, None, delete=True)
+
+    def _move_alias(self, name: str, alias: str, version: Any, *, delete: bool) -> None:
+        base = super()
+
+        def apply() -> None:
+            if delete:
+                base.delete_registered_model_alias(name, alias)
+            else:
+                base.set_registered_model_alias(name, alias, version)
+
+        before = self._aliased(name, alias)
+        if self._is_prompt(name) or (delete and before is None):
+            apply()
+            return
+        ref = self._ref(name, before if delete else version)
+        request = Request(self.governance.identity.current(), ref, self._reason())
+        move = AliasMove(alias, before, delete)
+        move_alias(self.governance.ports, request, move, apply)
+
+    def _aliased(self, name: str, alias: str) -> int | None:
+        with self.ManagedSessionMaker() as session:
+            row = self._get_registered_model_alias(session, name, alias)
+            return int(row.version) if row is not None else None
+
+    # Deletion and renaming --------------------------------------------------------------------
+
+    @refusing
+    def delete_model_version(self, name: str, version: Any) -> None:
+        """Delete a version that was never released."""
+        if self._is_prompt(name):
+            super().delete_model_version(name, version)
+            return
+        self._delete(Request(self.governance.identity.current(), self._ref(name, version)))
+
+    def _delete(self, request: Request) -> None:
+        base = super()
+        name, version = request.ref.name, request.ref.version
+        delete_version(
+            self.governance.ports, request, lambda: base.delete_model_version(name, version)
+        )
+
+    @refusing
+    def delete_registered_model(self, name: str) -> None:
+        """MLflow's own, for models without governed versions."""
+        refuse_if_governed(
+            self.governance.ports, self.governance.identity.current(), name, "delete"
+        )
+        super().delete_registered_model(name)
+
+    @refusing
+    def rename_registered_model(self, name: str, new_name: str) -> Any:
+        """MLflow's own, for models without governed versions."""
+        refuse_if_governed(
+            self.governance.ports, self.governance.identity.current(), name, "rename"
+        )
+        return super().rename_registered_model(name, new_name)
+
+    # Helpers ----------------------------------------------------------------------------------
+
+    def _ref(self, name: str, version: Any) -> VersionRef:
+        try:
+            number = int(version)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest(f"not a version number: {str(version)[:40]!r}") from error
+        return VersionRef(name, number, self._get_active_workspace())
+
+    def _record(self, name: str, version: Any) -> VersionRecord:
+        with self.governance.ports.store.read() as reading:
+            return load(reading, self._ref(name, version))
+
+    def _is_prompt(self, name: str) -> bool:
+        with self.ManagedSessionMaker() as session:
+            tag = self._get_registered_model_tag(session, name, compat.IS_PROMPT_TAG)
+            return tag is not None and str(tag.value).lower() == "true"
+
+
+class GovernedSqlStore(GovernedStore, SqlAlchemyStore):
+    """Governed store of a server without workspaces."""
+
+
+class GovernedWorkspaceStore(GovernedStore, WorkspaceAwareSqlAlchemyStore):
+    """Governed store of a server with workspaces."""
+
+
+_REPLICA = "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"
+
+
+def build(store_uri: str) -> GovernedStore:
+    """The governed store for a ``governance+…`` URI, as the server's environment asks for it."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
+
+    kind = GovernedWorkspaceStore if MLFLOW_ENABLE_WORKSPACES.get() else GovernedSqlStore
+    return kind(store_uri, os.environ.get(_REPLICA) or None)

@@ -1,0 +1,37 @@
+"""Tags nobody but the registry writes: ``governance.*``."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from mlflow_governance.errors import Denied
+
+_PREFIX = "governance."
+
+
+def is_reserved(key: str) -> bool:
+    """True for keys in our name space, however they are spelled."""
+    return unicodedata.normalize("NFKC", key).strip().casefold().startswith(_PREFIX)
+
+
+def refuse_reserved(key: str) -> None:
+    """Refuse to set or delete a tag of the registry.
+
+    Raises:
+        Denied: the key is in our name space.
+    """
+    if is_reserved(key):
+        raise Denied(
+            f"the tag {key[:80]!r} is written by the registry alone",
+            advice="Change the stage instead: transition_model_version_stage(name, version, stage)",
+        )
+
+
+def without_reserved(tags: Iterable[Any] | None) -> list[Any]:
+    """Tags that came with a new model or version, ours left out.
+
+    They are dropped rather than refused: copying a version copies all its tags.
+    """
+    return [tag for tag in tags or () if not is_reserved(tag.key)]

@@ -1,0 +1,117 @@
+"""The worker beside the server: finishes registrations, mirrors, sends events, exports heads.
+
+Any number may run against one database: tasks and deliveries are leased.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mlflow_governance.ledger import checkpoint
+from mlflow_governance.outbox.cloudevents import source_of
+from mlflow_governance.outbox.relay import Relay
+from mlflow_governance.store.outbox_queue import OutboxQueue
+from mlflow_governance.store.task_queue import SqlTaskQueue
+from mlflow_governance.workflows.perform import perform
+
+if TYPE_CHECKING:
+    from mlflow_governance.plugin.assembly import Assembly
+    from mlflow_governance.workflows.ports import Task
+    from mlflow_governance.workflows.queue import TaskQueue
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.5
+_LEASE_SECONDS = 900.0
+_CHECKPOINT_SECONDS = 30.0
+_BATCH = 8
+_RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0)
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        governance: the assembly of the store it works for.
+        tasks: the queue of registrations and mirrors.
+        queue: the queue of deliveries.
+    """
+
+    def __init__(self, governance: Assembly, tasks: TaskQueue, queue: OutboxQueue) -> None:
+        self._governance = governance
+        self._tasks = tasks
+        settings = governance.settings
+        self._relay = Relay(queue, settings.webhooks, source_of(settings.registry_name))
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop."""
+        threads = [
+            threading.Thread(target=self._relay.run, args=(stop,), name="relay"),
+            threading.Thread(target=self._checkpoints, args=(stop,), name="checkpoints"),
+        ]
+        for thread in threads:
+            thread.start()
+        _every(_POLL_SECONDS, stop, self.run_tasks)
+        for thread in threads:
+            thread.join(timeout=30)
+
+    def run_tasks(self) -> int:
+        """Do what is due; returns how many tasks were done."""
+        done = 0
+        for task in self._tasks.claim(_BATCH, _LEASE_SECONDS):
+            try:
+                perform(self._governance.ports, task)
+            except Exception as error:
+                _log.warning("task %s of %s: %s", task.kind, task.version_uid, error)
+                self._put_off(task, str(error))
+            else:
+                self._tasks.done(task)
+                done += 1
+        return done
+
+    def _put_off(self, task: Task, error: str) -> None:
+        if task.attempts > len(_RETRY_SECONDS):
+            self._tasks.give_up(task, error)
+            return
+        delay = timedelta(seconds=_RETRY_SECONDS[max(task.attempts, 1) - 1])
+        self._tasks.retry(task, error, self._governance.ports.clock() + delay)
+
+    def _checkpoints(self, stop: threading.Event) -> None:
+        _every(_CHECKPOINT_SECONDS, stop, self.export_checkpoint)
+
+    def export_checkpoint(self) -> None:
+        """Write the signed head of the ledger to a file, one a size; copy them off this host."""
+        note = self._governance.ledger.head()
+        if not note:
+            return  # nothing was ever recorded
+        size = checkpoint.parse(note).size
+        path = self._governance.settings.checkpoints / f"{size:012d}.checkpoint"
+        if not path.exists():
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(note, "utf-8")
+            temporary.replace(path)
+            self._governance.ledger.add_checkpoint(note)
+
+
+def _every(seconds: float, stop: threading.Event, act: Callable[[], object]) -> None:
+    while not stop.is_set():
+        try:
+            act()
+        except Exception:
+            _log.exception("the worker goes on after an error")
+        stop.wait(seconds)
+
+
+def build(registry_uri: str) -> Worker:
+    """The worker for a ``governance+…`` registry URI."""
+    from mlflow_governance.plugin.registry_store import build as build_store
+
+    store = build_store(registry_uri)
+    return Worker(
+        store.governance,
+        SqlTaskQueue(store.sessions.for_us),
+        OutboxQueue(store.sessions.for_us),
+    )

@@ -1,0 +1,252 @@
+"""Load a set of policies, and say which one it is.
+
+A bundle is a directory or ``.tar.gz`` in OPA's layout (``.manifest``, ``*.rego``, ``data.json``).
+Its identity is ``sha256(JCS([{name, sha256}, …]))`` over what decides and nothing else: tests,
+Markdown and signatures beside it are left out, and the revision in the manifest is dropped
+because it *is* that digest. Whatever a loader could read in two ways is refused: a data document
+where a rule stands (one engine prefers the data, another refuses), links, odd names, unknown
+files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mlflow_governance.core import canonical, digest
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.errors import ConfigurationError, GovernanceError, InvalidRequest
+
+MAX_FILES = 500
+MAX_FILE_BYTES = 1024 * 1024
+MAX_TOTAL_BYTES = 8 * 1024 * 1024
+MANIFEST = ".manifest"
+SCHEMA = "dossier.schema.json"
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_PACKAGE = re.compile(
+    r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*package[ \t]+([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s"
+)
+_ADVICE = "Compare the policy folder with the one that ships (policies/README.md)."
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A policy set: what decides, by path, and its digest.
+
+    Made by :func:`load` or :func:`from_files`; the manifest in ``files`` has no revision.
+    """
+
+    files: Mapping[str, bytes]
+    digest: Digest
+
+    @cached_property
+    def modules(self) -> Mapping[str, str]:
+        """Rego source by path."""
+        return {n: d.decode("utf-8") for n, d in self.files.items() if n.endswith(".rego")}
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The data documents of the bundle, merged at their paths."""
+        return _merge(self.files)
+
+    def archive(self) -> bytes:
+        """The bundle for an OPA server: a reproducible ``.tar.gz``, its revision the digest."""
+        manifest = {**canonical.decode_object(self.files[MANIFEST]), "revision": self.digest}
+        files = {**self.files, MANIFEST: canonical.encode(manifest)}
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for name in sorted(files):
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(files[name]), 0o644
+                tar.addfile(member, io.BytesIO(files[name]))
+        return gzip.compress(buffer.getvalue(), mtime=0)
+
+
+def load(path: Path) -> Bundle:
+    """Read a bundle from a directory or a ``.tar.gz``.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is not a bundle every engine reads alike.
+    """
+    try:
+        return from_files(dict(_from_directory(path) if path.is_dir() else _from_archive(path)))
+    except OSError as error:
+        raise ConfigurationError(f"the policy bundle {path} cannot be read: {error}") from error
+
+
+def from_files(files: Mapping[str, bytes]) -> Bundle:
+    """A bundle of these files by path; what does not decide is left out.
+
+    Raises:
+        ConfigurationError: see :func:`load`.
+    """
+    try:
+        kept = {name: data for name, data in sorted(files.items()) if _decides(name)}
+        _refuse_bulk(kept)
+        kept[MANIFEST] = _manifest_without_revision(kept.get(MANIFEST))
+        _refuse_ambiguity(kept)
+        entries = [{"name": n, "sha256": digest.of_bytes(d)[7:]} for n, d in sorted(kept.items())]
+        return Bundle(MappingProxyType(kept), digest.of_bytes(canonical.encode(entries)))
+    except InvalidRequest as error:
+        raise _broken(error.message) from error
+
+
+def _from_directory(root: Path) -> Iterator[tuple[str, bytes]]:
+    total = 0
+    for folder, folders, names in os.walk(root, onerror=_raise):
+        for name in (*folders, *names):
+            if (Path(folder) / name).is_symlink():
+                raise _broken(f"{name!r} is a symbolic link")
+        for name in names:
+            path = Path(folder) / name
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+            total += len(data)
+            if total > MAX_TOTAL_BYTES:
+                raise _broken(f"it holds more than {MAX_TOTAL_BYTES} bytes")
+            yield path.relative_to(root).as_posix(), data
+
+
+def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    # A bounded stream: neither a small file that unpacks to gigabytes nor an endless header
+    # list is read further than the limits.
+    seen: set[str] = set()
+    try:
+        with gzip.open(path) as stream:
+            plain = stream.read(2 * MAX_TOTAL_BYTES + 1)
+        if len(plain) > 2 * MAX_TOTAL_BYTES:
+            raise _broken(f"it unpacks to more than {2 * MAX_TOTAL_BYTES} bytes")
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./").removeprefix("/")
+                if member.isdir():
+                    continue
+                if not member.isreg() or member.size > MAX_FILE_BYTES:
+                    raise _broken(f"{name[:100]!r} is a link, a device or too large")
+                if name in seen:
+                    raise _broken(f"it holds {name[:100]!r} twice")
+                seen.add(name)
+                file = tar.extractfile(member)
+                yield name, file.read() if file else b""
+    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+        raise _broken(f"{path.name} is not a .tar.gz: {error}") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _decides(name: str) -> bool:
+    if name in (MANIFEST, SCHEMA):
+        return True
+    if name == ".signatures.json" or name.startswith("tests/") or name.endswith(".md"):
+        return False
+    if not all(_SEGMENT.fullmatch(segment) for segment in name.split("/")):
+        raise _broken(f"the file name {name[:100]!r} has more than one reading")
+    if name.endswith("_test.rego"):
+        raise _broken(f"{name} is a test; tests stand in tests/")
+    if name.endswith(".rego") or name.split("/")[-1] == "data.json":
+        return True
+    raise _broken(f"{name} is neither *.rego nor data.json: not every engine would read it")
+
+
+def _refuse_bulk(files: Mapping[str, bytes]) -> None:
+    if not any(name.endswith(".rego") for name in files):
+        raise _broken("it holds no Rego")
+    if len(files) > MAX_FILES:
+        raise _broken(f"it holds more than {MAX_FILES} files")
+    if len({name.lower() for name in files}) != len(files):
+        raise _broken("two file names differ only in case")
+    for name, data in files.items():
+        if len(data) > MAX_FILE_BYTES:
+            raise _broken(f"{name} has more than {MAX_FILE_BYTES} bytes")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _broken(f"{name} is not UTF-8") from error
+        if "\0" in text or text.startswith("\ufeff"):
+            raise _broken(f"{name} holds a NUL or a byte order mark")
+    if sum(map(len, files.values())) > MAX_TOTAL_BYTES:
+        raise _broken(f"it holds more than {MAX_TOTAL_BYTES} bytes")
+
+
+def _manifest_without_revision(data: bytes | None) -> bytes:
+    if data is None:
+        raise _broken(f"it has no {MANIFEST}")
+    manifest = canonical.decode_object(data)
+    manifest.pop("revision", None)
+    roots = manifest.get("roots")
+    if not isinstance(roots, list) or not all(isinstance(r, str) and r.strip("/") for r in roots):
+        raise _broken(f"{MANIFEST} names no roots")
+    if manifest.get("rego_version") != 1:
+        raise _broken(f"{MANIFEST} must say rego_version 1; an engine's default may be another")
+    return canonical.encode(manifest)
+
+
+def _refuse_ambiguity(files: Mapping[str, bytes]) -> None:
+    roots = [tuple(r.strip("/").split("/")) for r in canonical.decode(files[MANIFEST])["roots"]]
+    packages = {_package(n, d.decode()) for n, d in files.items() if n.endswith(".rego")}
+    leaves = set(_leaves(_merge(files), ()))
+    for path in packages | leaves:
+        if not any(path[: len(root)] == root for root in roots):
+            raise _broken(f"{'.'.join(path)} lies outside the roots of {MANIFEST}")
+    for package in packages:
+        for leaf in leaves:
+            shared = min(len(package), len(leaf))
+            if package[:shared] == leaf[:shared]:
+                raise _broken(
+                    f"the data at {'.'.join(leaf)} would hide rules of {'.'.join(package)}"
+                )
+
+
+def _package(name: str, source: str) -> tuple[str, ...]:
+    found = _PACKAGE.match(source)
+    if found is None:
+        raise _broken(f"{name} does not begin with a plain package clause")
+    return tuple(found[1].split("."))
+
+
+def _merge(files: Mapping[str, bytes]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for name, data in files.items():
+        if name.split("/")[-1] != "data.json":
+            continue
+        document = canonical.decode_object(data)
+        for segment in reversed(name.split("/")[:-1]):
+            document = {segment: document}
+        _graft(merged, document, name)
+    return merged
+
+
+def _graft(target: dict[str, Any], source: Mapping[str, Any], name: str) -> None:
+    for key, value in source.items():
+        present = target.setdefault(key, value)
+        if present is value:
+            continue
+        if not isinstance(present, dict) or not isinstance(value, dict):
+            raise _broken(f"{name} sets {key!r} a second time")
+        _graft(present, value, name)
+
+
+def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    # An empty object is a leaf too: at the path of a package it would hide the package.
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+    elif path:
+        yield path
+
+
+def _broken(message: str) -> GovernanceError:
+    return ConfigurationError(f"the policy bundle is refused: {message}", advice=_ADVICE)

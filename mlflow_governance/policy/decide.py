@@ -1,0 +1,211 @@
+"""From a dossier to a decision, whatever the engine does.
+
+:func:`decide` never raises and never allows by accident. An answer counts only when it is
+well-formed, agrees with itself and explains itself; everything else is a denial:
+
+=================  ==================================================================
+ENG-SCHEMA         the dossier is not what the schema says, so no engine sees it
+ENG-UNDEFINED      the gate has no answer
+ENG-SHAPE          the answer is not a decision document of this gate
+ENG-CONTRADICTION  it allows in spite of a reason, or ``allow`` is not "all checks are true"
+ENG-UNEXPLAINED    it denies without a reason
+ENG-UNREACHABLE    the policy server cannot be reached
+ENG-TIMEOUT        it did not answer within the deadline
+ENG-HTTP-n         it answered with HTTP status n
+ENG-REVISION       it serves another policy than the one in force
+ENG-ERROR          anything else
+=================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from mlflow_governance.core import canonical, digest
+from mlflow_governance.core.decision import Decision, Reason
+from mlflow_governance.core.dossier import Dossier
+from mlflow_governance.core.resources import folder
+from mlflow_governance.errors import GovernanceError
+from mlflow_governance.policy.bundle import SCHEMA
+from mlflow_governance.policy.interface import EngineError, PolicyEngine
+
+_KEYS = {"gate", "allow", "checks", "reasons", "warnings", "obligations", "details"}
+_PLACEHOLDER = re.compile(r"\{(name|version|stage|to|actor)\}")
+_MAX_PROBLEM = 600
+
+
+def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
+    """Ask one gate; see the table above for what becomes of a bad answer."""
+    started = time.perf_counter()
+    try:
+        encoded, identity = dossier.encoded, dossier.digest
+        _refuse_unless_valid(encoded)
+        raw = engine.evaluate(dossier.gate, encoded)
+        answer = _well_formed(dossier, raw)
+        error = ""
+    except EngineError as problem:
+        identity = _identity(dossier)
+        answer, error = _denial(problem.reason_code, problem.message), problem.message
+    except Exception as problem:
+        identity = _identity(dossier)
+        error = f"{type(problem).__name__}: {problem}"
+        answer = _denial("ENG-ERROR", "the policy engine broke")
+    return Decision(
+        gate=dossier.gate,
+        **answer,
+        policy_digest=engine.policy_digest,
+        dossier_digest=identity,
+        engine=engine.name,
+        error=_one_line(error),
+        duration=round((time.perf_counter() - started) * 1_000_000),
+    )
+
+
+def _identity(dossier: Dossier) -> digest.Digest:
+    # A dossier without canonical form cannot be stored either; its decision still needs a name.
+    try:
+        return dossier.digest
+    except GovernanceError:
+        return digest.of_bytes(b"")
+
+
+@cache
+def _validator() -> Any:
+    import jsonschema_rs
+
+    schema = canonical.decode_object((folder("policies") / SCHEMA).read_bytes())
+    return jsonschema_rs.Draft202012Validator(schema)
+
+
+def _refuse_unless_valid(encoded: bytes) -> None:
+    document = json.loads(encoded)
+    validator = _validator()
+    if validator.is_valid(document):
+        return
+    first = next(iter(validator.iter_errors(document)))
+    path = ".".join(str(step) for step in first.instance_path)
+    raise EngineError(
+        "ENG-SCHEMA", f"the dossier is malformed at {path or 'its root'}: {first.message}"
+    )
+
+
+def _denial(code: str, message: str) -> dict[str, Any]:
+    return {
+        "allow": False,
+        "checks": {code: False},
+        "reasons": (Reason(code, "", _one_line(message)),),
+    }
+
+
+def _well_formed(dossier: Dossier, raw: object) -> dict[str, Any]:
+    if not isinstance(raw, dict) or raw.keys() != _KEYS or raw["gate"] != dossier.gate.value:
+        raise EngineError(
+            "ENG-SHAPE", f"the answer is no decision of the {dossier.gate.value} gate"
+        )
+    allow, checks, reasons = raw["allow"], raw["checks"], raw["reasons"]
+    if not isinstance(allow, bool) or not _is_checks(checks):
+        raise EngineError("ENG-SHAPE", "the answer's allow or checks are not truth values")
+    if not isinstance(reasons, list) or not all(map(_is_reason, reasons)):
+        raise EngineError("ENG-SHAPE", "the answer's reasons are malformed")
+    if allow is not all(checks.values()) or (allow and reasons):
+        raise EngineError(
+            "ENG-CONTRADICTION", "the answer disagrees with its own checks or reasons"
+        )
+    if not allow and not reasons:
+        raise EngineError("ENG-UNEXPLAINED", "the answer denies and does not say why")
+    return {
+        "allow": allow,
+        "checks": dict(sorted(checks.items())),
+        "reasons": tuple(sorted(_reader(dossier)(reason) for reason in reasons)) if reasons else (),
+        "warnings": _sorted_objects(raw["warnings"], "warnings"),
+        "obligations": _sorted_objects(raw["obligations"], "obligations"),
+        "details": _details(raw["details"]),
+    }
+
+
+def _is_checks(checks: object) -> bool:
+    return (
+        isinstance(checks, dict)
+        and bool(checks)
+        and all(isinstance(c, str) and isinstance(ok, bool) for c, ok in checks.items())
+    )
+
+
+def _is_reason(reason: object) -> bool:
+    return (
+        isinstance(reason, dict)
+        and {"code", "path", "message"} <= reason.keys() <= {"code", "path", "message", "fix"}
+        and all(isinstance(text, str) for text in reason.values())
+        and bool(reason["code"])
+        and not reason["code"].startswith("ENG-")  # that prefix is the engine's own word
+    )
+
+
+def _sorted_objects(values: object, what: str) -> tuple[Mapping[str, Any], ...]:
+    # OPA and regorus order a set of objects alike today; the record must not depend on it.
+    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
+        raise EngineError("ENG-SHAPE", f"the answer's {what} are not a list of objects")
+    return tuple(sorted(values, key=_canonical))
+
+
+def _details(details: object) -> Mapping[str, Any]:
+    if not isinstance(details, dict):
+        raise EngineError("ENG-SHAPE", "the answer's details are not an object")
+    _canonical(details)
+    return details
+
+
+def _canonical(value: object) -> bytes:
+    try:
+        return canonical.encode(value)
+    except GovernanceError as error:
+        raise EngineError("ENG-SHAPE", f"the answer cannot be recorded: {error.message}") from error
+
+
+def _reader(dossier: Dossier) -> Callable[[Mapping[str, str]], Reason]:
+    values = {
+        "name": dossier.subject.ref.name,
+        "version": str(dossier.subject.ref.version),
+        "stage": dossier.subject.stage.value,
+        "to": str(dossier.action.get("to") or "another stage"),
+        "actor": dossier.actor.person,
+    }
+    shown = {key: _one_line(value) for key, value in values.items()}
+    # A fix is pasted into a shell, and people choose model names.
+    quoted = {key: shlex.quote(value) for key, value in shown.items()}
+
+    def read(reason: Mapping[str, str]) -> Reason:
+        message = _fill(reason["message"], shown)
+        problem = _problem(dossier, reason["path"])
+        return Reason(
+            code=reason["code"],
+            path=reason["path"],
+            message=f"{message}: {problem}" if problem else message,
+            fix=_fill(reason.get("fix", ""), quoted),
+        )
+
+    return read
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    # One pass, so that a name like "{actor}" stays a name.
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
+
+
+def _problem(dossier: Dossier, path: str) -> str:
+    room, _, rest = path.partition(".")
+    outcome = dossier.evidence.get(rest.partition(".")[0]) if room == "evidence" else None
+    return _one_line(outcome.problem) if outcome else ""
+
+
+def _one_line(text: str) -> str:
+    # What foreign bytes caused may say anything: no line breaks, no escape codes, no novels.
+    kept = "".join(c if c.isprintable() else " " for c in text[: 2 * _MAX_PROBLEM])
+    kept = " ".join(kept.split()) if "  " in kept or kept != kept.strip() else kept
+    return kept if len(kept) <= _MAX_PROBLEM else kept[:_MAX_PROBLEM] + "…"

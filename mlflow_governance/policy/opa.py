@@ -1,0 +1,233 @@
+"""The organisational engine: a real OPA server, asked over HTTP.
+
+There is no fallback to the embedded engine: whoever can make a server slow could then choose
+who decides. ``opa-python-client`` speaks the protocol; what its defaults leave open is closed
+here (``_harden``), and the whole call has one deadline, since a socket timeout starts again with
+every byte that drips in.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.policy.bundle import Bundle
+from mlflow_governance.policy.interface import EngineError
+
+MAX_ANSWER_BYTES = 1024 * 1024
+MAX_IN_FLIGHT = 64
+"""Calls that may wait at once; one more is a timeout rather than one more thread."""
+
+_QUERY = {"provenance": "true", "strict-builtin-errors": "true"}
+
+
+class OpaEngine:
+    """Asks an OPA server that serves the bundle in force.
+
+    Args:
+        url: ``http(s)://host[:port]``, port 8181 if none is named.
+        bundle: the policies in force; the server must serve these.
+        token: bearer token, sent over https or to this machine only.
+        deadline_seconds: for one whole decision.
+        ca_file: PEM bundle to verify the server with instead of the system's.
+        check_revision: refuse an answer unless the server names the bundle's digest as the
+            revision of a bundle it has loaded (``Bundle.archive`` writes it so).
+
+    Raises:
+        ConfigurationError: the URL is not usable, or ``opa-python-client`` is not installed.
+    """
+
+    def __init__(  # noqa: PLR0913  (keyword-only settings of one server)
+        self,
+        url: str,
+        bundle: Bundle,
+        *,
+        token: str | None = None,
+        deadline_seconds: float = 2.0,
+        ca_file: str | None = None,
+        check_revision: bool = True,
+    ) -> None:
+        self._arguments = _arguments(url, token, ca_file)
+        self._bundle = bundle
+        self._deadline = deadline_seconds
+        self._check_revision = check_revision
+        self._slots = threading.BoundedSemaphore(MAX_IN_FLIGHT)
+        self._lock = threading.Lock()
+        self._client = self._connect()
+        self._process = os.getpid()
+
+    @property
+    def name(self) -> str:
+        """``opa`` and where it is."""
+        return f"opa {self._arguments['host']}:{self._arguments['port']}"
+
+    @property
+    def policy_digest(self) -> Digest:
+        """Digest of the bundle the server must serve."""
+        return self._bundle.digest
+
+    def evaluate(self, gate: Gate, document: bytes) -> Any:
+        """The raw decision of a gate.
+
+        Raises:
+            EngineError: every way in which there is none; see ``decide``.
+        """
+        answer = self._within_deadline(gate, json.loads(document))
+        if not isinstance(answer, dict):
+            raise EngineError("ENG-SHAPE", "the policy server's answer is not an object")
+        if self._check_revision:
+            self._refuse_other_policy(answer)
+        if answer.get("result") is None:
+            raise EngineError("ENG-UNDEFINED", f"the {gate.value} gate has no answer")
+        return answer["result"]
+
+    def _within_deadline(self, gate: Gate, dossier: Mapping[str, Any]) -> object:
+        if not self._slots.acquire(timeout=self._deadline):
+            raise EngineError("ENG-TIMEOUT", "too many decisions wait for the policy server")
+        outcome: list[object] = []
+
+        def ask() -> None:
+            try:
+                client = self._current_client()
+                outcome.append(
+                    client.query_rule(dossier, f"registry.{gate.value}", "decision", _QUERY)
+                )
+            except Exception as error:  # carried over to the thread that waits
+                outcome.append(error)
+            finally:
+                self._slots.release()
+
+        thread = threading.Thread(target=ask, name="opa-decision", daemon=True)
+        thread.start()
+        thread.join(self._deadline)
+        if not outcome:
+            raise EngineError(
+                "ENG-TIMEOUT", f"the policy server did not answer within {self._deadline} s"
+            )
+        if isinstance(outcome[0], Exception):
+            raise _translate(outcome[0]) from outcome[0]
+        return outcome[0]
+
+    def _refuse_other_policy(self, answer: Mapping[str, Any]) -> None:
+        provenance = answer.get("provenance")
+        bundles = provenance.get("bundles") if isinstance(provenance, dict) else None
+        loaded = bundles.values() if isinstance(bundles, dict) else ()
+        revisions = [b.get("revision") for b in loaded if isinstance(b, dict)]
+        if self._bundle.digest not in revisions:
+            raise EngineError(
+                "ENG-REVISION",
+                f"the policy server serves revision {str(revisions)[:200]}, "
+                f"in force is {self._bundle.digest}",
+            )
+
+    def _current_client(self) -> Any:
+        # Two processes on one inherited connection would read each other's answers.
+        with self._lock:
+            if self._process != os.getpid():
+                self._client, self._process = self._connect(), os.getpid()
+            return self._client
+
+    def _connect(self) -> Any:
+        try:
+            from opa_client.opa import OpaClient
+        except ImportError as error:
+            raise ConfigurationError(
+                "the OPA engine needs opa-python-client",
+                advice='Install it: pip install "mlflow-governance[opa]"',
+            ) from error
+        timeouts = (min(0.5, self._deadline), self._deadline)
+        client = OpaClient(**self._arguments, retries=0, timeout=timeouts)
+        _harden(client, self._deadline)
+        return client
+
+
+def _arguments(url: str, token: str | None, ca_file: str | None) -> dict[str, Any]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 8181
+    except ValueError as error:
+        raise ConfigurationError(f"not the URL of a policy server: {url[:200]!r}") from error
+    plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
+    if parts.scheme not in ("http", "https") or not host or not plain:
+        raise ConfigurationError(
+            f"not the URL of a policy server: {url[:200]!r}",
+            advice="Write http(s)://HOST[:PORT] and nothing after it.",
+        )
+    if token and parts.scheme == "http" and not _is_this_machine(host):
+        raise ConfigurationError(
+            "the policy server's token would travel unencrypted",
+            advice="Use https, or a server on this machine.",
+        )
+    verify: bool | str = (ca_file or True) if parts.scheme == "https" else False
+    return {
+        "host": f"[{host}]" if ":" in host else host,
+        "port": port,
+        "ssl": verify,
+        "token": token,
+    }
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _harden(client: Any, deadline: float) -> None:
+    session = client._session
+    # ~/.netrc would replace the token, HTTP_PROXY see it, REQUESTS_CA_BUNDLE override the CA.
+    session.trust_env = False
+    session.max_redirects = 0
+
+    def read_bounded(response: Any, *_: object, **__: object) -> Any:
+        latest = time.monotonic() + deadline
+        body = bytearray()
+        for chunk in response.raw.stream(65536, decode_content=True):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES or time.monotonic() > latest:
+                response.close()
+                raise EngineError("ENG-SHAPE", "the policy server's answer has no end")
+        response.raw = io.BytesIO(bytes(body))
+        return response
+
+    session.hooks["response"].append(read_bounded)
+
+
+def _translate(error: Exception) -> EngineError:
+    import requests
+
+    if isinstance(error, EngineError):
+        return error
+    response = getattr(error, "response", None)
+    if response is not None:
+        return EngineError(
+            f"ENG-HTTP-{response.status_code}",
+            f"the policy server answered HTTP {response.status_code}: {_said(response)}",
+        )
+    if isinstance(error, requests.Timeout | TimeoutError):
+        return EngineError("ENG-TIMEOUT", "the policy server did not answer in time")
+    if isinstance(error, ValueError | RecursionError):
+        return EngineError("ENG-SHAPE", "the policy server's answer is not JSON")
+    if isinstance(error, OSError):  # requests' errors are OSErrors: refused, DNS, TLS, reset
+        return EngineError("ENG-UNREACHABLE", f"the policy server cannot be reached: {error}")
+    return EngineError("ENG-ERROR", f"{type(error).__name__}: {error}")
+
+
+def _said(response: Any) -> str:
+    try:
+        body = response.json()
+        first = (body.get("errors") or [{}])[0]
+        return f"{body.get('message', '')} {first.get('message', '')}".strip()[:300]
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
+        return "no explanation"

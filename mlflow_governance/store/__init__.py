@@ -1,0 +1,1 @@
+"""KEEP: our own tables, in MLflow's database and in its transaction."""

@@ -1,0 +1,255 @@
+"""Rows that hold documents: blobs by their digest, what links them to versions, decisions.
+
+A blob is checked against its digest whenever it is read: a database is not a place that keeps
+bytes from changing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from mlflow_governance.core import canonical
+from mlflow_governance.core import digest as digests
+from mlflow_governance.core.decision import Decision
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.core.manifest import Manifest
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
+from mlflow_governance.evidence.interface import EvidenceItem
+from mlflow_governance.store.tables import approvals, blobs, decisions, files, tasks
+from mlflow_governance.store.versions import Rows, VersionWriting
+from mlflow_governance.workflows.ports import ApprovalRecord, Attachment
+from mlflow_governance.workflows.record import MIRROR
+
+_MANIFEST_BYTES = 256 * 1024 * 1024
+"""A manifest of a million files is read; it was made here, not outside."""
+
+
+class Role(StrEnum):
+    """Why a file hangs on a version."""
+
+    EVIDENCE = "evidence"
+    ATTACHMENT = "attachment"
+
+
+class DocumentReading(Rows):
+    """Reads evidence, attachments, manifests, approvals and decisions."""
+
+    def evidence(self, version_uid: str) -> list[EvidenceItem]:
+        """Every piece of evidence attached to a version, by name."""
+        return [EvidenceItem(*found) for found in self._files(version_uid, Role.EVIDENCE)]
+
+    def attachments(self, version_uid: str, *, pending_only: bool = False) -> list[Attachment]:
+        """What the registry attached to a version, by path; only what is not yet mirrored."""
+        wanted = [files.c.mirrored.is_(False)] if pending_only else []
+        return [Attachment(*found) for found in self._files(version_uid, Role.ATTACHMENT, *wanted)]
+
+    def manifest(self, digest: Digest) -> Manifest | None:
+        """The manifest with this digest.
+
+        Raises:
+            VerificationError: the stored bytes are not those it was stored with.
+        """
+        data = self._blob(digest)
+        if data is None:
+            return None
+        return Manifest.from_document(canonical.decode(data, max_bytes=_MANIFEST_BYTES))
+
+    def approvals(self, version_uid: str) -> list[ApprovalRecord]:
+        """Approvals of a version, oldest first; those withdrawn are not among them."""
+        columns = [approvals.c[name] for name in ApprovalRecord.__dataclass_fields__]
+        query = (
+            sa.select(*columns)
+            .where(approvals.c.version_uid == version_uid, approvals.c.withdrawn.is_(False))
+            .order_by(approvals.c.id)
+        )
+        return [ApprovalRecord(*row) for row in self._connection.execute(query)]
+
+    def decision(self, decision_id: str) -> dict[str, Any] | None:
+        """A stored decision document, with its dossier under ``dossier``.
+
+        Raises:
+            VerificationError: the stored bytes are not those they were stored with.
+        """
+        return self._decision(decisions.c.decision_id == decision_id)
+
+    def last_decision(self, version_uid: str) -> dict[str, Any] | None:
+        """The newest stored decision about a version, downloads left out."""
+        return self._decision(
+            decisions.c.version_uid == version_uid, decisions.c.gate != Gate.DOWNLOAD.value
+        )
+
+    def _decision(self, *conditions: sa.ColumnElement[bool]) -> dict[str, Any] | None:
+        query = sa.select(decisions).where(*conditions).order_by(decisions.c.id.desc()).limit(1)
+        row = self._connection.execute(query).first()
+        if row is None:
+            return None
+        document = canonical.decode_object(_checked(row.document, row.digest))
+        dossier = self._blob(row.dossier_digest)
+        if dossier is None:
+            raise VerificationError(f"the dossier of decision {row.decision_id} was removed")
+        return {**document, "dossier": canonical.decode(dossier)}
+
+    def _files(
+        self, version_uid: str, role: Role, *conditions: sa.ColumnElement[bool]
+    ) -> list[tuple[str, bytes]]:
+        query = (
+            sa.select(files.c.path, blobs.c.digest, blobs.c.data)
+            .join(blobs, blobs.c.digest == files.c.digest)
+            .where(files.c.version_uid == version_uid, files.c.role == role.value, *conditions)
+            .order_by(files.c.path)
+        )
+        return [(r.path, _checked(r.data, r.digest)) for r in self._connection.execute(query)]
+
+    def _blob(self, digest: str) -> bytes | None:
+        query = sa.select(blobs.c.data).where(blobs.c.digest == digest)
+        data = self._connection.execute(query).scalar()
+        return None if data is None else _checked(data, digest)
+
+
+class DocumentWriting(DocumentReading, VersionWriting):
+    """Writes evidence, attachments, manifests, approvals and decisions."""
+
+    def add_evidence(self, version_uid: str, items: Iterable[EvidenceItem]) -> None:
+        """Store evidence bytes by digest and link them to the version.
+
+        Raises:
+            Conflict: the version has other evidence of that name and has left stage None.
+        """
+        given = {item.name: item.data for item in items}
+        changed = self._link(version_uid, Role.EVIDENCE, given)
+        if changed["replaced"]:
+            record = self.version_by_uid(version_uid)
+            if record is None or record.stage is not Stage.NONE:
+                raise Conflict(
+                    f"evidence is never overwritten: {', '.join(sorted(changed['replaced']))}",
+                    advice="Attach it under another name.",
+                )
+        if changed["added"] or changed["replaced"]:
+            self._touch(version_uid)
+
+    def add_attachments(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
+        """Store what the registry attaches; a newer file takes the place of an older one."""
+        self._link(version_uid, Role.ATTACHMENT, {a.path: a.data for a in attachments})
+
+    def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
+        """Note that these attachments stand beside the model and the mirror task is done.
+
+        What was attached since they were read stays pending, and its task with it.
+        """
+        mine = (files.c.version_uid == version_uid, files.c.role == Role.ATTACHMENT.value)
+        for attachment in attachments:
+            same = digests.of_bytes(attachment.data)
+            self._connection.execute(
+                sa.update(files)
+                .where(*mine, files.c.path == attachment.path, files.c.digest == same)
+                .values(mirrored=True)
+            )
+        pending = sa.select(files.c.id).where(*mine, files.c.mirrored.is_(False))
+        self._connection.execute(
+            sa.delete(tasks).where(
+                tasks.c.version_uid == version_uid, tasks.c.kind == MIRROR, ~pending.exists()
+            )
+        )
+
+    def add_manifest(self, manifest: Manifest) -> None:
+        """Store a manifest by its digest."""
+        self._store([canonical.encode(manifest.to_document())])
+
+    def add_approval(self, approval: ApprovalRecord) -> None:
+        """Store an approval. It withdraws the same person's earlier word in the same role."""
+        self._connection.execute(
+            sa.update(approvals)
+            .where(
+                approvals.c.version_uid == approval.version_uid,
+                approvals.c.person == approval.person,
+                approvals.c.role == approval.role,
+            )
+            .values(withdrawn=True)
+        )
+        row = {name: getattr(approval, name) for name in ApprovalRecord.__dataclass_fields__}
+        self._connection.execute(sa.insert(approvals), {**row, "withdrawn": False})
+        self._touch(approval.version_uid)
+
+    def add_decision(self, decision: Decision, dossier: bytes, version_uid: str) -> Digest:
+        """Store decision and dossier; returns the digest of the stored decision document.
+
+        Raises:
+            InvalidRequest: the decision was not made from this dossier.
+        """
+        if digests.of_bytes(dossier) != decision.dossier_digest:
+            raise InvalidRequest("the decision was not made from the dossier it comes with")
+        document = canonical.encode(decision.to_document())
+        digest = digests.of_bytes(document)
+        self._store([dossier])
+        row = {
+            "decision_id": decision.decision_id,
+            "version_uid": version_uid,
+            "gate": decision.gate.value,
+            "allow": decision.allow,
+            "document": document,
+            "digest": digest,
+            "dossier_digest": decision.dossier_digest,
+        }
+        self._connection.execute(sa.insert(decisions), row)
+        return digest
+
+    def _link(
+        self, version_uid: str, role: Role, given: Mapping[str, bytes]
+    ) -> dict[str, list[str]]:
+        # Returns the paths that are new, and those that had other bytes before.
+        stored = self._store(given.values())
+        wanted = dict(zip(given, stored, strict=True))
+        mine = (files.c.version_uid == version_uid, files.c.role == role.value)
+        query = sa.select(files.c.path, files.c.digest).where(*mine)
+        present = {row.path: row.digest for row in self._connection.execute(query)}
+        added = [path for path in wanted if path not in present]
+        replaced = [path for path in wanted if present.get(path, wanted[path]) != wanted[path]]
+        for path in replaced:
+            self._connection.execute(
+                sa.update(files)
+                .where(*mine, files.c.path == path)
+                .values(digest=wanted[path], mirrored=False)
+            )
+        rows = [
+            {
+                "version_uid": version_uid,
+                "role": role.value,
+                "path": path,
+                "digest": wanted[path],
+                "mirrored": False,
+            }
+            for path in added
+        ]
+        if rows:
+            self._connection.execute(sa.insert(files), rows)
+        return {"added": added, "replaced": replaced}
+
+    def _store(self, contents: Iterable[bytes]) -> list[Digest]:
+        # Writers take turns, so looking first and inserting after cannot collide.
+        by_digest: dict[Digest, bytes] = {}
+        order = []
+        for data in contents:
+            digest = digests.of_bytes(data)
+            by_digest[digest] = data
+            order.append(digest)
+        query = sa.select(blobs.c.digest).where(blobs.c.digest.in_(list(by_digest)))
+        present = set(self._connection.execute(query).scalars()) if by_digest else set()
+        rows = [{"digest": d, "data": data} for d, data in by_digest.items() if d not in present]
+        if rows:
+            self._connection.execute(sa.insert(blobs), rows)
+        return order
+
+
+def _checked(data: bytes, digest: str) -> bytes:
+    if digests.of_bytes(data) != digest:
+        raise VerificationError(
+            f"the stored bytes of {digest} were changed in the database",
+            advice="Restore them from a backup; nothing is decided on changed bytes.",
+        )
+    return bytes(data)

@@ -1,0 +1,252 @@
+"""Appending to the ledger inside the transaction of the change it records.
+
+The single head row is the turnstile of every writer: its UPDATE is the first statement of a unit
+of work, so SQLite takes its write lock and PostgreSQL the row lock before anything is read, and
+the order of entries is the order of commits.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from mlflow_governance.core import canonical, moment
+from mlflow_governance.core.event import Event
+from mlflow_governance.errors import ConfigurationError, LedgerError
+from mlflow_governance.ledger import checkpoint, entry
+from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
+from mlflow_governance.ledger.note import NoteSigner
+from mlflow_governance.store import tables
+from mlflow_governance.store.versions import Rows
+
+_ADVICE = "Nothing can be changed until this is mended. Run: mlflow-governance ledger verify"
+
+# Built once: building a statement costs more than running it.
+_STORED = sa.select(
+    tables.ledger_head.c.size, tables.ledger_head.c.compact_range, tables.ledger_head.c.note
+).where(tables.ledger_head.c.id == 1)
+_TURN = (
+    sa.update(tables.ledger_head)
+    .where(tables.ledger_head.c.id == 1)
+    .values(size=tables.ledger_head.c.size)
+)
+_TURN_RETURNING = _TURN.returning(*_STORED.selected_columns)
+_SAVE = sa.update(tables.ledger_head).where(tables.ledger_head.c.id == 1)
+_INSERT_ENTRY = sa.insert(tables.ledger_entries)
+_INSERT_PRIVATE = [
+    # One statement for a name, and one for a name and a reason.
+    sa.insert(tables.private).values(
+        [{c.name: sa.bindparam(f"{c.name}_{n}") for c in tables.private.c} for n in range(count)]
+    )
+    for count in (1, 2)
+]
+_INSERT_EVENT = sa.insert(tables.outbox)
+_INSERT_TASK = sa.insert(tables.tasks)
+
+
+class StoredHead(NamedTuple):
+    """The head row: size, nodes of the compact range, signed note."""
+
+    size: int
+    nodes: bytes
+    note: str
+
+
+_NEVER_USED = StoredHead(0, b"", "")
+
+
+def take_turn(session: Session) -> StoredHead:
+    """Wait until no other unit of work is writing; the head as it stands then.
+
+    Raises:
+        ConfigurationError: the head row is not there.
+    """
+    connection = session.connection()
+    if connection.dialect.update_returning:
+        row = connection.execute(_TURN_RETURNING).one_or_none()
+    else:
+        connection.execute(_TURN)
+        row = connection.execute(_STORED).one_or_none()
+    if row is None:
+        raise ConfigurationError(
+            "the ledger has no head row", advice="Restore the database from a backup."
+        )
+    return StoredHead(row[0], bytes(row[1]), row[2])
+
+
+class Head:
+    """Keeps the key from signing a ledger it has not signed before.
+
+    Whoever can write to the database could change entries and the head row with them; the next
+    append would then sign the change. So the stored head has to verify before it is built upon.
+    Shared by all units of work of a store.
+    """
+
+    def __init__(self, signer: NoteSigner) -> None:
+        self.signer = signer
+        self._known = _NEVER_USED
+
+    def open(self, stored: StoredHead) -> CompactRange:
+        """The stored compact range.
+
+        Raises:
+            LedgerError: it is not the one our key signed last.
+        """
+        tree = CompactRange.from_bytes(stored.size, stored.nodes)
+        if stored in (self._known, _NEVER_USED):
+            return tree
+        try:
+            signed = checkpoint.verify(stored.note, self.signer.key)
+        except LedgerError as error:
+            raise LedgerError(f"the head of the ledger: {error.message}", advice=_ADVICE) from error
+        if (signed.size, signed.root) != (tree.size, tree.root):
+            raise LedgerError(
+                "the head of the ledger is not the one that was signed", advice=_ADVICE
+            )
+        return tree
+
+    def save(self, connection: sa.Connection, grown: CompactRange) -> None:
+        """Sign and store the range after an append."""
+        note = checkpoint.make(grown.size, grown.root, self.signer)
+        stored = StoredHead(grown.size, grown.to_bytes(), note)
+        row = {"size": stored.size, "compact_range": stored.nodes, "note": stored.note}
+        connection.execute(_SAVE, row)
+        self._known = stored
+
+
+class TimelineReading(Rows):
+    """Reads what the ledger says about a version."""
+
+    def ledger_size(self) -> int:
+        """Entries in the ledger."""
+        return int(self._connection.execute(_STORED).one().size)
+
+    def timeline(self, version_uid: str) -> list[dict[str, Any]]:
+        """Ledger entries about a version, oldest first, with people and reasons resolved.
+
+        Raises:
+            LedgerError: an entry or what it commits to was changed.
+        """
+        entries = tables.ledger_entries
+        query = (
+            sa.select(entries.c.entry)
+            .where(entries.c.version_uid == version_uid)
+            .order_by(entries.c.position)
+        )
+        found = [entry.read_entry(bytes(e)) for e in self._connection.execute(query).scalars()]
+        commitments = [d[key] for d in found for key in ("actor", "reason") if d[key]]
+        clear = resolve_private(self._connection, commitments)
+        return [entry.resolve(document, clear) for document in found]
+
+
+class LedgerWriting(Rows):
+    """Appends entries and queues what follows from them."""
+
+    _head: Head
+    _stored: StoredHead
+    _range: CompactRange | None = None
+
+    def record(self, event: Event) -> int:
+        """Append the ledger entry and queue the outgoing event; returns the ledger index.
+
+        Raises:
+            LedgerError: the stored head is not the one that was signed last.
+            InvalidRequest: the event holds something JSON cannot say.
+        """
+        before = self._range or self._head.open(self._stored)
+        index = before.size
+        sealed = _seal(event)
+        data = canonical.encode(entry.build_entry(event, index, sealed))
+        leaf = leaf_hash(data)
+        grown = before.append(leaf)
+        self._insert_entry(event, index, data, leaf)
+        self._insert_private(sealed)
+        self._insert_event(event, sealed, index, grown.root)
+        self._head.save(self._connection, grown)
+        self._range = grown
+        return index
+
+    def add_task(self, kind: str, version_uid: str, *, delay_seconds: float = 0) -> None:
+        """Queue work for the worker."""
+        row = {
+            "uid": secrets.token_hex(16),
+            "kind": kind,
+            "version_uid": version_uid,
+            "state": "pending",
+            "attempts": 0,
+            "next_at": moment.now() + timedelta(seconds=delay_seconds),
+            "lease": "",
+            "last_error": "",
+        }
+        self._connection.execute(_INSERT_TASK, row)
+
+    def _insert_entry(self, event: Event, index: int, data: bytes, leaf: bytes) -> None:
+        row = {
+            "position": index,
+            "entry": data,
+            "leaf_hash": leaf,
+            "act": event.act.value,
+            "version_uid": event.subject.get("uid") or "",
+            "at": event.at,
+        }
+        self._connection.execute(_INSERT_ENTRY, row)
+
+    def _insert_private(self, sealed: entry.Commitments) -> None:
+        parts = [part for part in (sealed.actor, sealed.reason) if part is not None]
+        row: dict[str, str | bytes] = {}
+        for n, part in enumerate(parts):
+            row[f"commitment_{n}"] = part.commitment
+            row[f"salt_{n}"] = part.salt
+            row[f"text_{n}"] = part.text
+            row[f"person_{n}"] = sealed.actor.text
+        self._connection.execute(_INSERT_PRIVATE[len(parts) - 1], row)
+
+    def _insert_event(
+        self, event: Event, sealed: entry.Commitments, index: int, root: bytes
+    ) -> None:
+        reason = sealed.reason.text if sealed.reason else ""
+        told = replace(event, person=sealed.actor.text, reason=reason)
+        row = {
+            "id": event.event_id,
+            "position": index,
+            "act": event.act.value,
+            # The entry has just shown that all of it is JSON; only its bytes had to be canonical.
+            "body": json.dumps(
+                entry.event_document(told, index, root), ensure_ascii=False, separators=(",", ":")
+            ).encode(),
+            "created_at": event.at,
+        }
+        self._connection.execute(_INSERT_EVENT, row)
+
+
+def resolve_private(connection: sa.Connection, commitments: Iterable[str]) -> dict[str, str]:
+    """The texts behind commitments, without those that were erased.
+
+    Raises:
+        LedgerError: a stored text is not the one that was committed to.
+    """
+    wanted = sorted(set(commitments))
+    clear: dict[str, str] = {}
+    for start in range(0, len(wanted), 500):
+        query = sa.select(tables.private).where(
+            tables.private.c.commitment.in_(wanted[start : start + 500])
+        )
+        for row in connection.execute(query):
+            if not entry.opens(row.commitment, bytes(row.salt), row.text):
+                raise LedgerError("a name or reason was changed: it does not open its commitment")
+            clear[row.commitment] = row.text
+    return clear
+
+
+def _seal(event: Event) -> entry.Commitments:
+    actor = entry.seal(event.person, secrets.token_bytes(entry.SALT_BYTES))
+    if not event.reason:
+        return entry.Commitments(actor)
+    return entry.Commitments(actor, entry.seal(event.reason, secrets.token_bytes(entry.SALT_BYTES)))

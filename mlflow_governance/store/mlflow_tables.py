@@ -1,0 +1,43 @@
+"""The few columns of MLflow's ``model_versions`` a change of stage touches."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import Stage
+
+# A MetaData of its own: MLflow creates and migrates this table, we only describe it.
+model_versions = sa.Table(
+    "model_versions",
+    sa.MetaData(),
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("current_stage", sa.String(20)),
+    sa.Column("last_updated_time", sa.BigInteger),
+)
+
+
+class MlflowStageTable:
+    """Writes MLflow's own stage by compare-and-swap, in the session it is given."""
+
+    def __call__(
+        self, session: Session, ref: VersionRef, origin: Stage, target: Stage, at: datetime
+    ) -> int:
+        """Returns how many rows changed: 1, or 0 when the stage was not ``origin``."""
+        table = model_versions
+        statement = (
+            sa.update(table)
+            .where(
+                table.c.workspace == ref.workspace,
+                table.c.name == ref.name,
+                table.c.version == ref.version,
+                table.c.current_stage == origin.value,
+            )
+            .values(current_stage=target.value, last_updated_time=int(at.timestamp() * 1000))
+        )
+        return session.connection().execute(statement).rowcount

@@ -1,0 +1,208 @@
+"""Our tables. They share MLflow's database and nothing else with it.
+
+They stand in a MetaData of their own (MLflow re-initialises when its own has unknown tables) and
+have no foreign keys to MLflow's, whose migrations rebuild tables and whose names may change.
+Text that is compared or searched by prefix is compared by bytes on every database.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from mlflow_governance.core import moment
+
+metadata = sa.MetaData()
+
+
+class Moment(TypeDecorator[datetime]):
+    """An instant as RFC 3339 text of fixed width, so that text order is time order."""
+
+    impl = sa.String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """Text for the database."""
+        return None if value is None else moment.to_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """The instant in a row."""
+        return None if value is None else moment.parse(value)
+
+
+def exact(length: int) -> sa.String:
+    """Text compared byte by byte, as SQLite does anyway."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+def _digest() -> sa.String:
+    return sa.String(71)
+
+
+versions = sa.Table(
+    "governance_versions",
+    metadata,
+    sa.Column("uid", sa.String(64), primary_key=True),
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("name", sa.String(256), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("stage", sa.String(20), nullable=False, index=True),
+    sa.Column("location", exact(1000), nullable=False, index=True),
+    sa.Column("submitter", sa.Text, nullable=False),
+    sa.Column("digest", _digest(), index=True),
+    sa.Column("policy_digest", _digest()),
+    sa.Column("quarantined_from", sa.String(20)),
+    sa.Column("decision_id", sa.String(64), nullable=False),
+    sa.Column("facts", sa.LargeBinary),
+    sa.Column("trust_digest", _digest()),
+    sa.Column("created_at", Moment, nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.UniqueConstraint("workspace", "name", "version", name="governance_version_ref"),
+)
+
+blocked = sa.Table(
+    "governance_blocked",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("stage", sa.String(20), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+
+blobs = sa.Table(
+    "governance_blobs",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+files = sa.Table(
+    "governance_files",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("version_uid", sa.String(64), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("path", exact(1024), nullable=False),
+    sa.Column("digest", _digest(), nullable=False),
+    sa.Column("mirrored", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("version_uid", "role", "path", name="governance_file_path"),
+)
+"""What hangs on a version by path: its evidence, and what the registry attaches."""
+
+approvals = sa.Table(
+    "governance_approvals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("version_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("role", sa.String(64), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("model_digest", _digest(), nullable=False),
+    sa.Column("policy_digest", _digest(), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("withdrawn", sa.Boolean, nullable=False),
+)
+
+decisions = sa.Table(
+    "governance_decisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("decision_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("version_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("gate", sa.String(16), nullable=False),
+    sa.Column("allow", sa.Boolean, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("digest", _digest(), nullable=False),
+    sa.Column("dossier_digest", _digest(), nullable=False),
+)
+
+ledger_head = sa.Table(
+    "governance_ledger_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("compact_range", sa.LargeBinary, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+"""One row, id 1. Updating it is how writers take turns."""
+
+ledger_entries = sa.Table(
+    "governance_ledger_entries",
+    metadata,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
+    sa.Column("act", sa.String(32), nullable=False),
+    sa.Column("version_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("at", Moment, nullable=False),
+)
+
+ledger_checkpoints = sa.Table(
+    "governance_ledger_checkpoints",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+"""Kept by digest and not by size: two that differ at one size are the proof of a fork."""
+
+private = sa.Table(
+    "governance_private",
+    metadata,
+    sa.Column("commitment", _digest(), primary_key=True),
+    sa.Column("salt", sa.LargeBinary, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+)
+"""What commitments in the ledger stand for; ``person`` is whom the text is about."""
+
+outbox = sa.Table(
+    "governance_outbox",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("act", sa.String(32), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Index("governance_outbox_act", "act", "position"),
+)
+
+deliveries = sa.Table(
+    "governance_deliveries",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("event_id", sa.String(64), nullable=False),
+    sa.Column("target", sa.String(64), nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", Moment, nullable=False),
+    sa.Column("lease", sa.String(32), nullable=False),
+    sa.Column("lease_until", Moment),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("last_status", sa.Integer),
+    sa.UniqueConstraint("event_id", "target", name="governance_delivery_once"),
+    sa.Index("governance_delivery_due", "target", "state", "position"),
+    sa.Index("governance_delivery_order", "target", "position"),
+)
+
+tasks = sa.Table(
+    "governance_tasks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("version_uid", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", Moment, nullable=False),
+    sa.Column("lease", sa.String(32), nullable=False),
+    sa.Column("lease_until", Moment),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Index("governance_task_due", "state", "next_at"),
+)

@@ -1,0 +1,168 @@
+"""The HTTP interface: one table of exact paths, and the blueprint made of it.
+
+No path has a parameter in it: MLflow's basic authentication lets unknown routes through to
+nobody and knows routes by their exact path only. Each path is served below both prefixes, as
+MLflow serves its own, and below nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from flask import Blueprint, Response, request
+
+from mlflow_governance.approval.request import APPROVE, MAX_REASON, REJECT
+from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.web import openapi, schemas, views
+from mlflow_governance.web.answers import as_json, refusal
+from mlflow_governance.web.fields import VERSION, Field, Values, read_body, read_query
+from mlflow_governance.web.services import WebServices
+from mlflow_governance.web.views import View
+
+API = "/api/2.0/mlflow-governance"
+AJAX = "/ajax-api/2.0/mlflow-governance"
+_SMALL = 64 * 1024
+_LARGE = 48 * 1024 * 1024
+"""The largest piece of evidence (32 MiB) in base64, with room for its name."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation.
+
+    Args:
+        method: GET reads, POST acts.
+        path: below the prefix, without parameters.
+        view: what answers; its docstring is the summary in OpenAPI.
+        fields: what the query (GET) or the JSON body (POST) may hold.
+        answer: JSON Schema of the answer; None for bytes.
+        public: open to callers nobody authenticated.
+        max_bytes: bound of the body.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    view: View
+    fields: tuple[Field, ...] = ()
+    answer: dict[str, Any] | None = None
+    public: bool = False
+    max_bytes: int = _SMALL
+
+
+_REASON = Field("reason", "Why, in your own words. It is recorded.", longest=MAX_REASON)
+_LISTING = (
+    Field("name", "Only this registered model.", default="", longest=256),
+    Field("stage", "Only this stage.", default="", longest=40),
+    Field("limit", "At most so many.", "integer", default=100, least=1, most=1000),
+    Field("offset", "Leave out so many of the newest.", "integer", default=0),
+)
+_APPROVAL = (
+    *VERSION,
+    Field("role", "The role you speak in.", longest=64),
+    Field("decision", "What you say.", default=APPROVE, choices=(APPROVE, REJECT)),
+    _REASON,
+)
+_EVIDENCE = (
+    *VERSION,
+    Field("file", "attestations/NAME.intoto.json", longest=1024),
+    Field("content", "The file in standard base64.", longest=_LARGE),
+)
+_ENTRIES = (
+    Field("start", "Index of the first entry.", "integer", default=0, most=2**53 - 1),
+    Field("count", "At most so many.", "integer", default=100, least=1, most=1000),
+)
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/health", views.health, (), schemas.HEALTH, public=True),
+    Route("GET", "/versions", views.versions, _LISTING, schemas.VERSIONS),
+    Route("GET", "/version", views.version, VERSION, schemas.DETAIL),
+    Route("GET", "/decision", views.decision, (Field("id", "Decision id."),), schemas.DECISION),
+    Route("POST", "/approvals", views.give_approval, _APPROVAL, schemas.APPROVED),
+    Route("POST", "/revoke", views.revoke, (*VERSION, _REASON), schemas.MOVED),
+    Route("POST", "/quarantine", views.quarantine, (*VERSION, _REASON), schemas.MOVED),
+    Route("POST", "/restore", views.restore, (*VERSION, _REASON), schemas.MOVED),
+    Route("POST", "/judge", views.judge, VERSION, schemas.JUDGED),
+    Route("POST", "/evidence", views.add_evidence, _EVIDENCE, schemas.ATTACHED, max_bytes=_LARGE),
+    Route("GET", "/attachment", views.attachment, (*VERSION, Field("path", "Its path."))),
+    Route("GET", "/ledger/head", views.ledger_head, (), schemas.HEAD),
+    Route("GET", "/ledger/entries", views.ledger_entries, _ENTRIES, schemas.ENTRIES),
+    Route(
+        "GET",
+        "/ledger/proof",
+        views.ledger_proof,
+        (Field("index", "Index of the entry.", "integer", most=2**53 - 1),),
+        schemas.PROOF,
+    ),
+    Route("GET", "/revocations", views.revocations, public=True),
+    Route("GET", "/trust", views.trust),
+    Route("GET", "/policy", views.policy, (), schemas.POLICY),
+    Route(
+        "GET",
+        "/openapi.json",
+        lambda services, values: openapi.document(API, ROUTES),
+        (),
+        {"type": "object", "description": "This document."},
+    ),
+)
+
+
+def served(static_prefix: str = "") -> Iterator[tuple[str, Route]]:
+    """Every exact path of the interface with its route.
+
+    Args:
+        static_prefix: MLflow's ``--static-prefix``, which stands before ``/ajax-api`` only.
+    """
+    for route in ROUTES:
+        yield API + route.path, route
+        yield static_prefix + AJAX + route.path, route
+
+
+def blueprint(services: WebServices, static_prefix: str = "") -> Blueprint:
+    """The interface as a Flask blueprint.
+
+    Args:
+        services: what the views stand on.
+        static_prefix: MLflow's ``--static-prefix``.
+    """
+    made = Blueprint("governance_api", __name__)
+    for number, (path, route) in enumerate(served(static_prefix)):
+        made.add_url_rule(
+            path,
+            endpoint=f"{number}",
+            view_func=_answering(services, route),
+            methods=[route.method],
+            provide_automatic_options=False,
+        )
+    return made
+
+
+def _answering(services: WebServices, route: Route) -> Callable[[], Response]:
+    return partial(_answer, services, route)
+
+
+def _answer(services: WebServices, route: Route) -> Response:
+    # Whatever happens becomes JSON with a status below 500: nothing here may be retried blindly.
+    try:
+        answer = route.view(services, _values(route))
+        return answer if isinstance(answer, Response) else as_json(answer)
+    except Exception as error:
+        return refusal(error)
+
+
+def _values(route: Route) -> Values:
+    if route.method == "GET":
+        return read_query(route.fields, list(request.args.items(multi=True)))
+    if request.args:
+        raise InvalidRequest("a POST takes its fields from the JSON body, not from the address")
+    # A form of another site can send neither this media type nor ask to without our consent.
+    if request.mimetype != "application/json":
+        raise InvalidRequest("the body must be application/json")
+    length = request.content_length
+    if length is None or length > route.max_bytes:
+        raise InvalidRequest(
+            f"the body must say its length, and be at most {route.max_bytes} bytes"
+        )
+    return read_body(route.fields, request.get_data(), route.max_bytes)

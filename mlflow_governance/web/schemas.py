@@ -1,0 +1,110 @@
+"""JSON Schemas (2020-12) of the answers, as the OpenAPI document shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlflow_governance.core.stage import Stage
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_YES_NO: Schema = {"type": "boolean"}
+_DIGEST: Schema = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+_INSTANT: Schema = {"type": "string", "format": "date-time"}
+_STAGE: Schema = {"enum": [stage.value for stage in Stage]}
+_ANY_OBJECT: Schema = {"type": "object"}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list_of(schema: Schema) -> Schema:
+    return {"type": "array", "items": schema}
+
+
+def _record(**members: Schema) -> Schema:
+    return {"type": "object", "properties": members, "required": sorted(members)}
+
+
+_SUMMARY_MEMBERS: dict[str, Schema] = {
+    "name": _TEXT,
+    "version": {"type": "integer", "minimum": 1},
+    "workspace": _TEXT,
+    "uid": _TEXT,
+    "stage": _STAGE,
+    "quarantined_from": _or_null(_STAGE),
+    "digest": _or_null(_DIGEST),
+    "policy_digest": _or_null(_DIGEST),
+    "submitter": _TEXT,
+    "decision_id": _TEXT,
+    "created_at": _or_null(_INSTANT),
+}
+SUMMARY = _record(**_SUMMARY_MEMBERS)
+_FILE = _record(path=_TEXT, size=_COUNT, digest=_DIGEST)
+_REASON = _record(code=_TEXT, path=_TEXT, message=_TEXT, fix=_TEXT)
+_CHECKS: Schema = {"type": "object", "additionalProperties": _YES_NO}
+DECISION = _record(
+    decision_id=_TEXT,
+    gate=_TEXT,
+    allow=_YES_NO,
+    checks=_CHECKS,
+    reasons=_list_of(_REASON),
+    policy_digest=_DIGEST,
+    dossier_digest=_DIGEST,
+)
+_APPROVAL = _record(
+    uid=_TEXT,
+    person=_TEXT,
+    role=_TEXT,
+    decision=_TEXT,
+    model_digest=_DIGEST,
+    policy_digest=_DIGEST,
+    reason=_TEXT,
+    at=_INSTANT,
+    current=_YES_NO,
+)
+_OUTCOME = _record(
+    kind=_TEXT,
+    status={"enum": ["passed", "failed", "missing", "error"]},
+    facts=_ANY_OBJECT,
+    problem=_TEXT,
+)
+_ENTRY = _record(
+    index=_COUNT,
+    act=_TEXT,
+    at=_INSTANT,
+    actor=_or_null(_TEXT),
+    reason=_or_null(_TEXT),
+    allowed=_YES_NO,
+    before=_ANY_OBJECT,
+    after=_ANY_OBJECT,
+    decision_id=_TEXT,
+)
+DETAIL = _record(
+    **_SUMMARY_MEMBERS,
+    evidence=_list_of(_OUTCOME),
+    evidence_files=_list_of(_FILE),
+    last_decision=_or_null(DECISION),
+    missing=_list_of(_REASON),
+    approvals=_list_of(_APPROVAL),
+    attachments=_list_of(_FILE),
+    timeline=_list_of(_ENTRY),
+    timeline_length=_COUNT,
+    decisions=_list_of(DECISION),
+    ahead=_or_null(_record(stage=_STAGE, allow=_YES_NO, checks=_CHECKS, missing=_list_of(_REASON))),
+    download=_YES_NO,
+)
+HEALTH = _record(status={"const": "ok"})
+VERSIONS = _record(versions=_list_of(SUMMARY), total=_COUNT, offset=_COUNT)
+MOVED = _record(version=SUMMARY)
+JUDGED = _record(decision=DECISION, version=SUMMARY)
+APPROVED = _record(approval=_APPROVAL)
+ATTACHED = _record(file=_FILE, version=SUMMARY)
+HEAD = _record(checkpoint=_TEXT, origin=_TEXT, size=_COUNT, root=_TEXT)
+ENTRIES = _record(entries=_list_of(_record(index=_COUNT, entry=_TEXT)))
+PROOF = _record(index=_COUNT, entry=_TEXT, proof=_TEXT)
+POLICY = _record(policy_digest=_DIGEST, engine=_TEXT, files=_list_of(_FILE))
+ERROR = _record(code=_TEXT, message=_TEXT, advice=_TEXT)

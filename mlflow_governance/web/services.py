@@ -1,0 +1,51 @@
+"""What the HTTP interface stands on; put together by the plugin, and by tests from fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.workflows.ports import Ports
+
+
+class LedgerView(Protocol):
+    """The ledger as an outsider may read it: bytes, signed notes and proofs."""
+
+    def entries(self, start: int, count: int) -> Iterable[tuple[int, bytes]]:
+        """Index and stored RFC 8785 bytes of up to ``count`` entries, ascending."""
+
+    def head(self) -> str:
+        """The signed checkpoint of the whole ledger; empty when nothing was ever recorded."""
+
+    def inclusion_proof(self, index: int) -> InclusionProof:
+        """The path from an entry to the signed head.
+
+        Raises:
+            NotFound: the ledger has no such entry.
+        """
+
+
+@dataclass(frozen=True)
+class WebServices:
+    """Everything a view needs.
+
+    Args:
+        ports: what the workflows stand on.
+        actor: who makes the request being served; roles read afresh.
+        ledger: the public side of the ledger.
+        revocations: the signed revocation list, JSON.
+        trust: public trust material (keys of registry and ledger, policy digest), JSON.
+        adopt: takes responsibility for a version MLflow knows and the registry does not yet;
+            raises NotFound when MLflow does not know it either.
+    """
+
+    ports: Ports
+    actor: Callable[[], Actor]
+    ledger: LedgerView
+    revocations: Callable[[], bytes]
+    trust: Callable[[], bytes]
+    adopt: Callable[[VersionRef], None]

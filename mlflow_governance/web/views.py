@@ -1,0 +1,201 @@
+"""The views of the HTTP interface: checked values in, a JSON document or a response out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import posixpath
+from collections.abc import Callable
+
+from flask import Response
+
+from mlflow_governance.core import digest
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import Conflict, InvalidRequest, NotFound
+from mlflow_governance.evidence.interface import EvidenceItem
+from mlflow_governance.ledger import checkpoint
+from mlflow_governance.web import documents
+from mlflow_governance.web.answers import as_bytes
+from mlflow_governance.web.documents import Document
+from mlflow_governance.web.fields import Values
+from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.approve import approve
+from mlflow_governance.workflows.attach import attach
+from mlflow_governance.workflows.judge import load
+from mlflow_governance.workflows.ports import Request, VersionRecord
+from mlflow_governance.workflows.promote import rejudge, transition
+from mlflow_governance.workflows.withdraw import withdraw
+
+View = Callable[[WebServices, Values], "Document | Response"]
+
+
+def health(services: WebServices, values: Values) -> Document:
+    """The server answers and can read its database."""
+    with services.ports.store.read():
+        return {"status": "ok"}
+
+
+def versions(services: WebServices, values: Values) -> Document:
+    """Governed versions, newest first."""
+    stage = Stage.parse(values.text("stage")) if values.text("stage") else None
+    start, limit = values.number("offset"), values.number("limit")
+    with services.ports.store.read() as reading:
+        found = reading.versions(values.text("name") or None, stage)
+    page = found[start : start + limit]
+    return {
+        "versions": [documents.summary(record) for record in page],
+        "total": len(found),
+        "offset": start,
+    }
+
+
+def version(services: WebServices, values: Values) -> Document:
+    """One version with evidence, decisions, approvals, attachments and history."""
+    return documents.detail(services.ports, services.actor(), _record(services, values.ref()))
+
+
+def decision(services: WebServices, values: Values) -> Document:
+    """A stored decision with the dossier it was made from."""
+    with services.ports.store.read() as reading:
+        found = reading.decision(values.text("id"))
+    if found is None:
+        raise NotFound(f"no decision has the id {values.text('id')[:80]!r}")
+    return found
+
+
+def give_approval(services: WebServices, values: Values) -> Document:
+    """Record one person's word for one role."""
+    ports, request = services.ports, _request(services, values)
+    given = approve(ports, request, values.text("role"), values.text("decision"))
+    record = _record(services, request.ref)
+    return {"approval": documents.approval(given, record, ports.engine.policy_digest)}
+
+
+def revoke(services: WebServices, values: Values) -> Document:
+    """Block a version, and its bytes under every name, for ever."""
+    return _withdrawn(services, values, Stage.REVOKED)
+
+
+def quarantine(services: WebServices, values: Values) -> Document:
+    """Block a version, and its bytes under every name, until it is cleared."""
+    return _withdrawn(services, values, Stage.QUARANTINED)
+
+
+def restore(services: WebServices, values: Values) -> Document:
+    """Return a quarantined version to the stage it came from."""
+    request = _request(services, values)
+    record = _record(services, request.ref)
+    if record.stage is not Stage.QUARANTINED or record.quarantined_from is None:
+        raise Conflict(f"{request.ref} is {record.stage}, not Quarantined: nothing to restore")
+    moved = transition(services.ports, request, record.quarantined_from)
+    return {"version": documents.summary(moved)}
+
+
+def judge(services: WebServices, values: Values) -> Document:
+    """Judge a version again; one that MLflow knows and the registry does not is adopted first."""
+    request = _request(services, values)
+    with services.ports.store.read() as reading:
+        known = reading.version(request.ref) is not None
+    if not known:
+        services.adopt(request.ref)
+    judgement = rejudge(services.ports, request)
+    return {
+        "decision": judgement.decision.to_document(),
+        "version": documents.summary(_record(services, request.ref)),
+    }
+
+
+def add_evidence(services: WebServices, values: Values) -> Document:
+    """Store one signed statement with a version; it proves what its signature proves."""
+    try:
+        data = base64.b64decode(values.text("content"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest("content is not standard base64") from error
+    request, name = _request(services, values), values.text("file")
+    attach(services.ports, request, EvidenceItem(name, data))
+    return {
+        "file": {"path": name, "size": len(data), "digest": digest.of_bytes(data)},
+        "version": documents.summary(_record(services, request.ref)),
+    }
+
+
+def attachment(services: WebServices, values: Values) -> Response:
+    """The bytes of one file the registry attached to a version."""
+    ref, path = values.ref(), values.text("path")
+    with services.ports.store.read() as reading:
+        found = reading.attachments(load(reading, ref).uid)
+    for file in found:
+        if file.path == path:
+            plain = "text/plain; charset=utf-8"
+            response = as_bytes(file.data, "application/json" if path.endswith(".json") else plain)
+            response.headers.set(
+                "Content-Disposition", "attachment", filename=posixpath.basename(path)
+            )
+            response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+            return response
+    raise NotFound(f"{ref} has no attachment {path[:200]!r}")
+
+
+def ledger_head(services: WebServices, values: Values) -> Document:
+    """The signed checkpoint of the whole ledger."""
+    note = services.ledger.head()
+    if not note:
+        raise NotFound("the ledger is empty: nothing was ever recorded")
+    signed = checkpoint.parse(note)
+    return {
+        "checkpoint": note,
+        "origin": signed.origin,
+        "size": signed.size,
+        "root": signed.root.hex(),
+    }
+
+
+def ledger_entries(services: WebServices, values: Values) -> Document:
+    """Ledger entries as stored: the exact RFC 8785 text that is hashed."""
+    found = services.ledger.entries(values.number("start"), values.number("count"))
+    return {"entries": [{"index": index, "entry": data.decode()} for index, data in found]}
+
+
+def ledger_proof(services: WebServices, values: Values) -> Document:
+    """A C2SP tlog-proof of one entry, verifiable without this server."""
+    index = values.number("index")
+    proof = services.ledger.inclusion_proof(index)
+    entry = dict(services.ledger.entries(index, 1))[index]
+    return {"index": index, "entry": entry.decode(), "proof": proof.encode()}
+
+
+def revocations(services: WebServices, values: Values) -> Response:
+    """The signed list of blocked digests, for serving hosts."""
+    return as_bytes(services.revocations(), "application/json")
+
+
+def trust(services: WebServices, values: Values) -> Response:
+    """The public keys of registry and ledger, and the policy digest."""
+    return as_bytes(services.trust(), "application/json")
+
+
+def policy(services: WebServices, values: Values) -> Document:
+    """The policy bundle in force."""
+    engine = services.ports.engine
+    files = sorted(services.ports.policy_files.items())
+    return {
+        "policy_digest": engine.policy_digest,
+        "engine": engine.name,
+        "files": [{"path": p, "size": len(d), "digest": digest.of_bytes(d)} for p, d in files],
+    }
+
+
+def _withdrawn(services: WebServices, values: Values, target: Stage) -> Document:
+    moved = withdraw(services.ports, _request(services, values), target)
+    return {"version": documents.summary(moved)}
+
+
+def _request(services: WebServices, values: Values) -> Request:
+    reason = str(values.items.get("reason", ""))
+    return Request(services.actor(), values.ref(), reason)
+
+
+def _record(services: WebServices, ref: VersionRef) -> VersionRecord:
+    with services.ports.store.read() as reading:
+        return load(reading, ref)

@@ -1,0 +1,138 @@
+"""Registration: hash, sweep the evidence, and ask the accept gate.
+
+A version always exists at stage None first, so no work is ever lost; the ``register`` task is
+queued in the same transaction that creates it, so a crash in between loses nothing either.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from mlflow_governance.core.dossier import Gate, Outcome
+from mlflow_governance.core.event import Act, Event
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import NotFound, VerificationError
+from mlflow_governance.evidence.interface import Kind
+from mlflow_governance.workflows.judge import Judgement, judge, load
+from mlflow_governance.workflows.mirror import mirror
+from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
+from mlflow_governance.workflows.record import (
+    state_of,
+    subject_of,
+    write_allowed,
+    write_denial,
+)
+
+REGISTER = "register"
+_REGISTER_DELAY = 30.0
+"""Seconds after which the worker takes over a registration the server did not finish."""
+
+
+def register(
+    ports: Ports,
+    request_of: Callable[[VersionRef], Request],
+    create: Callable[[], tuple[VersionRef, str]],
+    *,
+    later: bool,
+) -> VersionRecord:
+    """Create a version in MLflow and take responsibility for it, in one transaction.
+
+    Args:
+        ports: everything a workflow needs.
+        request_of: the request, once the version has a number.
+        create: makes MLflow's row inside the open transaction; returns name and location.
+        later: leave hashing and judging to the worker (the version stays pending).
+    """
+    with ports.store.begin() as uow:
+        ref, location = create()
+        request = request_of(ref)
+        record = VersionRecord(
+            uid=uuid.uuid4().hex,
+            ref=ref,
+            stage=Stage.NONE,
+            location=location,
+            submitter=request.actor.person,
+            created_at=ports.clock(),
+        )
+        uow.add_version(record)
+        uow.record(
+            Event(
+                act=Act.VERSION_REGISTERED,
+                person=request.actor.person,
+                at=ports.clock(),
+                subject=subject_of(record),
+                after=state_of(record),
+            )
+        )
+        uow.add_task(REGISTER, record.uid, delay_seconds=0 if later else _REGISTER_DELAY)
+    return record
+
+
+def settle(ports: Ports, request: Request) -> Judgement:
+    """Hash the version, take in the evidence beside it, and judge; accepted if policy allows.
+
+    Repeatable: a version that has left stage None is judged by nobody here.
+
+    Raises:
+        NotFound: the version is not governed.
+        Conflict: somebody else settled it at the same moment.
+    """
+    with ports.store.read() as reading:
+        record = load(reading, request.ref)
+    problem = _refresh(ports, record) if record.stage is Stage.NONE else ""
+    evidence = dict.fromkeys(Kind, Outcome.failed(problem)) if problem else None
+    action = {"from": Stage.NONE.value, "to": Stage.CANDIDATE.value}
+    judgement = judge(ports, Gate.ACCEPT, request, action, evidence)
+    if not judgement.decision.allow or judgement.record.stage is not Stage.NONE:
+        write_denial(ports, judgement, Act.VERSION_REFUSED)
+    else:
+        target = judgement.record.with_(
+            stage=Stage.CANDIDATE,
+            policy_digest=judgement.decision.policy_digest,
+            decision_id=judgement.decision.decision_id,
+            facts=judgement.evidence,
+            trust_digest=ports.examiner.trust_digest,
+        )
+        with ports.store.begin() as uow:
+            write_allowed(ports, uow, judgement, Act.VERSION_TRANSITIONED, target)
+    mirror(ports, record.uid)
+    return judgement
+
+
+def _refresh(ports: Ports, record: VersionRecord) -> str:
+    # Hash the files and take in the evidence beside them. What cannot be hashed is not an
+    # exception for the person who registered: it is a failed check with its reason.
+    try:
+        manifest = ports.artifacts.manifest(record.location)
+        items = ports.artifacts.evidence(record.location)
+    except (VerificationError, NotFound) as error:
+        return error.message
+    with ports.store.begin() as uow:
+        uow.add_manifest(manifest)
+        uow.add_evidence(record.uid, items)
+        uow.save_version(record.with_(digest=manifest.digest))
+    return ""
+
+
+def verify_unchanged(ports: Ports, record: VersionRecord) -> None:
+    """Hash the bytes again and compare them with the accepted digest, if that takes seconds.
+
+    Raises:
+        VerificationError: a file changed, is missing or was added; the message names it.
+    """
+    limit = ports.rules.sync_limit_bytes
+    if record.digest is None or ports.artifacts.size(record.location) > limit:
+        return
+    found = ports.artifacts.manifest(record.location)
+    if found.digest == record.digest:
+        return
+    with ports.store.read() as reading:
+        accepted = reading.manifest(record.digest)
+    changes = accepted.differences(found) if accepted else ["the accepted manifest is lost"]
+    raise VerificationError(
+        f"the stored files of {record.ref} are not the accepted ones:\n  "
+        + "\n  ".join(changes[:20]),
+        advice=f"Quarantine it: mlflow-governance quarantine {record.ref} --reason tampered",
+    )

@@ -1,0 +1,107 @@
+"""One judgement: verify evidence, build the dossier, ask policy. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow_governance.core.decision import Decision
+from mlflow_governance.core.dossier import Dossier, Gate, Outcome
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.errors import Denied, NotFound
+from mlflow_governance.evidence.interface import Kind
+from mlflow_governance.policy.decide import decide
+from mlflow_governance.workflows.ports import Ports, Reading, Request, VersionRecord
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision together with what it was made from."""
+
+    request: Request
+    record: VersionRecord
+    dossier: Dossier
+    decision: Decision
+
+    @property
+    def evidence(self) -> dict[Kind, Outcome]:
+        """The outcomes by kind."""
+        return {Kind(kind): outcome for kind, outcome in self.dossier.evidence.items()}
+
+    def refuse(self, headline: str) -> Denied:
+        """The error for a denial: every failed check with its mend."""
+        return Denied(
+            self.decision.explain(headline),
+            decision_id=self.decision.decision_id,
+            reasons=[reason.to_document() for reason in self.decision.reasons],
+        )
+
+
+def load(reading: Reading, ref: VersionRef) -> VersionRecord:
+    """The governed version.
+
+    Raises:
+        NotFound: the registry has never accepted responsibility for it, which is a no.
+    """
+    record = reading.version(ref)
+    if record is None:
+        raise NotFound(
+            f"{ref} is not a governed version",
+            advice=f"If MLflow knows it, adopt it: mlflow-governance judge {ref}",
+        )
+    return record
+
+
+def examine(ports: Ports, record: VersionRecord) -> dict[Kind, Outcome]:
+    """Run every verifier over the evidence of a version, now."""
+    if record.digest is None:
+        unknown = Outcome.missing("the model's files have not been hashed yet")
+        return dict.fromkeys(Kind, unknown)
+    with ports.store.read() as reading:
+        items = reading.evidence(record.uid)
+        manifest = reading.manifest(record.digest)
+    if manifest is None:
+        return dict.fromkeys(Kind, Outcome.error("the registry lost this model's manifest"))
+    return ports.examiner.examine(manifest, record.ref.name, items, ports.clock())
+
+
+def judge(
+    ports: Ports,
+    gate: Gate,
+    request: Request,
+    action: Mapping[str, Any],
+    evidence: Mapping[Kind, Outcome] | None = None,
+) -> Judgement:
+    """Ask one gate about one version, from what stands in the store now.
+
+    Args:
+        ports: everything a workflow needs.
+        gate: which question.
+        request: who asks, about which version.
+        action: what is asked, as policy sees it.
+        evidence: outcomes already proved for this judgement; None examines.
+
+    Raises:
+        NotFound: the version is not governed.
+    """
+    with ports.store.read() as reading:
+        record = load(reading, request.ref)
+        blocked = record.digest is not None and reading.is_blocked(record.digest)
+        approvals = reading.approvals(record.uid)
+    outcomes = examine(ports, record) if evidence is None else evidence
+    current = ports.engine.policy_digest
+    dossier = Dossier(
+        gate=gate,
+        actor=request.actor,
+        action=action,
+        subject=record.subject(blocked=blocked),
+        evidence={kind.value: outcome for kind, outcome in outcomes.items()},
+        approvals=tuple(approval.to_document() for approval in approvals),
+        runtime={
+            "policy_digest": current,
+            "accepted_policy_digests": sorted({current, *ports.rules.accepted_policy_digests}),
+        },
+        now=ports.clock(),
+    )
+    return Judgement(request, record, dossier, decide(ports.engine, dossier))

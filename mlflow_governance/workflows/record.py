@@ -1,0 +1,121 @@
+"""Writing a judgement down: decision, summary, ledger entry, event, tasks in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.core.event import Act, Event
+from mlflow_governance.core.stage import WITHDRAWN
+from mlflow_governance.errors import Conflict
+from mlflow_governance.workflows.judge import Judgement
+from mlflow_governance.workflows.ports import Ports, UnitOfWork, VersionRecord
+from mlflow_governance.workflows.release import release_files
+from mlflow_governance.workflows.summary import summary_file
+
+MIRROR = "mirror"
+MIRROR_DELAY = 5.0
+"""Seconds before the worker repeats a mirror that the server itself should have done."""
+
+_BINDING = frozenset({Act.VERSION_TRANSITIONED, Act.VERSION_REJUDGED})
+"""Acts that bind a version to a decision anew, and so renew what is attached to a release."""
+
+
+def subject_of(record: VersionRecord) -> dict[str, Any]:
+    """The version as events name it."""
+    return {
+        "name": record.ref.name,
+        "version": record.ref.version,
+        "workspace": record.ref.workspace,
+        "uid": record.uid,
+        "digest": record.digest,
+    }
+
+
+def state_of(record: VersionRecord) -> dict[str, Any]:
+    """What an event's before and after say of a version."""
+    return {"stage": record.stage.value, "policy_digest": record.policy_digest}
+
+
+def write_denial(ports: Ports, judgement: Judgement, act: Act) -> None:
+    """Record a refusal. The state stays what it was."""
+    with ports.store.begin() as uow:
+        _write(ports, uow, judgement, act, None)
+
+
+def write_allowed(
+    ports: Ports,
+    uow: UnitOfWork,
+    judgement: Judgement,
+    act: Act,
+    target: VersionRecord,
+) -> None:
+    """Move the version and record why, inside an open unit of work.
+
+    Raises:
+        Conflict: stage, evidence, approvals or revocation changed since the judgement.
+    """
+    record = judgement.record
+    _refuse_stale(uow, judgement, target)
+    if target.stage is not record.stage:
+        uow.move_stage(record, target)
+    else:
+        uow.save_version(target)
+    if act in _BINDING:
+        uow.add_attachments(record.uid, release_files(ports, uow, judgement, target))
+    _write(ports, uow, judgement, act, target)
+
+
+def _refuse_stale(uow: UnitOfWork, judgement: Judgement, target: VersionRecord) -> None:
+    # The judgement was made outside this transaction; what it rests on must still stand.
+    record = judgement.record
+    now = uow.version_by_uid(record.uid)
+    if now is None or now.revision != record.revision:
+        raise Conflict(
+            f"{record.ref} changed while this was being decided", advice="Look again and repeat."
+        )
+    leaves_block = record.stage in WITHDRAWN or target.stage in WITHDRAWN
+    if record.digest is not None and not leaves_block and uow.is_blocked(record.digest):
+        raise Conflict(f"the content of {record.ref} was withdrawn while this was being decided")
+
+
+def _write(
+    ports: Ports,
+    uow: UnitOfWork,
+    judgement: Judgement,
+    act: Act,
+    target: VersionRecord | None,
+) -> None:
+    # Without a target nothing happened, even where policy would have allowed it.
+    after = target or judgement.record
+    record, decision, request = judgement.record, judgement.decision, judgement.request
+    decision_digest = uow.add_decision(decision, judgement.dossier.encoded, record.uid)
+    facts: Mapping[str, Any] = {
+        "gate": decision.gate.value,
+        "policy_digest": decision.policy_digest,
+        "dossier_digest": decision.dossier_digest,
+        "failed": sorted(code for code, passed in decision.checks.items() if not passed),
+        "action": {
+            key: value for key, value in judgement.dossier.action.items() if key != "reason"
+        },
+    }
+    uow.record(
+        Event(
+            act=act,
+            person=request.actor.person,
+            at=judgement.dossier.now,
+            subject=subject_of(after),
+            before=state_of(record),
+            after=state_of(after),
+            decision_id=decision.decision_id,
+            decision_digest=decision_digest,
+            allowed=target is not None,
+            reason=request.reason,
+            facts=facts,
+        )
+    )
+    if decision.gate is Gate.DOWNLOAD:
+        return  # a refused download is recorded; it attaches nothing to the version
+    uow.add_attachments(record.uid, [summary_file(ports, judgement)])
+    uow.add_task(MIRROR, record.uid, delay_seconds=MIRROR_DELAY)

@@ -1,0 +1,59 @@
+"""Taking a version out of use: revoked for ever, or quarantined until it is cleared."""
+
+from __future__ import annotations
+
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.core.event import Act
+from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
+from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.workflows.judge import judge, load
+from mlflow_governance.workflows.mirror import mirror
+from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
+from mlflow_governance.workflows.record import write_allowed, write_denial
+
+
+def withdraw(ports: Ports, request: Request, target: Stage) -> VersionRecord:
+    """Revoke, quarantine, or return a quarantined version to where it came from.
+
+    The digest is blocked in the same transaction, so that the same content registered under
+    any other name is blocked too.
+
+    Raises:
+        NotFound: the version is not governed.
+        InvalidRequest: no reason was given.
+        Denied: the gate said no, or the life cycle has no such transition.
+        Conflict: somebody else moved it at the same moment.
+    """
+    with ports.store.read() as reading:
+        record = load(reading, request.ref)
+    if record.stage is target:
+        return record
+    if not request.reason.strip():
+        raise InvalidRequest(
+            f"taking {request.ref} to {target} needs a reason",
+            advice=f"mlflow-governance {_VERBS.get(target, 'restore')} {request.ref} --reason WHY",
+        )
+    action = {"from": record.stage.value, "to": target.value, "reason": request.reason}
+    evidence = record.facts or {}
+    judgement = judge(ports, Gate.WITHDRAW, request, action, evidence)
+    act = Act.VERSION_REVOKED if target is Stage.REVOKED else Act.VERSION_TRANSITIONED
+    if not judgement.decision.allow or not exists(record.stage, target, record.quarantined_from):
+        write_denial(ports, judgement, act)
+        raise judgement.refuse(f"{request.ref} may not go from {record.stage} to {target}")
+    moved = judgement.record.with_(
+        stage=target,
+        decision_id=judgement.decision.decision_id,
+        quarantined_from=record.stage if target is Stage.QUARANTINED else None,
+    )
+    with ports.store.begin() as uow:
+        write_allowed(ports, uow, judgement, act, moved)
+        if record.digest is not None:
+            if target in WITHDRAWN:
+                uow.block(record.digest, target, judgement.dossier.now)
+            else:
+                uow.unblock(record.digest)
+    mirror(ports, record.uid)
+    return moved
+
+
+_VERBS = {Stage.REVOKED: "revoke", Stage.QUARANTINED: "quarantine"}

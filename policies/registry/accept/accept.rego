@@ -1,0 +1,114 @@
+# METADATA
+# title: Acceptance
+# description: May a registered version enter the catalogue (None to Candidate)?
+# scope: package
+# custom:
+#   gate: accept
+package registry.accept
+
+import data.registry.lib
+import data.registry.vulnerabilities
+
+default allow := false
+
+allow if lib.all_pass(checks)
+
+checks := {
+	"ACC-001": tests_passed,
+	"ACC-002": lib.passed(input, "signature"),
+	"ACC-003": lib.passed(input, "provenance"),
+	"ACC-004": lib.passed(input, "sbom"),
+	"ACC-005": vulnerabilities.acceptable(input, blocking),
+	"ACC-006": lib.model_card_complete(input),
+	"ACC-007": lib.passed(input, "dataset"),
+	"ACC-008": lib.digest_known(input),
+	"ACC-009": lib.not_blocked(input),
+	"ACC-010": stage_fits,
+}
+
+default tests_passed := false
+
+tests_passed if {
+	lib.passed(input, "test_result")
+	input.evidence.test_result.facts.result == "PASSED"
+}
+
+default stage_fits := false
+
+stage_fits if {
+	input.action.from == "None"
+	input.action.to == "Candidate"
+	lib.stage_as_stated(input)
+}
+
+blocking := vulnerabilities.blocking(input)
+
+reasons := [] if {
+	allow
+} else := lib.reasons(checks, texts)
+
+texts := {
+	"ACC-001": {
+		"path": "evidence.test_result",
+		"message": "no signed test result says PASSED for this digest",
+		"fix": "mlflow-governance attest {name}/{version} test-result --result PASSED --key KEY.pem",
+	},
+	"ACC-002": {
+		"path": "evidence.signature",
+		"message": "no trusted signature covers every file of the model",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"ACC-003": {
+		"path": "evidence.provenance",
+		"message": "no trusted provenance says how the model was built",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"ACC-004": {
+		"path": "evidence.sbom",
+		"message": "no signed SBOM lists the model's components",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"ACC-005": {
+		"path": "evidence.vulnerabilities",
+		"message": vulnerabilities.problem(blocking),
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"ACC-006": {
+		"path": "evidence.model_card",
+		"message": "the model card is missing or incomplete",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"ACC-007": {
+		"path": "evidence.dataset",
+		"message": "no signed statement names the data the model was trained on",
+		"fix": "mlflow-governance submit models:/{name}/{version} --dataset FILE --key KEY.pem",
+	},
+	"ACC-008": {
+		"path": "subject.digest",
+		"message": "the digest of the model is unknown: its files are not hashed yet, or could not be",
+		"fix": "mlflow-governance judge {name}/{version}",
+	},
+	"ACC-009": {
+		"path": "subject.blocked",
+		"message": "these bytes are revoked or quarantined, under this or another name",
+		"fix": "register different bytes; if quarantined by mistake: mlflow-governance restore {name}/{version} --reason WHY",
+	},
+	"ACC-010": {
+		"path": "subject.stage",
+		"message": "acceptance leads from None to Candidate and the version stands elsewhere",
+		"fix": "mlflow-governance judge {name}/{version}",
+	},
+}
+
+# METADATA
+# title: The decision of the accept gate
+# entrypoint: true
+decision := {
+	"gate": "accept",
+	"allow": allow,
+	"checks": checks,
+	"reasons": reasons,
+	"warnings": vulnerabilities.warnings(input),
+	"obligations": vulnerabilities.obligations(input),
+	"details": {"blocking_vulnerabilities": vulnerabilities.names(blocking)},
+}

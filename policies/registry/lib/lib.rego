@@ -1,0 +1,106 @@
+# METADATA
+# title: What every gate shares
+# description: >-
+#   House rules. (1) A gate allows by a conjunction of positive checks, each with a default of
+#   false; never because nothing objected. (2) Negation stands before a rule only. (3) A message
+#   never decides. (4) What comes from input passes a type guard. (5) Time comes from the input.
+#   Shared packages hold functions of the dossier, not rules. The embedded engine evaluates every
+#   rule of a package it meets, and a download cannot wait for the approvals of a promotion.
+# scope: package
+package registry.lib
+
+# METADATA
+# description: true when a verifier proved this kind of evidence
+default passed(_, _) := false
+
+passed(dossier, kind) if dossier.evidence[kind].status == "passed"
+
+# METADATA
+# description: the canonical person, so that "Ann " and "ann" are one; empty for what is no name
+default identity(_) := ""
+
+identity(name) := lower(trim_space(name)) if is_string(name)
+
+# METADATA
+# description: x when it is an array, else [], so that "some x in" never meets another type
+default array_or_empty(_) := []
+
+array_or_empty(x) := x if is_array(x)
+
+# METADATA
+# description: what ^sha256:[0-9a-f]{64}$ says, at a third of its price
+default well_formed(_) := false
+
+well_formed(digest) if {
+	is_string(digest)
+	count(digest) == 71
+	startswith(digest, "sha256:")
+	trim_left(substring(digest, 7, 64), "0123456789abcdef") == ""
+}
+
+default digest_known(_) := false
+
+digest_known(dossier) if well_formed(dossier.subject.digest)
+
+default not_blocked(_) := false
+
+not_blocked(dossier) if dossier.subject.blocked == false
+
+default authenticated(_) := false
+
+authenticated(dossier) if dossier.actor.authenticated == true
+
+default has_role(_, _) := false
+
+has_role(dossier, roles) if {
+	some role in array_or_empty(dossier.actor.roles)
+	role in roles
+}
+
+default model_card_complete(_) := false
+
+model_card_complete(dossier) if {
+	passed(dossier, "model_card")
+	dossier.evidence.model_card.facts.complete == true
+}
+
+# METADATA
+# description: a version judged again where it stands; the registry says so, no requester can
+default judged_again(_) := false
+
+judged_again(dossier) if {
+	dossier.action.again == true
+	dossier.subject.stage == dossier.action.to
+}
+
+default stage_as_stated(_) := false
+
+stage_as_stated(dossier) if dossier.subject.stage == dossier.action.from
+
+stage_as_stated(dossier) if judged_again(dossier)
+
+default policy_accepted(_) := false
+
+policy_accepted(dossier) if {
+	well_formed(dossier.subject.policy_digest)
+	dossier.subject.policy_digest in array_or_empty(dossier.runtime.accepted_policy_digests)
+}
+
+# METADATA
+# description: the conjunction; every check must be exactly true, and there must be some
+default all_pass(_) := false
+
+all_pass(checks) if {
+	count(checks) > 0
+	every ok in checks {
+		ok == true
+	}
+}
+
+# METADATA
+# description: failed checks as reasons; one without a text is still a reason
+reasons(checks, texts) := [reason |
+	some code, ok in checks
+	ok != true
+	reason := object.union({"code": code}, object.get(texts, code, {"path": "", "message": code, "fix": ""}))
+]

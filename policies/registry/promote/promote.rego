@@ -1,0 +1,199 @@
+# METADATA
+# title: Promotion
+# description: May a version go one stage further (Candidate, Staging, Approved, Deprecated)?
+# scope: package
+# custom:
+#   gate: promote
+package registry.promote
+
+import data.registry.lib
+import data.registry.risk
+import data.registry.vulnerabilities
+
+default allow := false
+
+allow if lib.all_pass(checks)
+
+# what is asked grows with what is at stake; an unknown target fails PRO-001
+checks := object.union(staging, release) if {
+	input.action.to == "Approved"
+} else := retirement if {
+	input.action.to == "Deprecated"
+} else := staging
+
+retirement := {
+	"PRO-001": transition_exists,
+	"PRO-002": lib.stage_as_stated(input),
+	"PRO-013": lib.authenticated(input),
+}
+
+staging := {
+	"PRO-001": transition_exists,
+	"PRO-002": lib.stage_as_stated(input),
+	"PRO-003": lib.passed(input, "signature"),
+	"PRO-004": lib.passed(input, "provenance"),
+	"PRO-005": lib.not_blocked(input),
+	"PRO-006": lib.digest_known(input),
+}
+
+release := {
+	"PRO-007": canary_proceeds,
+	"PRO-008": vulnerabilities.acceptable(input, blocking),
+	"PRO-009": lib.model_card_complete(input),
+	"PRO-010": policy_bound,
+	"PRO-011": tier_known,
+	"PRO-012": approvals_sufficient,
+	"PRO-013": lib.authenticated(input),
+}
+
+onward := {"Candidate": "Staging", "Staging": "Approved", "Approved": "Deprecated"}
+
+default transition_exists := false
+
+transition_exists if onward[input.action.from] == input.action.to
+
+default canary_proceeds := false
+
+canary_proceeds if {
+	lib.passed(input, "canary")
+	input.evidence.canary.facts.result == "PROCEED"
+}
+
+default policy_bound := false
+
+policy_bound if lib.policy_accepted(input)
+
+# judged again, the version leaves its old policy for the one in force
+policy_bound if {
+	lib.judged_again(input)
+	lib.well_formed(input.subject.policy_digest)
+}
+
+declared := risk.declared(input)
+
+floor := risk.floor(input)
+
+tier := risk.strictest([declared, floor])
+
+approvers := risk.approvers(input)
+
+blocking := vulnerabilities.blocking(input)
+
+default tier_known := false
+
+tier_known if declared in {"low", "medium", "high"}
+
+default approvals_sufficient := false
+
+approvals_sufficient if {
+	tier_known
+	risk.sufficient(tier, approvers)
+}
+
+releasing if input.action.to == "Approved"
+
+reasons := [] if {
+	allow
+} else := lib.reasons(checks, texts)
+
+texts := {
+	"PRO-001": {
+		"path": "action.to",
+		"message": "the life cycle has no such step; it goes Candidate, Staging, Approved, Deprecated",
+		"fix": "ask for the stage that follows the present one",
+	},
+	"PRO-002": {
+		"path": "subject.stage",
+		"message": "the version stands in another stage than the request says",
+		"fix": "look at the present stage, then ask again",
+	},
+	"PRO-003": {
+		"path": "evidence.signature",
+		"message": "no trusted signature covers every file of the model",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"PRO-004": {
+		"path": "evidence.provenance",
+		"message": "no trusted provenance says how the model was built",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"PRO-005": {
+		"path": "subject.blocked",
+		"message": "these bytes are revoked or quarantined, under this or another name",
+		"fix": "register different bytes; if quarantined by mistake: mlflow-governance restore {name}/{version} --reason WHY",
+	},
+	"PRO-006": {
+		"path": "subject.digest",
+		"message": "the digest of the model is unknown: its files are not hashed yet, or could not be",
+		"fix": "mlflow-governance judge {name}/{version}",
+	},
+	"PRO-007": {
+		"path": "evidence.canary",
+		"message": "no signed canary result says PROCEED for this digest",
+		"fix": "mlflow-governance attest {name}/{version} canary --result PROCEED --key KEY.pem",
+	},
+	"PRO-008": {
+		"path": "evidence.vulnerabilities",
+		"message": vulnerabilities.problem(blocking),
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"PRO-009": {
+		"path": "evidence.model_card",
+		"message": "the model card is missing or incomplete",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"PRO-010": {
+		"path": "subject.policy_digest",
+		"message": "the version is bound to a policy that is no longer accepted, or to none",
+		"fix": "mlflow-governance judge {name}/{version}",
+	},
+	"PRO-011": {
+		"path": "evidence.model_card.facts.risk_tier",
+		"message": "no signed model card declares the risk tier low, medium or high",
+		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
+	"PRO-012": {
+		"path": "approvals",
+		"message": risk.problem(tier, risk.lacking(approvers)),
+		"fix": risk.fix(risk.lacking(approvers)),
+	},
+	"PRO-013": {
+		"path": "actor.authenticated",
+		"message": "going to {to} needs a known person and nobody is logged in",
+		"fix": "log in (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD), then ask again",
+	},
+}
+
+default obligations := set()
+
+obligations := vulnerabilities.obligations(input) if releasing
+
+default warnings := set()
+
+warnings := vulnerabilities.warnings(input) if releasing
+
+default details := {}
+
+details := {
+	"tier": tier,
+	"declared": declared,
+	"floor": floor,
+	"approvers": approvers,
+	"lacking": risk.lacking(approvers),
+	"blocking_vulnerabilities": vulnerabilities.names(blocking),
+} if {
+	releasing
+}
+
+# METADATA
+# title: The decision of the promote gate
+# entrypoint: true
+decision := {
+	"gate": "promote",
+	"allow": allow,
+	"checks": checks,
+	"reasons": reasons,
+	"warnings": warnings,
+	"obligations": obligations,
+	"details": details,
+}

@@ -1,0 +1,102 @@
+# METADATA
+# title: Which known vulnerabilities block a version
+# description: >-
+#   A vulnerability is tolerated when its severity is on the list and its score, if it has one,
+#   lies below the limit; or when a waiver in force names it. Everything else blocks, an entry
+#   nobody can read included.
+# scope: package
+package registry.vulnerabilities
+
+import data.registry.config
+import data.registry.lib
+
+# METADATA
+# description: true when the version was checked and nothing blocks it
+default acceptable(_, _) := false
+
+acceptable(dossier, blocked_by) if {
+	lib.passed(dossier, "vulnerabilities")
+	is_array(dossier.evidence.vulnerabilities.facts.vulnerabilities)
+	count(blocked_by) == 0
+}
+
+# METADATA
+# description: the entries that block, [] also for a list that is none; see acceptable
+blocking(dossier) := [v |
+	waivers := in_force(dossier)
+	some v in known(dossier)
+	bearable(v, waivers) == false
+]
+
+default known(_) := []
+
+known(dossier) := lib.array_or_empty(dossier.evidence.vulnerabilities.facts.vulnerabilities)
+
+default bearable(_, _) := false
+
+bearable(v, _) if {
+	is_string(v.severity)
+	lower(v.severity) in config.tolerated_severities
+	score_tolerated(v)
+}
+
+bearable(v, waivers) if {
+	some waiver in waivers
+	waiver.vulnerability == v.id
+}
+
+# a scored vulnerability says so; one that nobody scored says null, and silence is neither
+default score_tolerated(_) := false
+
+score_tolerated(v) if v.cvss == null
+
+score_tolerated(v) if {
+	is_number(v.cvss)
+	v.cvss < config.blocking_cvss
+}
+
+for_this_model(dossier) := [waiver |
+	some waiver in config.waivers
+	is_string(dossier.subject.name)
+	glob.match(waiver.model, ["/"], dossier.subject.name)
+]
+
+in_force(dossier) := [waiver |
+	some waiver in for_this_model(dossier)
+	time.parse_rfc3339_ns(waiver.expires) > time.parse_rfc3339_ns(dossier.now)
+]
+
+# METADATA
+# description: what blocks, for people; decides nothing
+names(entries) := [label(v) | some v in entries]
+
+default label(_) := "an entry without an id"
+
+label(v) := concat(" in ", [v.id, v.component]) if {
+	is_string(v.id)
+	is_string(v.component)
+} else := v.id if {
+	is_string(v.id)
+}
+
+problem(entries) := concat("", [
+	"vulnerabilities are unchecked or block it",
+	concat("", [": " | count(entries) > 0]),
+	concat(", ", array.slice(names(entries), 0, 10)),
+	concat("", [" and more" | count(entries) > 10]),
+])
+
+# METADATA
+# description: a waiver that was used is recorded with the decision
+obligations(dossier) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": v.id, "expires": waiver.expires} |
+	some waiver in in_force(dossier)
+	some v in known(dossier)
+	waiver.vulnerability == v.id
+}
+
+# METADATA
+# description: a waiver that ran out is worth a word
+warnings(dossier) := {{"code": "VUL-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
+	some waiver in for_this_model(dossier)
+	time.parse_rfc3339_ns(waiver.expires) <= time.parse_rfc3339_ns(dossier.now)
+}

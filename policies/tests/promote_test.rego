@@ -1,0 +1,145 @@
+package registry.promote_test
+
+import data.registry.good_test as good
+import data.registry.promote
+
+from_to(from, to) := json.patch(good.dossier("promote"), [
+	{"op": "add", "path": "/subject/stage", "value": from},
+	{"op": "add", "path": "/action", "value": {"from": from, "to": to}},
+])
+
+anonymous(dossier) := json.patch(dossier, [{"op": "add", "path": "/actor/authenticated", "value": false}])
+
+with_approvals(approvals) := good.changed("promote", "/approvals", approvals)
+
+of_tier(tier) := json.patch(with_approvals([]), [{"op": "add", "path": "/evidence/model_card/facts/risk_tier", "value": tier}])
+
+test_a_complete_version_is_released if {
+	d := promote.decision with input as good.dossier("promote")
+	d.allow
+	d.details.tier == "high"
+}
+
+test_the_way_to_staging_needs_no_canary_and_no_approval if {
+	d := promote.decision with input as anonymous(from_to("Candidate", "Staging"))
+	d.allow
+	count(d.checks) == 6
+}
+
+test_retiring_needs_a_known_person if {
+	d := promote.decision with input as from_to("Approved", "Deprecated")
+	d.allow
+	e := promote.decision with input as anonymous(from_to("Approved", "Deprecated"))
+	good.refused_for(e, {"PRO-013"})
+}
+
+test_no_stage_is_skipped if {
+	d := promote.decision with input as from_to("Candidate", "Approved")
+	good.refused_for(d, {"PRO-001"})
+	e := promote.decision with input as from_to("Approved", "Staging")
+	good.refused_for(e, {"PRO-001"})
+}
+
+test_the_stage_must_be_the_real_one if {
+	d := promote.decision with input as good.changed("promote", "/subject/stage", "Candidate")
+	good.refused_for(d, {"PRO-002"})
+}
+
+test_a_canary_that_did_not_proceed_is_refused if {
+	d := promote.decision with input as good.changed("promote", "/evidence/canary/facts/result", "ROLLBACK")
+	good.refused_for(d, {"PRO-007"})
+}
+
+test_a_policy_no_longer_accepted_is_refused if {
+	d := promote.decision with input as good.changed("promote", "/subject/policy_digest", good.other)
+	good.refused_for(d, {"PRO-010"})
+}
+
+test_judged_again_the_version_leaves_its_old_policy if {
+	again := json.patch(good.dossier("promote"), [
+		{"op": "add", "path": "/subject/stage", "value": "Approved"},
+		{"op": "add", "path": "/subject/policy_digest", "value": good.other},
+		{"op": "add", "path": "/action/again", "value": true},
+	])
+	d := promote.decision with input as again
+	d.allow
+}
+
+test_an_unknown_tier_is_refused if {
+	d := promote.decision with input as good.changed("promote", "/evidence/model_card/facts/risk_tier", "tiny")
+	good.refused_for(d, {"PRO-011", "PRO-012"})
+}
+
+test_a_low_tier_below_the_default_floor_still_needs_two_people if {
+	d := promote.decision with input as of_tier("low")
+	good.refused_for(d, {"PRO-012"})
+	d.details.tier == "medium"
+}
+
+test_a_low_tier_at_a_low_floor_needs_no_approval if {
+	d := promote.decision with input as of_tier("low")
+		with data.registry.config.risk_floors as [{"pattern": "chu*", "tier": "low"}]
+	d.allow
+}
+
+test_the_strictest_matching_floor_counts if {
+	d := promote.decision with input as of_tier("low")
+		with data.registry.config.risk_floors as [{"pattern": "*", "tier": "low"}, {"pattern": "churn", "tier": "high"}]
+	d.details.tier == "high"
+	not d.allow
+}
+
+test_a_misspelt_floor_is_the_strictest if {
+	d := promote.decision with input as of_tier("low")
+		with data.registry.config.risk_floors as [{"pattern": "churn", "tier": "Low"}]
+	d.details.tier == "high"
+}
+
+test_one_person_is_not_two if {
+	d := promote.decision with input as with_approvals([good.approval("sam", "security"), good.approval(" Sam ", "product")])
+	good.refused_for(d, {"PRO-012"})
+}
+
+test_the_submitter_does_not_count if {
+	d := promote.decision with input as with_approvals([good.approval("sam", "security"), good.approval("Dora", "product")])
+	good.refused_for(d, {"PRO-012"})
+	contains(d.reasons[0].message, "still lacking: product")
+	contains(d.reasons[0].fix, "--as product")
+}
+
+test_two_of_one_role_are_not_enough if {
+	d := promote.decision with input as with_approvals([good.approval("sam", "security"), good.approval("pia", "security")])
+	good.refused_for(d, {"PRO-012"})
+}
+
+test_one_person_of_both_roles_and_another_are_enough if {
+	d := promote.decision with input as with_approvals([
+		good.approval("sam", "security"),
+		good.approval("sam", "product"),
+		good.approval("pia", "product"),
+	])
+	d.allow
+}
+
+stale(key, value) := with_approvals([
+	good.approval("sam", "security"),
+	object.union(good.approval("pia", "product"), {key: value}),
+])
+
+test_an_approval_counts_for_these_bytes_this_policy_and_a_yes if {
+	every key, value in {"model_digest": good.other, "policy_digest": good.other, "decision": "reject"} {
+		d := promote.decision with input as stale(key, value)
+		good.refused_for(d, {"PRO-012"})
+	}
+}
+
+test_roles_that_are_not_exactly_two_approve_nothing if {
+	d := promote.decision with input as good.dossier("promote")
+		with data.registry.config.required_roles as ["security"]
+	good.refused_for(d, {"PRO-012"})
+}
+
+test_release_needs_a_known_person if {
+	d := promote.decision with input as anonymous(good.dossier("promote"))
+	good.refused_for(d, {"PRO-013"})
+}

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any
+
+import pytest
+
+from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.decision import Reason
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Dossier, Gate, Outcome
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.policy.decide import decide
+from mlflow_governance.policy.embedded import EmbeddedEngine
+from mlflow_governance.policy.interface import EngineError
+from tests.unit.policy.builders import EVIDENCE, POLICY, dossier, shipped
+
+
+class Answering:
+    """An engine whose answer, or failure, is fixed."""
+
+    name = "fixed 1"
+    policy_digest = POLICY
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    def evaluate(self, gate: Gate, document: bytes) -> Any:
+        self.asked += 1
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+YES: dict[str, Any] = {
+    "gate": "alias", "allow": True, "checks": {"ALI-001": True, "ALI-002": True},
+    "reasons": [], "warnings": [], "obligations": [], "details": {},
+}  # fmt: skip
+REASON = {"code": "ALI-001", "path": "action.alias", "message": "no", "fix": ""}
+NO = YES | {"allow": False, "checks": {"ALI-001": False, "ALI-002": True}, "reasons": [REASON]}
+
+
+def asked(answer: Any, **changes: Any) -> Any:
+    return decide(Answering(answer), dossier(Gate.ALIAS, **changes))
+
+
+def without(key: str) -> dict[str, Any]:
+    return {k: v for k, v in YES.items() if k != key}
+
+
+def renamed(name: str) -> Any:
+    return dataclasses.replace(dossier(Gate.ALIAS).subject, ref=VersionRef(name, 3))
+
+
+def test_a_well_formed_yes_is_a_yes() -> None:
+    good = dossier(Gate.ALIAS)
+    decision = asked(YES)
+
+    assert decision.allow
+    assert decision.checks == YES["checks"]
+    assert (decision.engine, decision.policy_digest) == ("fixed 1", POLICY)
+    assert decision.dossier_digest == good.digest
+    assert decision.duration >= 0
+    assert len(decision.decision_id) == 32
+
+
+def test_a_well_formed_no_is_a_no_with_its_reason() -> None:
+    decision = asked(NO)
+
+    assert not decision.allow
+    assert decision.reasons == (Reason("ALI-001", "action.alias", "no"),)
+    assert decision.error == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        *((value, "ENG-SHAPE") for value in (None, "yes", True, 5, [], {}, {"allow": True})),
+        *((without(key), "ENG-SHAPE") for key in YES),
+        (YES | {"surprise": 1}, "ENG-SHAPE"),
+        (YES | {"gate": "download"}, "ENG-SHAPE"),
+        (YES | {"allow": "true"}, "ENG-SHAPE"),
+        (YES | {"allow": 1}, "ENG-SHAPE"),
+        (YES | {"checks": {}}, "ENG-SHAPE"),
+        (YES | {"checks": {"ALI-001": 1}}, "ENG-SHAPE"),
+        (YES | {"checks": ["ALI-001"]}, "ENG-SHAPE"),
+        (YES | {"reasons": None}, "ENG-SHAPE"),
+        (YES | {"warnings": {}}, "ENG-SHAPE"),
+        (YES | {"warnings": ["x"]}, "ENG-SHAPE"),
+        (YES | {"obligations": "x"}, "ENG-SHAPE"),
+        (YES | {"details": []}, "ENG-SHAPE"),
+        (YES | {"details": {"x": 2**60}}, "ENG-SHAPE"),
+        (YES | {"details": {"x": float("nan")}}, "ENG-SHAPE"),
+        (YES | {"warnings": [{"x": "\ud800"}]}, "ENG-SHAPE"),
+        (NO | {"reasons": ["ALI-001"]}, "ENG-SHAPE"),
+        (NO | {"reasons": [{"code": "ALI-001"}]}, "ENG-SHAPE"),
+        (NO | {"reasons": [REASON | {"message": None}]}, "ENG-SHAPE"),
+        (NO | {"reasons": [REASON | {"extra": "x"}]}, "ENG-SHAPE"),
+        (NO | {"reasons": [REASON | {"code": ""}]}, "ENG-SHAPE"),
+        (NO | {"reasons": [REASON | {"code": "ENG-TIMEOUT"}]}, "ENG-SHAPE"),
+        (YES | {"checks": {"ALI-001": False}}, "ENG-CONTRADICTION"),
+        (YES | {"reasons": [REASON]}, "ENG-CONTRADICTION"),
+        (NO | {"checks": {"ALI-001": True}}, "ENG-CONTRADICTION"),
+        (NO | {"reasons": []}, "ENG-UNEXPLAINED"),
+        (EngineError("ENG-UNDEFINED", "x"), "ENG-UNDEFINED"),
+        (EngineError("ENG-TIMEOUT", "x"), "ENG-TIMEOUT"),
+        (EngineError("ENG-HTTP-500", "x"), "ENG-HTTP-500"),
+        (ValueError("x"), "ENG-ERROR"),
+        (RecursionError("x"), "ENG-ERROR"),
+        (MemoryError(), "ENG-ERROR"),
+    ],
+)
+def test_whatever_is_not_a_decision_is_a_denial(answer: Any, code: str) -> None:
+    decision = asked(answer)
+
+    assert not decision.allow
+    assert [reason.code for reason in decision.reasons] == [code]
+    assert decision.checks == {code: False}
+    assert decision.error
+
+
+def test_an_interrupt_is_not_eaten() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        asked(KeyboardInterrupt())
+
+
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"actor": Actor("x" * 600)}, "actor.id"),
+    ({"actor": Actor("")}, "actor.id"),
+    ({"evidence": {"horoscope": Outcome.passed()}}, "evidence"),
+    ({"approvals": ({"person": "sam"},)}, "approvals.0"),
+    ({"runtime": {"policy_digest": POLICY}}, "runtime"),
+    ({"runtime": {"policy_digest": "b", "accepted_policy_digests": []}}, "runtime.policy_digest"),
+    ({"evidence": {"sbom": dataclasses.replace(Outcome.failed("x"), facts={"a": 1})}}, "sbom"),
+]
+
+
+@pytest.mark.parametrize(("change", "where"), BROKEN)
+def test_a_malformed_dossier_is_seen_by_no_engine(change: dict[str, Any], where: str) -> None:
+    engine = Answering(YES)
+    decision = decide(engine, dossier(Gate.ALIAS, **change))
+
+    assert [reason.code for reason in decision.reasons] == ["ENG-SCHEMA"]
+    assert where in decision.reasons[0].message
+    assert engine.asked == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2**60, "\ud800", object()])
+def test_a_dossier_without_canonical_form_is_denied(value: object) -> None:
+    decision = asked(YES, action={"alias": value})
+
+    assert not decision.allow
+    assert [reason.code for reason in decision.reasons] == ["ENG-ERROR"]
+
+
+def test_lists_are_put_into_one_order() -> None:
+    warnings = [{"b": 1}, {"a": 2}, {"a": 1}]
+    other = REASON | {"code": "ALI-002"}
+    checks = {"ALI-002": False, "ALI-001": False}
+    answer = NO | {"checks": checks, "warnings": warnings, "reasons": [other, REASON]}
+
+    decision = asked(answer)
+
+    assert decision.warnings == ({"a": 1}, {"a": 2}, {"b": 1})
+    assert [reason.code for reason in decision.reasons] == ["ALI-001", "ALI-002"]
+    assert list(decision.checks) == ["ALI-001", "ALI-002"]
+
+
+def test_placeholders_are_filled_from_the_dossier() -> None:
+    answer = NO | {
+        "reasons": [REASON | {"message": "{name} {version} {stage} {to} {actor} {other}"}]
+    }
+
+    assert asked(answer).reasons[0].message == "churn 3 Approved another stage ann {other}"
+
+
+def test_a_name_that_looks_like_a_placeholder_stays_a_name() -> None:
+    answer = NO | {"reasons": [REASON | {"message": "{name}"}]}
+
+    assert asked(answer, subject=renamed("{actor}{name}")).reasons[0].message == "{actor}{name}"
+
+
+def test_a_fix_is_safe_to_paste_into_a_shell() -> None:
+    name = "a b; rm -rf $(pwd) 'x'"
+    answer = NO | {"reasons": [REASON | {"fix": "mlflow-governance judge {name}/{version}"}]}
+
+    fix = asked(answer, subject=renamed(name)).reasons[0].fix
+
+    assert shlex.split(fix) == ["mlflow-governance", "judge", f"{name}/3"]
+
+
+def test_the_verifiers_own_sentence_is_appended() -> None:
+    evidence = EVIDENCE | {"signature": Outcome.failed("file changed: model.pkl")}
+    answer = NO | {"reasons": [REASON | {"path": "evidence.signature.facts.signer"}]}
+
+    message = asked(answer, evidence=evidence).reasons[0].message
+
+    assert message == "no: file changed: model.pkl"
+
+
+def test_foreign_text_in_a_reason_is_one_bounded_printable_line() -> None:
+    evidence = EVIDENCE | {"signature": Outcome.failed("a\n\x1b[31m\u202eb" + "x" * 10_000)}
+    answer = NO | {"reasons": [REASON | {"path": "evidence.signature"}]}
+
+    message = asked(answer, evidence=evidence).reasons[0].message
+
+    assert message.startswith("no: a [31m b")
+    assert message.isprintable()
+    assert len(message) < 700
+
+
+def test_a_refused_release_names_each_check_and_its_mend() -> None:
+    case: Dossier = dossier(Gate.PROMOTE, approvals=(), evidence=EVIDENCE | {
+        "canary": Outcome.missing("no canary result is attached"),
+    })  # fmt: skip
+
+    text = decide(EmbeddedEngine(shipped()), case).explain("churn/3 may not be approved")
+
+    assert "PRO-007 no signed canary result says PROCEED for this digest: no canary result" in text
+    assert "mlflow-governance attest churn/3 canary --result PROCEED --key KEY.pem" in text
+    assert "still lacking: security, product" in text
+    assert 'mlflow-governance approve churn/3 --as security --reason "WHY"' in text
+
+
+def test_deciding_twice_gives_the_same_answer() -> None:
+    engine = EmbeddedEngine(shipped())
+    first, second = (decide(engine, dossier(gate)).to_document() for gate in [Gate.PROMOTE] * 2)
+
+    for volatile in ("decision_id", "duration"):
+        first.pop(volatile)
+        second.pop(volatile)
+    assert first == second
+    assert Digest(first["dossier_digest"]) == dossier(Gate.PROMOTE).digest

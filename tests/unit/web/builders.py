@@ -1,0 +1,371 @@
+"""A governed registry in memory: honest small ports, the real policies, the real ledger."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from flask import Flask
+
+from mlflow_governance.core import canonical, digest
+from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.decision import Decision
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.dossier import Outcome
+from mlflow_governance.core.event import Event
+from mlflow_governance.core.manifest import FileEntry, Manifest
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.resources import folder
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import Conflict, NotFound
+from mlflow_governance.evidence.interface import EvidenceItem, Kind
+from mlflow_governance.ledger import checkpoint, merkle
+from mlflow_governance.ledger.entry import Commitments, build_entry, resolve, seal
+from mlflow_governance.ledger.merkle import Growing, leaf_hash
+from mlflow_governance.ledger.note import Ed25519Signer
+from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.policy import bundle
+from mlflow_governance.policy.embedded import EmbeddedEngine
+from mlflow_governance.web import mount
+from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.ports import (
+    ApprovalRecord,
+    Attachment,
+    Ports,
+    Rules,
+    VersionRecord,
+)
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+TRUST = digest.of_bytes(b"trust policy")
+
+
+@cache
+def policies() -> bundle.Bundle:
+    return bundle.load(folder("policies"))
+
+
+@cache
+def engine() -> EmbeddedEngine:
+    return EmbeddedEngine(policies())
+
+
+@dataclass
+class MemoryStore:
+    """Store, reading and unit of work at once; a failed unit of work leaves what was."""
+
+    key: Ed25519Signer
+    records: dict[str, VersionRecord] = field(default_factory=dict)
+    words: dict[str, list[ApprovalRecord]] = field(default_factory=dict)
+    items: dict[str, list[EvidenceItem]] = field(default_factory=dict)
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    decisions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    withdrawn: dict[Digest, tuple[Stage, datetime]] = field(default_factory=dict)
+    ledger: list[bytes] = field(default_factory=list)
+    private: dict[str, str] = field(default_factory=dict)
+    tree: Growing = field(default_factory=Growing)
+
+    @contextmanager
+    def begin(self) -> Iterator[MemoryStore]:
+        yield self
+
+    @contextmanager
+    def read(self) -> Iterator[MemoryStore]:
+        yield self
+
+    def version(self, ref: VersionRef) -> VersionRecord | None:
+        return next((r for r in self.records.values() if r.ref == ref), None)
+
+    def version_by_uid(self, uid: str) -> VersionRecord | None:
+        return self.records.get(uid)
+
+    def versions(self, name: str | None = None, stage: Stage | None = None) -> list[VersionRecord]:
+        found = [
+            r
+            for r in self.records.values()
+            if name in (None, r.ref.name) and stage in (None, r.stage)
+        ]
+        return found[::-1]
+
+    def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
+        return [r for r in self.records.values() if r.location in paths]
+
+    def versions_below(self, path: str) -> list[VersionRecord]:
+        return [r for r in self.records.values() if r.location.startswith(path + "/")]
+
+    def is_blocked(self, digest: Digest) -> bool:
+        return digest in self.withdrawn
+
+    def blocked(self) -> list[tuple[Digest, str, datetime]]:
+        return [(d, stage.value, at) for d, (stage, at) in self.withdrawn.items()]
+
+    def approvals(self, version_uid: str) -> list[ApprovalRecord]:
+        return list(self.words.get(version_uid, []))
+
+    def evidence(self, version_uid: str) -> list[EvidenceItem]:
+        return list(self.items.get(version_uid, []))
+
+    def ledger_size(self) -> int:
+        return len(self.ledger)
+
+    def attachments(self, version_uid: str, *, pending_only: bool = False) -> list[Attachment]:
+        return [Attachment(p, d) for p, d in sorted(self.files.get(version_uid, {}).items())]
+
+    def manifest(self, digest: Digest) -> Manifest | None:
+        return self.manifests.get(digest)
+
+    def decision(self, decision_id: str) -> dict[str, Any] | None:
+        return next((d for _, d in self.decisions if d["decision_id"] == decision_id), None)
+
+    def last_decision(self, version_uid: str) -> dict[str, Any] | None:
+        about = [d for uid, d in self.decisions if uid == version_uid and d["gate"] != "download"]
+        return about[-1] if about else None
+
+    def timeline(self, version_uid: str) -> list[dict[str, Any]]:
+        entries = [canonical.decode_object(data) for data in self.ledger]
+        return [resolve(e, self.private) for e in entries if e["subject"]["uid"] == version_uid]
+
+    def add_version(self, record: VersionRecord) -> None:
+        self.records[record.uid] = record
+
+    def save_version(self, record: VersionRecord) -> None:
+        self._write(replace(record, stage=self.records[record.uid].stage))
+
+    def move_stage(self, record: VersionRecord, target: VersionRecord) -> None:
+        now = self.records[record.uid]
+        if (now.stage, now.revision) != (record.stage, record.revision):
+            raise Conflict(f"{record.ref} was changed meanwhile")
+        self._write(target)
+
+    def remove_version(self, record: VersionRecord) -> None:
+        del self.records[record.uid]
+
+    def block(self, digest: Digest, stage: Stage, at: datetime) -> None:
+        self.withdrawn[digest] = (stage, at)
+
+    def unblock(self, digest: Digest) -> None:
+        if self.withdrawn[digest][0] is not Stage.REVOKED:
+            del self.withdrawn[digest]
+
+    def add_evidence(self, version_uid: str, items: Iterable[EvidenceItem]) -> None:
+        self.items.setdefault(version_uid, []).extend(items)
+        self._write(self.records[version_uid])
+
+    def add_attachments(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
+        self.files.setdefault(version_uid, {}).update({a.path: a.data for a in attachments})
+
+    def add_manifest(self, manifest: Manifest) -> None:
+        self.manifests[manifest.digest] = manifest
+
+    def add_approval(self, approval: ApprovalRecord) -> None:
+        self.words.setdefault(approval.version_uid, []).append(approval)
+        self._write(self.records[approval.version_uid])
+
+    def add_decision(self, decision: Decision, dossier: bytes, version_uid: str) -> Digest:
+        document = decision.to_document()
+        stored = {**document, "dossier": canonical.decode(dossier)}
+        self.decisions.append((version_uid, stored))
+        return digest.of_bytes(canonical.encode(document))
+
+    def record(self, event: Event) -> int:
+        actor = seal(event.person, secrets.token_bytes(32))
+        reason = seal(event.reason, secrets.token_bytes(32)) if event.reason else None
+        for sealed in (actor, reason):
+            if sealed is not None:
+                self.private[sealed.commitment] = sealed.text
+        index = len(self.ledger)
+        data = canonical.encode(build_entry(event, index, Commitments(actor, reason)))
+        self.ledger.append(data)
+        self.tree.append(leaf_hash(data))
+        return index
+
+    def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
+        pass
+
+    def add_task(self, kind: str, version_uid: str, *, delay_seconds: float = 0) -> None:
+        pass
+
+    def entries(self, start: int, count: int) -> list[tuple[int, bytes]]:
+        return list(enumerate(self.ledger))[start : start + count]
+
+    def head(self) -> str:
+        if not self.ledger:
+            return ""
+        return checkpoint.make(self.tree.size, self.tree.root, self.key)
+
+    def inclusion_proof(self, index: int) -> InclusionProof:
+        if index >= len(self.ledger):
+            raise NotFound(f"the ledger has no entry {index}")
+        leaves = [leaf_hash(data) for data in self.ledger]
+        path = [
+            merkle.range_root(leaves[part.start : part.stop])
+            for part in merkle.inclusion_ranges(index, len(leaves))
+        ]
+        return InclusionProof(index, tuple(path), self.head())
+
+    def _write(self, record: VersionRecord) -> None:
+        revision = self.records[record.uid].revision + 1
+        self.records[record.uid] = replace(record, revision=revision)
+
+
+class Silent:
+    """Catalogue and artifacts of a registry whose files are all in ``manifests``."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+
+    def mirror(self, record: VersionRecord, tags: Mapping[str, str]) -> None:
+        pass
+
+    def set_status(self, record: VersionRecord, status: str, message: str) -> None:
+        pass
+
+    def size(self, location: str) -> int:
+        return 8
+
+    def manifest(self, location: str) -> Manifest:
+        return manifest_at(location)
+
+    def evidence(self, location: str) -> list[EvidenceItem]:
+        return []
+
+    def attach(self, location: str, folder: str, attachments: Iterable[Attachment]) -> None:
+        pass
+
+
+@dataclass
+class Told:
+    """An examiner that proves what the test says, and signs what it is given."""
+
+    outcomes: dict[Kind, Outcome]
+    trust_digest: Digest = TRUST
+
+    def examine(
+        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+    ) -> dict[Kind, Outcome]:
+        return dict(self.outcomes)
+
+    def sign_statement(self, statement: Mapping[str, Any]) -> bytes:
+        return json.dumps({"payload": statement}, default=str).encode()
+
+
+@dataclass
+class Registry:
+    """The registry under test; ``actor`` is who asks next."""
+
+    store: MemoryStore
+    ports: Ports
+    examiner: Told
+    actor: Actor
+    adoptable: set[VersionRef] = field(default_factory=set)
+
+    def services(self) -> WebServices:
+        return WebServices(
+            ports=self.ports,
+            actor=lambda: self.actor,
+            ledger=self.store,
+            revocations=lambda: json.dumps(
+                {"blocked": [d for d, _, _ in self.store.blocked()]}
+            ).encode(),
+            trust=lambda: b'{"keys":[]}',
+            adopt=self.adopt,
+        )
+
+    def adopt(self, ref: VersionRef) -> None:
+        if ref not in self.adoptable:
+            raise NotFound(f"MLflow has no version {ref}")
+        self.add(ref.name, ref.version)
+
+    def add(
+        self, name: str, version: int = 1, stage: Stage = Stage.NONE, **changes: Any
+    ) -> VersionRecord:
+        """A version with files; beyond None with the facts the examiner proves now."""
+        location = f"models/{name}/{version}"
+        manifest = manifest_at(location)
+        proved = {} if stage is Stage.NONE else self.proved()
+        record = VersionRecord(
+            uid=secrets.token_hex(8),
+            ref=VersionRef(name, version),
+            stage=stage,
+            location=location,
+            submitter="sam",
+            digest=manifest.digest,
+            created_at=NOW - timedelta(days=2),
+            **{**proved, **changes},
+        )
+        self.store.add_manifest(manifest)
+        self.store.add_version(record)
+        return record
+
+    def proved(self) -> dict[str, Any]:
+        return {
+            "policy_digest": self.ports.engine.policy_digest,
+            "facts": dict(self.examiner.outcomes),
+            "trust_digest": self.examiner.trust_digest,
+        }
+
+    def app(self, static_prefix: str = "") -> Flask:
+        app = Flask("registry")
+        for blueprint in mount.blueprints(self.services(), static_prefix):
+            app.register_blueprint(blueprint)
+        return app
+
+
+def manifest_at(location: str) -> Manifest:
+    return Manifest.of(
+        [FileEntry("model.pkl", 8, digest.hex_of(digest.of_bytes(location.encode())))]
+    )
+
+
+def good_evidence(tier: str = "high") -> dict[Kind, Outcome]:
+    card = Outcome.passed(complete=True, risk_tier=tier)
+    return {
+        Kind.SIGNATURE: Outcome.passed(signer="sam@example.org", files=1),
+        Kind.PROVENANCE: Outcome.passed(builder="https://ci.example.org/build"),
+        Kind.TEST_RESULT: Outcome.passed(result="PASSED"),
+        Kind.SBOM: Outcome.passed(components=41, format="CycloneDX 1.6"),
+        Kind.VULNERABILITIES: Outcome.passed(
+            vulnerabilities=[], scanned_at="2026-11-20T00:00:00.000000Z"
+        ),
+        Kind.MODEL_CARD: card,
+        Kind.DATASET: Outcome.passed(datasets=[{"name": "churn-2026", "digest": TRUST}]),
+        Kind.CANARY: Outcome.missing("no canary result is attached"),
+    }
+
+
+def registry(actor: Actor | None = None, clock: Callable[[], datetime] = lambda: NOW) -> Registry:
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    store = MemoryStore(Ed25519Signer.from_pem("registry.example.org", pem))
+    examiner = Told(good_evidence())
+    silent = Silent(store)
+    ports = Ports(
+        store=store,
+        artifacts=silent,
+        catalogue=silent,
+        engine=engine(),
+        examiner=examiner,
+        signer=examiner,
+        rules=Rules(dashboards={}),
+        policy_files=policies().files,
+        clock=clock,
+    )
+    return Registry(store, ports, examiner, actor or security())
+
+
+def security(name: str = "ann") -> Actor:
+    return Actor(name, ("security",), authenticated=True)
+
+
+def scientist(name: str = "sam") -> Actor:
+    return Actor(name, (), authenticated=True)
