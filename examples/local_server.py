@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -56,7 +57,9 @@ class LocalServer:
             *("--home", str(self.home), "--auth", self.auth, "--port", str(self.port)),
             *self._flags,
         ]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "_MLFLOW"))}
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "_MLFLOW"))
+        }
         environment.pop("PYTEST_CURRENT_TEST", None)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -80,19 +83,21 @@ class LocalServer:
             return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
+
+    def stay(self, message: str) -> None:
+        """Leave the server running, and say how it is stopped."""
+        if self._process is not None:
+            print(f"\n{message}\nlog in as admin: {self.password('admin')}")
+            print(f"files: {self.folder}\nstop it: kill {self._process.pid}")
 
     def kill(self) -> None:
         """SIGKILL to every process of the server at once, as a power cut would."""
         if self._process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait()
             self._process = None
 

@@ -65,14 +65,14 @@ def _place(subject: Subject) -> Iterable[Reason]:
             "DUTY-STAGE",
             "subject.stage",
             f"{ref} is {subject.stage.value}: there is nothing to agree to",
-            f"Look where it stands: mlflow-governance status {ref}",
+            f"Look where it stands: mlflow-governance show {ref}",
         )
     if subject.digest is None:
         yield Reason(
             "DUTY-DIGEST",
             "subject.digest",
             f"{ref} has no digest yet, so a word about it would bind to nothing",
-            f"Wait for its registration to finish: mlflow-governance status {ref}",
+            f"Wait for its registration to finish: mlflow-governance show {ref}",
         )
 
 

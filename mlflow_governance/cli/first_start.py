@@ -78,9 +78,11 @@ def prepare(home: Path, backend: str, destination: str) -> Environment:
 
 def _prepare_databases(registry_uri: str) -> None:
     # In this process, before any worker exists: several at once would race in the migrations.
-    from mlflow_governance.plugin.entry import registry_store
+    from mlflow_governance.plugin.registry_store import build
+    from mlflow_governance.workflows.start import record_start
 
-    registry_store(registry_uri)
+    governance = build(registry_uri).governance
+    record_start(governance.ports, {"auth": governance.settings.auth})
 
 
 def _prepare_auth(settings: Settings, backend: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -49,7 +50,7 @@ def check(bundle: Path | None, home: str | None) -> None:
 @click.argument("dossier", type=click.File("rb"))
 @_bundle
 @_home
-def ask(gate: str, dossier: click.utils.LazyFile, bundle: Path | None, home: str | None) -> None:
+def ask(gate: str, dossier: BinaryIO, bundle: Path | None, home: str | None) -> None:
     """Evaluate a GATE for a dossier document (JSON file, - for standard input)."""
     from mlflow_governance.core import canonical
     from mlflow_governance.policy import bundle as bundles

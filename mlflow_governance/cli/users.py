@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import Any
 
 import click
 
@@ -48,18 +50,18 @@ def add(name: str, roles: tuple[str, ...], password_stdin: bool) -> None:
         raise Unavailable(f"the server does not answer: {error}") from error
 
 
-def _assign(client: object, name: str, role: str) -> None:
-    existing = {r.name.lower(): r for r in client.list_roles(_WORKSPACE)}  # type: ignore[attr-defined]
-    found = existing.get(role) or client.create_role(_WORKSPACE, role)  # type: ignore[attr-defined]
-    held = {r.id for r in client.list_user_roles(name)}  # type: ignore[attr-defined]
+def _assign(client: Any, name: str, role: str) -> None:
+    existing = {r.name.lower(): r for r in client.list_roles(_WORKSPACE)}
+    found = existing.get(role) or client.create_role(_WORKSPACE, role)
+    held = {r.id for r in client.list_user_roles(name)}
     if found.id not in held:
-        client.assign_role(name, found.id)  # type: ignore[attr-defined]
+        client.assign_role(name, found.id)
     click.echo(f"{name} has the role {role}")
 
 
 def _password(from_stdin: bool) -> str:
     if from_stdin:
-        password = click.get_text_stream("stdin").readline().rstrip("\n")
+        password = sys.stdin.readline().rstrip("\n")
     else:
         password = click.prompt("password", hide_input=True, confirmation_prompt=True)
     if len(password) < 12:

@@ -153,12 +153,12 @@ def load_private_key(path: Path, password: bytes | None = None) -> PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigurationError(
             f"the private key {path} cannot be read: {error}",
-            advice="Give the right password, or make a key: mlflow-governance keys generate PATH",
+            advice="Give the right password, or make a key: mlflow-governance keys new PATH",
         ) from error
     if not isinstance(key, _Private):
         raise ConfigurationError(
             f"the private key {path} is neither an EC nor an Ed25519 key",
-            advice="Make one: mlflow-governance keys generate PATH",
+            advice="Make one: mlflow-governance keys new PATH",
         )
     return PrivateKey(PublicKey._of(key.public_key()), key)
 
@@ -197,12 +197,13 @@ def _read_private(path: Path) -> bytes:
     except OSError as error:
         raise ConfigurationError(
             f"the private key {path} cannot be opened: {error.strerror}",
-            advice=f"Make one: mlflow-governance keys generate {path}",
+            advice=f"Make one: mlflow-governance keys new {path}",
         ) from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ConfigurationError(f"{path} is not a file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigurationError(f"{path} is not a file")
         if os.name == "posix" and status.st_mode & 0o077:
             raise ConfigurationError(
                 f"the private key {path} is open to other users", advice=f"chmod 600 {path}"

@@ -51,7 +51,7 @@ def sign_model(manifest: Manifest, model_name: str, key: PrivateKey) -> bytes:
     if not key.public.algorithm.startswith("ecdsa-"):
         raise ConfigurationError(
             "OpenSSF Model Signing v1.0 needs an EC key",
-            advice="Make one: mlflow-governance keys generate PATH",
+            advice="Make one: mlflow-governance keys new PATH",
         )
     payload = canonical.encode(_statement(manifest, model_name))
     # Model Signing names a key by the SHA-256 of its PEM, and its stock verifier insists.
@@ -83,7 +83,7 @@ def _item(case: Case) -> bytes:
     if not found:
         raise EvidenceMissing(
             "the model is not signed",
-            advice="Sign it: mlflow-governance sign MODEL_DIRECTORY --key KEY.pem",
+            advice="Sign it: mlflow-governance submit MODEL --key KEY.pem",
         )
     if len(found) > 1:
         raise VerificationError(f"{ITEM} is attached more than once")

@@ -110,6 +110,7 @@ def event_document(event: Event, index: int, root: bytes) -> dict[str, Any]:
         "after": dict(event.after),
         "allowed": event.allowed,
         "decision_id": event.decision_id,
+        "facts": dict(event.facts),
         "ledger_index": index,
         "ledger_root": root.hex(),
     }

@@ -47,7 +47,10 @@ def create_app(app: Any = mlflow_app) -> Any:
         app.register_blueprint(blueprint)
     if basic:
         for route in exact_routes(prefix):
-            compat.allow_route_for_everybody_logged_in(route.path, route.method)
+            if route.public:
+                compat.open_route_to_everybody(route.path)
+            else:
+                compat.allow_route_for_everybody_logged_in(route.path, route.method)
     if not compat.under_uvicorn():
         return inner
     return ClaimedUser(inner if basic else compat.create_fastapi_app(app))

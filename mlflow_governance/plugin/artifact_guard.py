@@ -19,6 +19,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Denied
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.artifacts import SUBMITTED, normalise
+from mlflow_governance.plugin.assembly import Assembly
 from mlflow_governance.plugin.refusals import refusing
 from mlflow_governance.workflows.admit import admit, permits
 from mlflow_governance.workflows.ports import Request, VersionRecord
@@ -100,10 +101,10 @@ def _submittable(inside: str) -> bool:
     return inside == SUBMITTED or inside.startswith(SUBMITTED + "/")
 
 
-def _governance() -> Any:
+def _governance() -> Assembly:
     store = compat.live_registry_store()
     governance = getattr(store, "governance", None)
-    if governance is None:
+    if not isinstance(governance, Assembly):
         raise Denied("the server's registry store is not governed; no artifact is handed out")
     return governance
 

@@ -138,6 +138,13 @@ def allow_route_for_everybody_logged_in(path: str, method: str) -> None:
     auth.BEFORE_REQUEST_VALIDATORS[(path, method)] = auth._allow_authenticated
 
 
+def open_route_to_everybody(path: str) -> None:
+    """Let a route through without a login: health and the signed revocation list."""
+    from mlflow.server import auth
+
+    auth._UNPROTECTED_PATH_PREFIXES = (*auth._UNPROTECTED_PATH_PREFIXES, path)
+
+
 def basic_auth_person(username: str) -> tuple[bool, tuple[str, ...]]:
     """Admin flag and lower-case role names of a basic-auth user."""
     from mlflow.server import auth

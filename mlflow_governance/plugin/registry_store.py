@@ -30,7 +30,7 @@ from mlflow_governance.workflows.ports import Request, VersionRecord
 from mlflow_governance.workflows.promote import transition
 
 if TYPE_CHECKING:
-    _Base = SqlAlchemyStore
+    from typing import Any as _Base  # MLflow ships no types
 else:
     _Base = object
 
@@ -45,6 +45,8 @@ class GovernedStore(_Base):
         store_uri: ``governance+<database URI>``.
         read_db_uri: MLflow's read replica; governance itself reads from the primary only.
     """
+
+    ManagedSessionMaker: Any  # MLflow's attribute, replaced below
 
     def __init__(self, store_uri: str, read_db_uri: str | None = None) -> None:
         super().__init__(compat.plain_uri(store_uri), read_db_uri)
@@ -265,7 +267,7 @@ class GovernedStore(_Base):
         self._move_alias(name, alias, None, delete=True)
 
     def _move_alias(self, name: str, alias: str, version: Any, *, delete: bool) -> None:
-        base = super()
+        base: Any = super()
 
         def apply() -> None:
             if delete:
@@ -298,7 +300,7 @@ class GovernedStore(_Base):
         self._delete(Request(self.governance.identity.current(), self._ref(name, version)))
 
     def _delete(self, request: Request) -> None:
-        base = super()
+        base: Any = super()
         name, version = request.ref.name, request.ref.version
         delete_version(
             self.governance.ports, request, lambda: base.delete_model_version(name, version)

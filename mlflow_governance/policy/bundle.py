@@ -110,6 +110,8 @@ def _from_directory(root: Path) -> Iterator[tuple[str, bytes]]:
                 raise _broken(f"{name!r} is a symbolic link")
         for name in names:
             path = Path(folder) / name
+            if not path.is_file():
+                raise _broken(f"{name!r} is not a regular file")
             with path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
             total += len(data)

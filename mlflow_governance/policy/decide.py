@@ -44,27 +44,31 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
     """Ask one gate; see the table above for what becomes of a bad answer."""
     started = time.perf_counter()
     try:
-        encoded, identity = dossier.encoded, dossier.digest
+        encoded = _encoded(dossier)
         _refuse_unless_valid(encoded)
-        raw = engine.evaluate(dossier.gate, encoded)
-        answer = _well_formed(dossier, raw)
+        answer = _well_formed(dossier, engine.evaluate(dossier.gate, encoded))
         error = ""
     except EngineError as problem:
-        identity = _identity(dossier)
         answer, error = _denial(problem.reason_code, problem.message), problem.message
     except Exception as problem:
-        identity = _identity(dossier)
         error = f"{type(problem).__name__}: {problem}"
         answer = _denial("ENG-ERROR", "the policy engine broke")
     return Decision(
         gate=dossier.gate,
         **answer,
         policy_digest=engine.policy_digest,
-        dossier_digest=identity,
+        dossier_digest=_identity(dossier),
         engine=engine.name,
         error=_one_line(error),
         duration=round((time.perf_counter() - started) * 1_000_000),
     )
+
+
+def _encoded(dossier: Dossier) -> bytes:
+    try:
+        return dossier.encoded
+    except GovernanceError as error:
+        raise EngineError("ENG-SCHEMA", error.message) from error
 
 
 def _identity(dossier: Dossier) -> digest.Digest:

@@ -56,13 +56,15 @@ def read_file(path: Path, limit: int) -> bytes | None:
         if path.is_symlink():
             raise VerificationError(f"{path} is a symlink") from error
         raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise VerificationError(f"{path} is not a file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
-        except OSError as error:
-            raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise VerificationError(f"{path} has more than {limit} bytes and is not read")
     return data

@@ -12,13 +12,18 @@ from typing import Any
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.serving.settings import Requirement, ServingSettings
-from mlflow_governance.serving.verify import Verified, verify
+from mlflow_governance.serving.verify import Connections, Verified, verify
 
 _log = logging.getLogger(__name__)
 
 
 def load_model(
-    uri: str, *, flavor: str = "pyfunc", settings: ServingSettings | None = None, **kwargs: Any
+    uri: str,
+    *,
+    flavor: str = "pyfunc",
+    settings: ServingSettings | None = None,
+    connections: Connections | None = None,
+    **kwargs: Any,
 ) -> Any:
     """Verify a model and load the verified copy; ``mlflow.<flavor>.load_model`` otherwise.
 
@@ -26,6 +31,7 @@ def load_model(
         uri: ``models:/NAME/VERSION``, ``/STAGE``, ``/latest`` or ``models:/NAME@ALIAS``.
         flavor: the MLflow flavor, ``sklearn`` for example.
         settings: by default :meth:`ServingSettings.from_env`.
+        connections: the world outside; by default the real one.
         kwargs: passed to MLflow, ``dst_path`` excepted: it would load from another copy.
 
     Raises:
@@ -37,7 +43,7 @@ def load_model(
             "dst_path would load another copy than the verified one", advice="Leave it out."
         )
     load = _loader(flavor)
-    verified = verify(uri, settings or ServingSettings.from_env())
+    verified = verify(uri, settings or ServingSettings.from_env(), connections)
     warn_if_deprecated(verified)
     with _without_bytecode():
         return load(str(verified.path), **kwargs)

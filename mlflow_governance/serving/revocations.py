@@ -69,7 +69,7 @@ class RevocationList:
         if entry is not None:
             raise VerificationError(
                 f"the content {subject} is {entry.stage} since {moment.to_text(entry.at)}",
-                advice="Load another version: mlflow-governance timeline NAME/VERSION says why.",
+                advice="Load another version: mlflow-governance history NAME/VERSION says why.",
             )
 
 

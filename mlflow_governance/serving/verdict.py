@@ -1,14 +1,15 @@
 """The registry's word about a version: its newest signed verification summary.
 
 Summaries are SLSA verification summaries v1, one a decision. Those of the gates ``accept``,
-``promote`` and ``withdraw`` say where a version is; the others say nothing about that. A refused
-withdrawal leaves the version where it was, and so is not heard either.
+``promote`` and ``withdraw`` say where a version is; the others say nothing about that. A refusal
+leaves the version where it was, so it is not heard: otherwise whoever asks for a transition they
+may not have could stop a model. What takes a model out of use is a withdrawal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -33,17 +34,19 @@ _MAX_PROBLEMS = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One summary that counts. ``stage`` is None unless it passed."""
+    """Where a version stands since a decision that moved or renewed it."""
 
     at: datetime
     gate: Gate
-    stage: Stage | None
+    stage: Stage
     policy_digest: Digest
     name: str
 
 
 def newest_verdict(case: Case, ref: VersionRef) -> Verdict:
-    """The newest summary of the registry about exactly this version and content.
+    """The newest word of the registry about exactly this version and content.
+
+    The stage is that of the newest summary; the policy is that of the newest judgement.
 
     Args:
         case: the content, whom to trust, and the summaries as items.
@@ -62,12 +65,25 @@ def newest_verdict(case: Case, ref: VersionRef) -> Verdict:
             problems.append(f"{item.name}: {error.message}")
         else:
             found.extend([verdict] if verdict else [])
-    if found:
-        # Of two at one instant the refusal counts.
-        return max(found, key=lambda verdict: (verdict.at, verdict.stage is None))
+    if any(verdict.gate is not Gate.WITHDRAW for verdict in found):
+        return _standing(found)
     if problems:
         raise VerificationError("; ".join(problems[:_MAX_PROBLEMS]))
     raise EvidenceMissing(f"the registry has not decided about {ref} with this content")
+
+
+def _standing(found: Sequence[Verdict]) -> Verdict:
+    last = _newest(found)
+    judged = _newest([verdict for verdict in found if verdict.gate is not Gate.WITHDRAW])
+    if last is judged:
+        return judged
+    # Coming back from quarantine is no judgement: the policy of the last one still has to count.
+    return replace(last, policy_digest=judged.policy_digest)
+
+
+def _newest(found: Sequence[Verdict]) -> Verdict:
+    # Of two at one instant a withdrawal counts.
+    return max(found, key=lambda verdict: (verdict.at, verdict.gate is Gate.WITHDRAW))
 
 
 def _read(case: Case, ref: VersionRef, item: EvidenceItem) -> Verdict | None:
@@ -95,10 +111,10 @@ def _verdict(body: Mapping[str, Any], now: datetime, name: str) -> Verdict | Non
     policy, levels = body["policy"], body["verifiedLevels"]
     gate = Gate(str(policy["uri"]).removeprefix(_POLICY))
     passed = body["verificationResult"] == "PASSED"
-    if gate not in _HEARD or (gate is Gate.WITHDRAW and not passed):
+    if gate not in _HEARD or not passed:
         return None
     at = moment.parse(body["timeVerified"])
     if at > now + CLOCK_SKEW:
         raise VerificationError(f"it is of the future: {moment.to_text(at)}")
-    stage = _STAGES[str(levels[0]).removeprefix(_LEVEL)] if passed else None
+    stage = _STAGES[str(levels[0]).removeprefix(_LEVEL)]
     return Verdict(at, gate, stage, digest.parse(f"sha256:{policy['digest']['sha256']}"), name)

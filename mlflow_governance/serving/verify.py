@@ -101,6 +101,8 @@ def verify(uri: str, settings: ServingSettings, connections: Connections | None 
                 cache.remember(parsed, shot.located, proof.told)
     except VerificationError as error:
         raise _named(uri, error) from error
+    except OSError as error:
+        raise Unavailable(f"the cache cannot be used: {error.strerror}") from error
     kept = replace(shot, path=path, incoming=None)
     return Verified(path, shot.digest, shot.ref.name, shot.ref.version, facts, kept)
 
@@ -189,11 +191,6 @@ class _Proof:
     def _summary(self) -> Facts:
         ref = self._shot.ref
         verdict = newest_verdict(self._case(decisions=True), ref)
-        if verdict.stage is None:
-            raise VerificationError(
-                f"the newest summary, {verdict.name}, says FAILED",
-                advice=f"See why, mend it, and have it judged: mlflow-governance judge {ref}",
-            )
         if verdict.stage not in self._settings.stages:
             raise VerificationError(
                 f"{ref} is at {verdict.stage}, which is not loaded here",

@@ -40,13 +40,7 @@ _TURN = (
 _TURN_RETURNING = _TURN.returning(*_STORED.selected_columns)
 _SAVE = sa.update(tables.ledger_head).where(tables.ledger_head.c.id == 1)
 _INSERT_ENTRY = sa.insert(tables.ledger_entries)
-_INSERT_PRIVATE = [
-    # One statement for a name, and one for a name and a reason.
-    sa.insert(tables.private).values(
-        [{c.name: sa.bindparam(f"{c.name}_{n}") for c in tables.private.c} for n in range(count)]
-    )
-    for count in (1, 2)
-]
+_INSERT_PRIVATE = sa.insert(tables.private)
 _INSERT_EVENT = sa.insert(tables.outbox)
 _INSERT_TASK = sa.insert(tables.tasks)
 
@@ -199,14 +193,17 @@ class LedgerWriting(Rows):
         self._connection.execute(_INSERT_ENTRY, row)
 
     def _insert_private(self, sealed: entry.Commitments) -> None:
-        parts = [part for part in (sealed.actor, sealed.reason) if part is not None]
-        row: dict[str, str | bytes] = {}
-        for n, part in enumerate(parts):
-            row[f"commitment_{n}"] = part.commitment
-            row[f"salt_{n}"] = part.salt
-            row[f"text_{n}"] = part.text
-            row[f"person_{n}"] = sealed.actor.text
-        self._connection.execute(_INSERT_PRIVATE[len(parts) - 1], row)
+        rows = [
+            {
+                "commitment": part.commitment,
+                "salt": part.salt,
+                "text": part.text,
+                "person": sealed.actor.text,
+            }
+            for part in (sealed.actor, sealed.reason)
+            if part is not None
+        ]
+        self._connection.execute(_INSERT_PRIVATE, rows if len(rows) > 1 else rows[0])
 
     def _insert_event(
         self, event: Event, sealed: entry.Commitments, index: int, root: bytes

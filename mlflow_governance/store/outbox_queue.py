@@ -147,7 +147,10 @@ class OutboxQueue:
         statement = sa.insert(deliveries).from_select(columns, missing)
         try:
             with transaction(self._sessions, read_only=False) as session:
-                return session.connection().execute(statement).rowcount
+                # Without the option SQLAlchemy does not keep the count of an INSERT.
+                options = {"preserve_rowcount": True}
+                made = session.connection().execute(statement, execution_options=options)
+                return made.rowcount
         except Conflict:
             return 0  # another relay made them at the same moment
 

@@ -27,7 +27,7 @@ SessionFactory = Callable[[bool], AbstractContextManager[Session]]
 BUSY_TIMEOUT_MS = 20_000
 """How long a SQLite statement waits for the write lock, in milliseconds; MLflow waits as long."""
 
-_UPGRADE = "Run: mlflow-governance db upgrade"
+_UPGRADE = "Run: mlflow-governance server"
 _UNDEFINED_TABLE = "42P01"  # PostgreSQL, appendix A
 
 

@@ -106,5 +106,10 @@ ATTACHED = _record(file=_FILE, version=SUMMARY)
 HEAD = _record(checkpoint=_TEXT, origin=_TEXT, size=_COUNT, root=_TEXT)
 ENTRIES = _record(entries=_list_of(_record(index=_COUNT, entry=_TEXT)))
 PROOF = _record(index=_COUNT, entry=_TEXT, proof=_TEXT)
-POLICY = _record(policy_digest=_DIGEST, engine=_TEXT, files=_list_of(_FILE))
+POLICY = _record(
+    policy_digest=_DIGEST,
+    accepted_policy_digests=_list_of(_DIGEST),
+    engine=_TEXT,
+    files=_list_of(_FILE),
+)
 ERROR = _record(code=_TEXT, message=_TEXT, advice=_TEXT)

@@ -181,6 +181,9 @@ def policy(services: WebServices, values: Values) -> Document:
     files = sorted(services.ports.policy_files.items())
     return {
         "policy_digest": engine.policy_digest,
+        "accepted_policy_digests": sorted(
+            {engine.policy_digest, *services.ports.rules.accepted_policy_digests}
+        ),
         "engine": engine.name,
         "files": [{"path": p, "size": len(d), "digest": digest.of_bytes(d)} for p, d in files],
     }

@@ -117,5 +117,5 @@ def _write(
     )
     if decision.gate is Gate.DOWNLOAD:
         return  # a refused download is recorded; it attaches nothing to the version
-    uow.add_attachments(record.uid, [summary_file(ports, judgement)])
+    uow.add_attachments(record.uid, [summary_file(ports, judgement, done=target is not None)])
     uow.add_task(MIRROR, record.uid, delay_seconds=MIRROR_DELAY)

@@ -82,6 +82,13 @@ test_a_waiver_for_another_model_tolerates_nothing if {
 	good.refused_for(d, {"ACC-005"})
 }
 
+test_a_waiver_for_another_vulnerability_tolerates_nothing if {
+	d := accept.decision with input as vulnerable(object.union(severe, {"id": "CVE-8"}))
+		with data.registry.config.waivers as waiver("churn", "2027-01-01T00:00:00Z")
+	good.refused_for(d, {"ACC-005"})
+	count(d.obligations) == 0
+}
+
 test_blocked_bytes_are_refused_under_any_name if {
 	d := accept.decision with input as good.changed("accept", "/subject/blocked", true)
 	good.refused_for(d, {"ACC-009"})

@@ -27,6 +27,8 @@ test_released_bytes_are_for_all_through_both_doors if {
 test_a_deprecated_version_warns if {
 	d := download.decision with input as asked("Deprecated", "registry", stranger)
 	count(d.warnings) == 1
+	e := download.decision with input as asked("Approved", "registry", stranger)
+	count(e.warnings) == 0
 }
 
 test_withdrawn_bytes_are_for_nobody if {

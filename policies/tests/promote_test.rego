@@ -38,6 +38,8 @@ test_no_stage_is_skipped if {
 	good.refused_for(d, {"PRO-001"})
 	e := promote.decision with input as from_to("Approved", "Staging")
 	good.refused_for(e, {"PRO-001"})
+	f := promote.decision with input as from_to("Staging", "Deprecated")
+	good.refused_for(f, {"PRO-001"})
 }
 
 test_the_stage_must_be_the_real_one if {
@@ -68,6 +70,20 @@ test_judged_again_the_version_leaves_its_old_policy if {
 test_an_unknown_tier_is_refused if {
 	d := promote.decision with input as good.changed("promote", "/evidence/model_card/facts/risk_tier", "tiny")
 	good.refused_for(d, {"PRO-011", "PRO-012"})
+}
+
+test_a_tier_nobody_signed_is_unknown if {
+	d := promote.decision with input as good.changed("promote", "/evidence/model_card/status", "failed")
+	good.refused_for(d, {"PRO-009", "PRO-011", "PRO-012"})
+	d.details.declared == "unknown"
+}
+
+test_a_digest_is_hexadecimal if {
+	odd := concat("", ["sha256:", "ggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggg", "g"])
+	every digest in [odd, upper(good.digest), concat("", [good.digest, "a"]), "sha256:", null] {
+		d := promote.decision with input as json.patch(from_to("Candidate", "Staging"), [{"op": "add", "path": "/subject/digest", "value": digest}])
+		good.refused_for(d, {"PRO-006"})
+	}
 }
 
 test_a_low_tier_below_the_default_floor_still_needs_two_people if {

@@ -46,6 +46,19 @@ test_quarantine_ends_where_it_began if {
 	f.allow
 }
 
+test_quarantine_that_began_nowhere_ends_nowhere if {
+	every nowhere in [null, "Quarantined", "Production"] {
+		d := withdraw.decision with input as json.patch(asked("Quarantined", nowhere, security), [{"op": "add", "path": "/subject/quarantined_from", "value": nowhere}])
+		not d.allow
+		d.checks["WDR-001"] == false
+	}
+}
+
+test_this_gate_promotes_nothing if {
+	d := withdraw.decision with input as asked("Staging", "Approved", security)
+	good.refused_for(d, {"WDR-001", "WDR-005"})
+}
+
 test_revoked_is_for_ever if {
 	every to in ["None", "Candidate", "Staging", "Approved", "Deprecated", "Quarantined", "Revoked"] {
 		d := withdraw.decision with input as asked("Revoked", to, security)

@@ -41,7 +41,9 @@ stage_fits if {
 	lib.stage_as_stated(input)
 }
 
-blocking := vulnerabilities.blocking(input)
+waivers := vulnerabilities.waivers(input)
+
+blocking := vulnerabilities.blocking(input, waivers)
 
 reasons := [] if {
 	allow
@@ -108,7 +110,7 @@ decision := {
 	"allow": allow,
 	"checks": checks,
 	"reasons": reasons,
-	"warnings": vulnerabilities.warnings(input),
-	"obligations": vulnerabilities.obligations(input),
+	"warnings": vulnerabilities.warnings(waivers),
+	"obligations": vulnerabilities.obligations(input, waivers),
 	"details": {"blocking_vulnerabilities": vulnerabilities.names(blocking)},
 }

@@ -77,7 +77,9 @@ tier := risk.strictest([declared, floor])
 
 approvers := risk.approvers(input)
 
-blocking := vulnerabilities.blocking(input)
+waivers := vulnerabilities.waivers(input)
+
+blocking := vulnerabilities.blocking(input, waivers)
 
 default tier_known := false
 
@@ -166,11 +168,11 @@ texts := {
 
 default obligations := set()
 
-obligations := vulnerabilities.obligations(input) if releasing
+obligations := vulnerabilities.obligations(input, waivers) if releasing
 
 default warnings := set()
 
-warnings := vulnerabilities.warnings(input) if releasing
+warnings := vulnerabilities.warnings(waivers) if releasing
 
 default details := {}
 

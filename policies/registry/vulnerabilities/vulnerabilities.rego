@@ -22,10 +22,9 @@ acceptable(dossier, blocked_by) if {
 
 # METADATA
 # description: the entries that block, [] also for a list that is none; see acceptable
-blocking(dossier) := [v |
-	waivers := in_force(dossier)
+blocking(dossier, waivers) := [v |
 	some v in known(dossier)
-	bearable(v, waivers) == false
+	bearable(v, waivers.in_force) == false
 ]
 
 default known(_) := []
@@ -40,8 +39,8 @@ bearable(v, _) if {
 	score_tolerated(v)
 }
 
-bearable(v, waivers) if {
-	some waiver in waivers
+bearable(v, in_force) if {
+	some waiver in in_force
 	waiver.vulnerability == v.id
 }
 
@@ -55,16 +54,17 @@ score_tolerated(v) if {
 	v.cvss < config.blocking_cvss
 }
 
-for_this_model(dossier) := [waiver |
-	some waiver in config.waivers
-	is_string(dossier.subject.name)
-	glob.match(waiver.model, ["/"], dossier.subject.name)
-]
-
-in_force(dossier) := [waiver |
-	some waiver in for_this_model(dossier)
-	time.parse_rfc3339_ns(waiver.expires) > time.parse_rfc3339_ns(dossier.now)
-]
+# METADATA
+# description: waivers for a model of this name, by whether their time has run out
+waivers(dossier) := {"in_force": in_force, "expired": expired} if {
+	mine := [waiver |
+		some waiver in config.waivers
+		is_string(dossier.subject.name)
+		glob.match(waiver.model, ["/"], dossier.subject.name)
+	]
+	in_force := [w | some w in mine; time.parse_rfc3339_ns(w.expires) > time.parse_rfc3339_ns(dossier.now)]
+	expired := [w | some w in mine; time.parse_rfc3339_ns(w.expires) <= time.parse_rfc3339_ns(dossier.now)]
+}
 
 # METADATA
 # description: what blocks, for people; decides nothing
@@ -88,15 +88,14 @@ problem(entries) := concat("", [
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
-obligations(dossier) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": v.id, "expires": waiver.expires} |
-	some waiver in in_force(dossier)
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": v.id, "expires": waiver.expires} |
+	some waiver in waivers.in_force
 	some v in known(dossier)
 	waiver.vulnerability == v.id
 }
 
 # METADATA
 # description: a waiver that ran out is worth a word
-warnings(dossier) := {{"code": "VUL-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
-	some waiver in for_this_model(dossier)
-	time.parse_rfc3339_ns(waiver.expires) <= time.parse_rfc3339_ns(dossier.now)
+warnings(waivers) := {{"code": "VUL-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
+	some waiver in waivers.expired
 }

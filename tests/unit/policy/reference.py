@@ -6,6 +6,7 @@ Slow, plain and independent of Rego: what the engines say is held against it.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 LIFE = ("None", "Candidate", "Staging", "Approved", "Deprecated")
@@ -130,7 +131,7 @@ def accept(d: Any) -> bool:
 
 
 def promote(d: Any) -> bool:
-    steps = dict(zip(LIFE[1:], LIFE[2:], strict=False))
+    steps = dict(pairwise(LIFE[1:]))
     origin, target = at(d, "action", "from"), at(d, "action", "to")
     if not isinstance(origin, str) or origin not in steps or steps[origin] != target:
         return False

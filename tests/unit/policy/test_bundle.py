@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -127,7 +128,9 @@ def test_a_test_among_the_policies_is_refused() -> None:
 
 
 def test_names_that_differ_in_case_are_refused() -> None:
-    refused(changed(**{REGO.replace("accept.", "Accept."): b"package registry.x\n"}), "only in case")
+    refused(
+        changed(**{REGO.replace("accept.", "Accept."): b"package registry.x\n"}), "only in case"
+    )
 
 
 def test_no_rego_is_refused() -> None:
@@ -174,6 +177,13 @@ def test_symbolic_links_are_refused(copy: Path) -> None:
     (copy / "registry" / "more").symlink_to(copy / "tests")
 
     with pytest.raises(ConfigurationError, match="symbolic link"):
+        load(copy)
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(copy: Path) -> None:
+    os.mkfifo(copy / "registry" / "x.rego")
+
+    with pytest.raises(ConfigurationError, match="not a regular file"):
         load(copy)
 
 

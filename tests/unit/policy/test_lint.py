@@ -70,5 +70,5 @@ def test_every_finding_is_reported_in_order() -> None:
 
 
 def test_a_module_that_does_not_parse_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match="extra.rego:"):
+    with pytest.raises(ConfigurationError, match=r"extra\.rego:"):
         lint(with_module(HEAD + "a if {\n"))

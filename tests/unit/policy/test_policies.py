@@ -49,7 +49,8 @@ NEEDED = {
     Gate.DOWNLOAD: """action.door subject.stage subject.digest subject.blocked
         subject.policy_digest runtime.accepted_policy_digests.0 evidence.signature.status""",
     Gate.ALIAS: "action.alias subject.stage subject.blocked actor.authenticated",
-    Gate.WITHDRAW: "action.from action.to action.reason subject.stage actor.authenticated actor.roles",
+    Gate.WITHDRAW: """action.from action.to action.reason subject.stage
+        actor.authenticated actor.roles""",
 }
 
 

@@ -297,10 +297,9 @@ class Registry:
             ref=VersionRef(name, version),
             stage=stage,
             location=location,
-            submitter="sam",
             digest=manifest.digest,
             created_at=NOW - timedelta(days=2),
-            **{**proved, **changes},
+            **{"submitter": "sam", **proved, **changes},
         )
         self.store.add_manifest(manifest)
         self.store.add_version(record)

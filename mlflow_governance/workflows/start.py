@@ -1,0 +1,34 @@
+"""The registry's first word in each run: what it was configured with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.event import Act, Event
+from mlflow_governance.workflows.ports import Ports
+
+
+def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
+    """Record that the registry started, under which policy, engine and trust policy.
+
+    Args:
+        ports: everything a workflow needs.
+        facts: further public settings worth a record.
+    """
+    with ports.store.begin() as uow:
+        uow.record(
+            Event(
+                act=Act.REGISTRY_STARTED,
+                person=Actor.system("server").person,
+                at=ports.clock(),
+                facts={
+                    "policy_digest": ports.engine.policy_digest,
+                    "trust_digest": ports.examiner.trust_digest,
+                    "engine": ports.engine.name,
+                    "strict_registration": ports.rules.strict_registration,
+                    **facts,
+                },
+            )
+        )

@@ -1,0 +1,105 @@
+"""Migrations: complete, repeatable, at once, and beside MLflow's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from mlflow_governance.errors import ConfigurationError, Unavailable
+from mlflow_governance.store.migrate import VERSION_TABLE, is_current, upgrade
+from mlflow_governance.store.sessions import engine_for
+from mlflow_governance.store.tables import metadata
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sa.Engine]:
+    opened = engine_for(url)
+    yield opened
+    opened.dispose()
+
+
+def test_the_migrated_tables_are_those_the_code_uses(engine: sa.Engine) -> None:
+    upgrade(engine)
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_name": lambda name, kind, _: kind != "table" or name in metadata.tables,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_upgrading_again_changes_nothing(engine: sa.Engine, url: str) -> None:
+    assert not is_current(engine)
+    upgrade(url)
+    upgrade(engine)
+
+    assert is_current(engine)
+    with engine.connect() as connection:
+        heads = connection.execute(sa.text("SELECT id, size FROM governance_ledger_head")).all()
+    assert [tuple(row) for row in heads] == [(1, 0)]
+
+
+def test_several_processes_may_upgrade_at_once(url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upgrade, [url] * 4))
+
+    engine = engine_for(url)
+    assert is_current(engine)
+    engine.dispose()
+
+
+def test_mlflows_tables_are_left_alone(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES ('mlflows')"))
+        connection.execute(sa.text("CREATE TABLE experiments (id INTEGER)"))
+
+    upgrade(engine)
+
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT * FROM alembic_version")).all() == [("mlflows",)]
+    ours = set(sa.inspect(engine).get_table_names()) - {"alembic_version", "experiments"}
+    assert ours == {*metadata.tables, VERSION_TABLE}
+    assert all(name.startswith("governance_") for name in metadata.tables)
+
+
+def test_a_newer_database_is_refused(engine: sa.Engine) -> None:
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+
+    with pytest.raises(ConfigurationError, match="9999") as caught:
+        upgrade(engine)
+
+    assert "pip install" in caught.value.advice
+
+
+def test_a_commit_of_sqlite_is_durable_and_readers_do_not_wait(url: str) -> None:
+    if not url.startswith("sqlite"):
+        pytest.skip("PostgreSQL does both by itself")
+    upgrade(url)
+    engine = engine_for(url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url_text", ["", "nonsense", "sqlite+nonsense:///x", "foo://x"])
+def test_a_url_that_cannot_be_used_is_a_mistake_of_the_operator(url_text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        upgrade(url_text)
+
+
+def test_a_server_that_is_away_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        upgrade("postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=2")

@@ -1,0 +1,236 @@
+"""The outbox queue and the task queue: leases, retries, replay, and two takers at once."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from mlflow_governance.core import moment
+from mlflow_governance.core.event import Act
+from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.store.outbox_queue import OutboxQueue
+from mlflow_governance.store.task_queue import SqlTaskQueue
+from mlflow_governance.workflows.queue import Queue, TaskQueue
+from tests.unit.store.builders import AT, Database, event
+
+LEASE = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    acts: tuple[str, ...] = ()
+
+
+ALL, REVOCATIONS = Target("all"), Target("revocations", (Act.VERSION_REVOKED.value,))
+
+
+@dataclass
+class Clock:
+    now: datetime = AT
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> datetime:
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(database: Database, clock: Clock) -> Queue:
+    return OutboxQueue(database.sessions, clock)
+
+
+def recorded(database: Database, *acts: Act) -> list[str]:
+    events = [event(act=act) for act in acts]
+    for happened in events:
+        with database.store.begin() as uow:
+            uow.record(happened)
+    return [happened.event_id for happened in events]
+
+
+def claimed(queue: Queue, now: datetime, name: str = "all", limit: int = 10) -> list[str]:
+    return [d.event_id for d in queue.claim([name], limit, LEASE, now)]
+
+
+def test_every_target_gets_what_it_wants_in_the_order_of_the_ledger(
+    database: Database, queue: Queue
+) -> None:
+    ids = recorded(database, Act.VERSION_REGISTERED, Act.VERSION_REVOKED, Act.ALIAS_MOVED)
+
+    assert queue.enqueue_missing([ALL, REVOCATIONS]) == 4
+    assert queue.enqueue_missing([ALL, REVOCATIONS]) == 0
+
+    assert claimed(queue, AT) == ids
+    assert claimed(queue, AT, "revocations") == [ids[1]]
+    more = recorded(database, Act.VERSION_REVOKED)
+    assert queue.enqueue_missing([ALL, REVOCATIONS]) == 2
+    assert claimed(queue, AT) == more
+
+
+def test_a_delivery_carries_the_event(database: Database, queue: Queue) -> None:
+    (event_id,) = recorded(database, Act.ALIAS_MOVED)
+    queue.enqueue_missing([ALL])
+
+    (delivery,) = queue.claim(["all"], 10, LEASE, AT)
+
+    assert (delivery.event_id, delivery.target, delivery.attempts) == (event_id, "all", 1)
+    assert json.loads(delivery.body)["id"] == event_id
+
+
+def test_a_claim_takes_no_more_than_asked(database: Database, queue: Queue) -> None:
+    ids = recorded(database, *[Act.ALIAS_MOVED] * 3)
+    queue.enqueue_missing([ALL])
+
+    assert claimed(queue, AT, limit=2) == ids[:2]
+    assert claimed(queue, AT, limit=2) == ids[2:]
+    assert claimed(queue, AT, limit=2) == []
+    assert queue.claim([], 2, LEASE, AT) == []
+
+
+def test_what_was_delivered_is_not_delivered_again(
+    database: Database, queue: Queue, clock: Clock
+) -> None:
+    recorded(database, Act.ALIAS_MOVED)
+    queue.enqueue_missing([ALL])
+    (delivery,) = queue.claim(["all"], 1, LEASE, AT)
+
+    queue.delivered(delivery, 204)
+
+    assert claimed(queue, clock.forward(3600)) == []
+    assert queue.enqueue_missing([ALL]) == 0
+    assert queue.pending_counts() == {}
+
+
+def test_a_lease_that_ended_frees_the_delivery(
+    database: Database, queue: Queue, clock: Clock
+) -> None:
+    recorded(database, Act.ALIAS_MOVED)
+    queue.enqueue_missing([ALL])
+    (first,) = queue.claim(["all"], 1, LEASE, AT)
+    assert queue.claim(["all"], 1, LEASE, clock.forward(LEASE - 1)) == []
+
+    (second,) = queue.claim(["all"], 1, LEASE, clock.forward(1))
+
+    assert (second.event_id, second.attempts) == (first.event_id, 2)
+    queue.failed(first, "too late to say so", None)
+    assert queue.pending_counts() == {"all": {"pending": 1, "dead": 0}}
+    queue.delivered(first, 200)
+    queue.failed(second, "and it was delivered after all", None)
+    assert queue.pending_counts() == {}
+
+
+def test_a_failure_is_retried_when_due_and_given_up_when_told(
+    database: Database, queue: Queue, clock: Clock
+) -> None:
+    recorded(database, Act.ALIAS_MOVED)
+    queue.enqueue_missing([ALL])
+    (first,) = queue.claim(["all"], 1, LEASE, AT)
+    queue.failed(first, "HTTP 500 \0 \ud800" + "x" * 9999, AT + timedelta(seconds=5), 500)
+
+    assert queue.claim(["all"], 1, LEASE, clock.forward(4)) == []
+    (second,) = queue.claim(["all"], 1, LEASE, clock.forward(1))
+    assert second.attempts == 2
+    queue.failed(second, "gone", None)
+
+    assert claimed(queue, clock.forward(10**6)) == []
+    assert queue.pending_counts() == {"all": {"pending": 0, "dead": 1}}
+
+
+def test_a_replay_makes_deliveries_due_again(
+    database: Database, queue: Queue, clock: Clock
+) -> None:
+    ids = recorded(database, Act.ALIAS_MOVED, Act.VERSION_REVOKED)
+    queue.enqueue_missing([ALL, REVOCATIONS])
+    for delivery in queue.claim(["all", "revocations"], 10, LEASE, AT):
+        queue.delivered(delivery, 200)
+
+    assert queue.replay(event_id=ids[1]) == 2
+    assert claimed(queue, AT) == [ids[1]]
+    assert queue.replay(target="all") == 2
+    assert claimed(queue, AT) == ids
+    assert queue.replay(event_id=ids[0], target="revocations") == 0
+    with pytest.raises(InvalidRequest):
+        queue.replay()
+
+
+def test_two_relays_never_hold_the_same_delivery(database: Database, queue: Queue) -> None:
+    ids = recorded(database, *[Act.ALIAS_MOVED] * 12)
+
+    def relay(_: int) -> list[str]:
+        queue.enqueue_missing([ALL])
+        mine: list[str] = []
+        while batch := claimed(queue, AT, limit=2):
+            mine += batch
+        return mine
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [event_id for mine in pool.map(relay, range(4)) for event_id in mine]
+
+    assert sorted(taken) == sorted(ids)
+
+
+@pytest.fixture
+def tasks(database: Database, clock: Clock) -> TaskQueue:
+    clock.now = moment.now() + timedelta(seconds=1)
+    return SqlTaskQueue(database.sessions, clock)
+
+
+def test_a_task_is_done_once(database: Database, tasks: TaskQueue, clock: Clock) -> None:
+    with database.store.begin() as uow:
+        uow.add_task("register", "u1")
+        uow.add_task("mirror", "u2", delay_seconds=30)
+
+    (task,) = tasks.claim(10, LEASE)
+
+    assert (task.kind, task.version_uid, task.attempts) == ("register", "u1", 1)
+    assert tasks.claim(10, LEASE) == []
+    tasks.done(task)
+    clock.forward(30)
+    assert [later.kind for later in tasks.claim(10, LEASE)] == ["mirror"]
+    assert tasks.pending_counts() == {"pending": 1, "dead": 0}
+
+
+def test_a_task_whose_worker_died_is_due_again(
+    database: Database, tasks: TaskQueue, clock: Clock
+) -> None:
+    with database.store.begin() as uow:
+        uow.add_task("register", "u1")
+    (first,) = tasks.claim(1, LEASE)
+    clock.forward(LEASE)
+    (second,) = tasks.claim(1, LEASE)
+
+    assert (second.id, second.attempts) == (first.id, 2)
+    tasks.give_up(first, "says who")
+    assert tasks.pending_counts() == {"pending": 1, "dead": 0}
+    tasks.retry(second, "later", clock.now + timedelta(seconds=5))
+    assert tasks.claim(1, LEASE) == []
+    clock.forward(5)
+    (third,) = tasks.claim(1, LEASE)
+    tasks.give_up(third, "for good")
+    clock.forward(10**6)
+    assert tasks.claim(1, LEASE) == []
+    assert tasks.pending_counts() == {"pending": 0, "dead": 1}
+
+
+def test_a_task_of_a_change_that_failed_was_never_there(
+    database: Database, tasks: TaskQueue
+) -> None:
+    def fail_late() -> None:
+        with database.store.begin() as uow:
+            uow.add_task("register", "u1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_late()
+    assert tasks.claim(1, LEASE) == []
