@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from typing import NoReturn
 
@@ -83,6 +84,8 @@ def cli(verbose: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line; governance errors end with their own exit code."""
+    if not sys.stderr.isatty():  # MLflow's progress bars would clutter every log
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

@@ -1,7 +1,8 @@
 """From a model directory to its manifest: a strict walk, and SHA-256 at the speed of the cores.
 
-Large files are a task each, small ones go in batches (a task for each would cost more than
-hashing it), and OpenSSL releases the interpreter lock, so one thread a core keeps all cores busy.
+Large files are a task each, small ones go in one batch a thread (a task for each would cost more
+than hashing it, and each change of threads costs as much as a file), and OpenSSL releases the
+interpreter lock, so one thread a core keeps all cores busy.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import mmap
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from mlflow_governance.core.manifest import EVIDENCE_FOLDER, FileEntry, Manifest
@@ -24,7 +26,6 @@ LARGE = 1024 * 1024
 """Bytes from which a file is a task of its own."""
 
 _CHUNK = 1024 * 1024
-_BATCHES_PER_THREAD = 4
 # Neither follow a link nor wait for a pipe put there since the walk; O_BINARY is for Windows.
 _OPEN = os.O_RDONLY
 for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
@@ -61,18 +62,18 @@ def hash_directory(
         VerificationError: not a directory, no file, a symlink, a special file, an unreadable or
             unsafely named one, or one that changed meanwhile; names it.
     """
-    files = sorted(_walk(path), key=lambda found: found.size, reverse=True)
+    files = sorted(_walk(path), key=attrgetter("size"), reverse=True)
     workers = max(1, threads or _cores())
     large = [[found] for found in files if found.size >= LARGE]
     small = files[len(large) :]
-    step = max(1, -(-len(small) // (workers * _BATCHES_PER_THREAD)))
-    batches = large + [small[start : start + step] for start in range(0, len(small), step)]
+    # Dealt out in turn, so that every batch has its share of the larger ones.
+    batches = large + [small[turn::workers] for turn in range(min(workers, len(small)))]
     hash_batch = partial(_hash_batch, told=_one_at_a_time(progress), private=private)
     if workers == 1 or len(batches) <= 1:
-        return Manifest.of(entry for batch in batches for entry in hash_batch(batch))
+        return _manifest(map(hash_batch, batches))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="hash")
     try:
-        return Manifest.of(entry for done in pool.map(hash_batch, batches) for entry in done)
+        return _manifest(pool.map(hash_batch, batches))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -84,6 +85,12 @@ def directory_size(path: Path) -> int:
         VerificationError: as :func:`hash_directory`, for what a walk can see.
     """
     return sum(found.size for found in _walk(path))
+
+
+def _manifest(batches: Iterable[list[FileEntry]]) -> Manifest:
+    # By name alone, which is much cheaper to compare; the manifest then finds them in order.
+    entries = (entry for batch in batches for entry in batch)
+    return Manifest.of(sorted(entries, key=attrgetter("name")))
 
 
 def _cores() -> int:
@@ -100,15 +107,14 @@ def _walk(root: Path) -> Iterator[_Found]:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     name = prefix + entry.name
-                    mode = entry.stat(follow_symlinks=False).st_mode
-                    _refuse(name, mode)
+                    status = entry.stat(follow_symlinks=False)
+                    _refuse(name, status.st_mode)
                     if name == EVIDENCE_FOLDER:
                         continue
-                    if stat.S_ISDIR(mode):
+                    if stat.S_ISDIR(status.st_mode):
                         pending.append((entry.path, name + "/"))
                     else:
-                        size = entry.stat(follow_symlinks=False).st_size
-                        yield _Found(entry.path, name, size)
+                        yield _Found(entry.path, name, status.st_size)
         except OSError as error:
             where = prefix.rstrip("/") or os.fspath(root)
             raise VerificationError(f"cannot be read: {where!r}: {error.strerror}") from error
@@ -142,11 +148,14 @@ def _hash_file(found: _Found, told: Progress, private: bool) -> FileEntry:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 raise VerificationError(f"special file in the model directory: {found.name!r}")
-            mapped = private and before.st_size >= LARGE
-            hash_bytes = _hash_mapped if mapped else _hash_read
-            size, sha256 = hash_bytes(descriptor, before.st_size, told)
-            # What came in a single read is of one moment; more may be of several.
-            after = os.fstat(descriptor) if size >= _CHUNK else before
+            if before.st_size < LARGE:
+                # A single read is of one moment; there is nothing to compare it with.
+                size, sha256 = _hash_small(descriptor, before.st_size, told)
+                after = before
+            else:
+                hash_large = _hash_mapped if private else _hash_read
+                size, sha256 = hash_large(descriptor, before.st_size, told)
+                after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -154,6 +163,13 @@ def _hash_file(found: _Found, told: Progress, private: bool) -> FileEntry:
     if not size == before.st_size == after.st_size or before.st_mtime_ns != after.st_mtime_ns:
         raise VerificationError(f"changed while it was read: {found.name!r}")
     return FileEntry(found.name, size, sha256)
+
+
+def _hash_small(descriptor: int, expected: int, told: Progress) -> tuple[int, str]:
+    """Read one byte more than expected: enough to notice that the file grew."""
+    data = os.read(descriptor, expected + 1)
+    told(len(data))
+    return len(data), hashlib.sha256(data).hexdigest()
 
 
 def _hash_mapped(descriptor: int, expected: int, told: Progress) -> tuple[int, str]:

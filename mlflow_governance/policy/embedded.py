@@ -49,7 +49,7 @@ class EmbeddedEngine:
             _reraise_unless_engine(error)
             raise ConfigurationError(
                 f"the policies do not compile: {_explain(error)}",
-                advice="Check them: opa check --strict -b policies",
+                advice="Check them: mlflow-governance policy check --bundle FOLDER",
             ) from None
         for gate in Gate:
             self._refuse_careless(gate)

@@ -91,7 +91,7 @@ def _parse(modules: Mapping[str, str]) -> list[_Tree]:
         text = str(error).split("Stack backtrace")[0].strip()
         raise ConfigurationError(
             f"the policies do not parse: {text[:1000]}",
-            advice="Check them: opa check --strict -b policies",
+            advice="Check them: mlflow-governance policy check --bundle FOLDER",
         ) from None
     return [_Tree(m["source"], m["ast"]) for m in json.loads(engine.get_ast_as_json())]
 

@@ -23,7 +23,7 @@ from mlflow_governance.errors import ConfigurationError, LedgerError
 from mlflow_governance.ledger import checkpoint, entry
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
 from mlflow_governance.ledger.note import NoteSigner
-from mlflow_governance.store import tables
+from mlflow_governance.store import appending, tables
 from mlflow_governance.store.versions import Rows
 
 _ADVICE = "Nothing can be changed until this is mended. Run: mlflow-governance ledger verify"
@@ -38,10 +38,6 @@ _TURN = (
     .values(size=tables.ledger_head.c.size)
 )
 _TURN_RETURNING = _TURN.returning(*_STORED.selected_columns)
-_SAVE = sa.update(tables.ledger_head).where(tables.ledger_head.c.id == 1)
-_INSERT_ENTRY = sa.insert(tables.ledger_entries)
-_INSERT_PRIVATE = sa.insert(tables.private)
-_INSERT_EVENT = sa.insert(tables.outbox)
 _INSERT_TASK = sa.insert(tables.tasks)
 
 
@@ -51,6 +47,10 @@ class StoredHead(NamedTuple):
     size: int
     nodes: bytes
     note: str
+
+    def row(self) -> dict[str, Any]:
+        """The columns as they are stored."""
+        return {"size": self.size, "compact_range": self.nodes, "note": self.note}
 
 
 _NEVER_USED = StoredHead(0, b"", "")
@@ -106,13 +106,11 @@ class Head:
             )
         return tree
 
-    def save(self, connection: sa.Connection, grown: CompactRange) -> None:
-        """Sign and store the range after an append."""
+    def sign(self, grown: CompactRange) -> StoredHead:
+        """The head row after an append."""
         note = checkpoint.make(grown.size, grown.root, self.signer)
-        stored = StoredHead(grown.size, grown.to_bytes(), note)
-        row = {"size": stored.size, "compact_range": stored.nodes, "note": stored.note}
-        connection.execute(_SAVE, row)
-        self._known = stored
+        self._known = StoredHead(grown.size, grown.to_bytes(), note)
+        return self._known
 
 
 class TimelineReading(Rows):
@@ -155,17 +153,21 @@ class LedgerWriting(Rows):
             InvalidRequest: the event holds something JSON cannot say.
         """
         before = self._range or self._head.open(self._stored)
-        index = before.size
         sealed = _seal(event)
-        data = canonical.encode(entry.build_entry(event, index, sealed))
+        data = canonical.encode(entry.build_entry(event, before.size, sealed))
         leaf = leaf_hash(data)
         grown = before.append(leaf)
-        self._insert_entry(event, index, data, leaf)
-        self._insert_private(sealed)
-        self._insert_event(event, sealed, index, grown.root)
-        self._head.save(self._connection, grown)
+        parts = {
+            "entry": _entry_row(event, before.size, data, leaf),
+            "name": _private_row(sealed.actor, sealed.actor),
+            "event": _event_row(event, sealed, before.size, grown.root),
+            "head": self._head.sign(grown).row(),
+        }
+        if sealed.reason is not None:
+            parts["reason"] = _private_row(sealed.reason, sealed.actor)
+        appending.write(self._connection, parts)
         self._range = grown
-        return index
+        return before.size
 
     def add_task(self, kind: str, version_uid: str, *, delay_seconds: float = 0) -> None:
         """Queue work for the worker."""
@@ -180,47 +182,6 @@ class LedgerWriting(Rows):
             "last_error": "",
         }
         self._connection.execute(_INSERT_TASK, row)
-
-    def _insert_entry(self, event: Event, index: int, data: bytes, leaf: bytes) -> None:
-        row = {
-            "position": index,
-            "entry": data,
-            "leaf_hash": leaf,
-            "act": event.act.value,
-            "version_uid": event.subject.get("uid") or "",
-            "at": event.at,
-        }
-        self._connection.execute(_INSERT_ENTRY, row)
-
-    def _insert_private(self, sealed: entry.Commitments) -> None:
-        rows = [
-            {
-                "commitment": part.commitment,
-                "salt": part.salt,
-                "text": part.text,
-                "person": sealed.actor.text,
-            }
-            for part in (sealed.actor, sealed.reason)
-            if part is not None
-        ]
-        self._connection.execute(_INSERT_PRIVATE, rows if len(rows) > 1 else rows[0])
-
-    def _insert_event(
-        self, event: Event, sealed: entry.Commitments, index: int, root: bytes
-    ) -> None:
-        reason = sealed.reason.text if sealed.reason else ""
-        told = replace(event, person=sealed.actor.text, reason=reason)
-        row = {
-            "id": event.event_id,
-            "position": index,
-            "act": event.act.value,
-            # The entry has just shown that all of it is JSON; only its bytes had to be canonical.
-            "body": json.dumps(
-                entry.event_document(told, index, root), ensure_ascii=False, separators=(",", ":")
-            ).encode(),
-            "created_at": event.at,
-        }
-        self._connection.execute(_INSERT_EVENT, row)
 
 
 def resolve_private(connection: sa.Connection, commitments: Iterable[str]) -> dict[str, str]:
@@ -247,3 +208,38 @@ def _seal(event: Event) -> entry.Commitments:
     if not event.reason:
         return entry.Commitments(actor)
     return entry.Commitments(actor, entry.seal(event.reason, secrets.token_bytes(entry.SALT_BYTES)))
+
+
+def _entry_row(event: Event, index: int, data: bytes, leaf: bytes) -> dict[str, Any]:
+    return {
+        "position": index,
+        "entry": data,
+        "leaf_hash": leaf,
+        "act": event.act.value,
+        "version_uid": event.subject.get("uid") or "",
+        "at": event.at,
+    }
+
+
+def _private_row(part: entry.Sealed, actor: entry.Sealed) -> dict[str, Any]:
+    return {
+        "commitment": part.commitment,
+        "salt": part.salt,
+        "text": part.text,
+        "person": actor.text,
+    }
+
+
+def _event_row(event: Event, sealed: entry.Commitments, index: int, root: bytes) -> dict[str, Any]:
+    reason = sealed.reason.text if sealed.reason else ""
+    told = replace(event, person=sealed.actor.text, reason=reason)
+    document = entry.event_document(told, index, root)
+    # The entry has just shown that all of it is JSON; only its bytes had to be canonical.
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return {
+        "id": event.event_id,
+        "position": index,
+        "act": event.act.value,
+        "body": body,
+        "created_at": event.at,
+    }

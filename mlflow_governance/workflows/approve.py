@@ -26,7 +26,13 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
         record = load(reading, request.ref)
         given = reading.approvals(record.uid)
     now = ports.clock()
-    asked = ApprovalRequest(request.actor, role.strip().lower(), decision, request.reason)
+    asked = ApprovalRequest(
+        request.actor,
+        role.strip().lower(),
+        decision,
+        request.reason,
+        policy_digest=ports.engine.policy_digest,
+    )
     event = Event(
         act=Act.APPROVAL_GIVEN,
         person=request.actor.person,

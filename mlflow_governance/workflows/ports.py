@@ -142,9 +142,7 @@ class Reading(Protocol):
     def evidence(self, version_uid: str) -> list[EvidenceItem]:
         """Every piece of evidence attached to a version."""
 
-    def attachments(
-        self, version_uid: str, *, pending_only: bool = False
-    ) -> list[Attachment]:
+    def attachments(self, version_uid: str, *, pending_only: bool = False) -> list[Attachment]:
         """What the registry attached to a version; only what is not yet beside the model."""
 
     def manifest(self, digest: Digest) -> Manifest | None:

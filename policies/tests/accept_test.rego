@@ -18,6 +18,14 @@ test_nothing_is_accepted_on_no_evidence if {
 test_a_failed_test_is_refused if {
 	d := accept.decision with input as good.changed("accept", "/evidence/test_result/facts/result", "FAILED")
 	good.refused_for(d, {"ACC-001"})
+	e := accept.decision with input as good.changed("accept", "/evidence/test_result/facts", {"result": "FAILED", "failed_tests": ["drift", 5, "bias"]})
+	endswith(e.reasons[0].message, "; failed are drift, bias")
+}
+
+test_an_incomplete_card_names_what_it_lacks if {
+	d := accept.decision with input as good.changed("accept", "/evidence/model_card/facts", {"complete": false, "missing": ["owner"]})
+	good.refused_for(d, {"ACC-006"})
+	endswith(d.reasons[0].message, ": it lacks owner")
 }
 
 test_facts_of_a_failed_verifier_do_not_count if {
@@ -65,6 +73,13 @@ waiver(model, expires) := [{"id": "W-1", "vulnerability": "CVE-9", "model": mode
 test_a_waiver_in_force_tolerates_and_is_recorded if {
 	d := accept.decision with input as vulnerable(severe)
 		with data.registry.config.waivers as waiver("chu*", "2026-11-21T03:04:06Z")
+	d.allow
+	count(d.obligations) == 1
+}
+
+test_a_waiver_may_use_another_databases_name if {
+	d := accept.decision with input as vulnerable(object.union(severe, {"id": "GHSA-1", "aliases": ["CVE-9"]}))
+		with data.registry.config.waivers as waiver("churn", "2027-01-01T00:00:00Z")
 	d.allow
 	count(d.obligations) == 1
 }

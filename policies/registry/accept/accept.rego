@@ -52,7 +52,10 @@ reasons := [] if {
 texts := {
 	"ACC-001": {
 		"path": "evidence.test_result",
-		"message": "no signed test result says PASSED for this digest",
+		"message": concat("", [
+			"no signed test result says PASSED for this digest",
+			lib.listing("; failed are ", [t | some t in lib.array_or_empty(input.evidence.test_result.facts.failed_tests)]),
+		]),
 		"fix": "mlflow-governance attest {name}/{version} test-result --result PASSED --key KEY.pem",
 	},
 	"ACC-002": {
@@ -77,7 +80,7 @@ texts := {
 	},
 	"ACC-006": {
 		"path": "evidence.model_card",
-		"message": "the model card is missing or incomplete",
+		"message": lib.card_problem(input),
 		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
 	},
 	"ACC-007": {

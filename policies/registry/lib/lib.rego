@@ -98,6 +98,19 @@ all_pass(checks) if {
 }
 
 # METADATA
+# description: the first ten texts of a list, led in; empty for an empty list
+listing(lead, values) := concat("", [
+	concat("", [lead | count(values) > 0]),
+	concat(", ", array.slice([v | some v in values; is_string(v)], 0, 10)),
+	concat("", [" and more" | count(values) > 10]),
+])
+
+card_problem(dossier) := concat("", [
+	"the model card is missing or incomplete",
+	listing(": it lacks ", [h | some h in array_or_empty(dossier.evidence.model_card.facts.missing)]),
+])
+
+# METADATA
 # description: failed checks as reasons; one without a text is still a reason
 reasons(checks, texts) := [reason |
 	some code, ok in checks

@@ -141,7 +141,7 @@ texts := {
 	},
 	"PRO-009": {
 		"path": "evidence.model_card",
-		"message": "the model card is missing or incomplete",
+		"message": lib.card_problem(input),
 		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
 	},
 	"PRO-010": {

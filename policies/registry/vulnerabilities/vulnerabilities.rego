@@ -41,8 +41,15 @@ bearable(v, _) if {
 
 bearable(v, in_force) if {
 	some waiver in in_force
-	waiver.vulnerability == v.id
+	names_it(waiver, v)
 }
+
+# one vulnerability has a name in each database
+default names_it(_, _) := false
+
+names_it(waiver, v) if waiver.vulnerability == v.id
+
+names_it(waiver, v) if waiver.vulnerability in lib.array_or_empty(v.aliases)
 
 # a scored vulnerability says so; one that nobody scored says null, and silence is neither
 default score_tolerated(_) := false
@@ -79,19 +86,14 @@ label(v) := concat(" in ", [v.id, v.component]) if {
 	is_string(v.id)
 }
 
-problem(entries) := concat("", [
-	"vulnerabilities are unchecked or block it",
-	concat("", [": " | count(entries) > 0]),
-	concat(", ", array.slice(names(entries), 0, 10)),
-	concat("", [" and more" | count(entries) > 10]),
-])
+problem(entries) := concat("", ["vulnerabilities are unchecked or block it", lib.listing(": ", names(entries))])
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
-obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": v.id, "expires": waiver.expires} |
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": waiver.vulnerability, "expires": waiver.expires} |
 	some waiver in waivers.in_force
 	some v in known(dossier)
-	waiver.vulnerability == v.id
+	names_it(waiver, v)
 }
 
 # METADATA

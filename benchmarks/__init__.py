@@ -1,0 +1,1 @@
+"""Figures beside stock MLflow and the physical limits of this machine, in one run."""

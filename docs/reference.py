@@ -1,0 +1,302 @@
+"""Writes docs/reference/*.md from the code, so that they cannot say something else.
+
+``make docs`` runs it. ``tests/unit/docs/test_reference.py`` fails when a page differs from what
+the code gives. MLflow is not imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import reference_checks
+import reference_variables
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "docs" / "reference"
+_WIDTH = 96
+_NOTE = (
+    "<!-- Written by docs/reference.py from the code: change the code, then run `make docs`. -->"
+)
+
+
+def commands() -> str:
+    """Every command with its own help."""
+    from mlflow_governance.cli.main import cli
+
+    blocks = [
+        f"## {' '.join(path)}\n\n```\n{text}\n```"
+        for path, text in _helps(cli, ("mlflow-governance",))
+    ]
+    return _page("Commands", "\n\n".join(blocks))
+
+
+def _helps(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    context = click.Context(
+        command,
+        info_name=" ".join(path),
+        terminal_width=_WIDTH,
+        help_option_names=["-h", "--help"],
+    )
+    lines = command.get_help(context).splitlines()
+    yield path, "\n".join(line.rstrip() for line in lines)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is None:
+                raise LookupError(f"{name} is listed and cannot be loaded")
+            yield from _helps(found, (*path, name))
+
+
+def settings() -> str:
+    """The keys of config.yaml: name, type, default, meaning."""
+    from mlflow_governance import config
+    from mlflow_governance.outbox.interface import Target
+
+    told = _arguments(config.Settings)
+    rows = [
+        (
+            f"`{field.name}`",
+            _type(field),
+            _default(field),
+            told[field.name].replace("None is", "left out:"),
+        )
+        for field in dataclasses.fields(config.Settings)
+        if field.name != "home"
+    ]
+    opa = [
+        (f"`{field.name}`", _type(field), _default(field))
+        for field in dataclasses.fields(config.OpaServer)
+    ]
+    webhook = [
+        ("`name`", "str", "required", "names the receiver in the queue; a new name starts anew"),
+        ("`url`", "str", "required", "http or https, without user name and password"),
+        ("`secret_file`", "str", "", "file that holds the secret, relative to the home folder"),
+        ("`secret_variable`", "str", "", "environment variable that holds it, instead"),
+        ("`acts`", "list", "`[]`", "the [acts](events.md) it is told of; empty means all"),
+    ]
+    if {row[0].strip("`") for row in webhook} != set(_webhook_keys()):
+        raise LookupError("config.yaml reads other keys of a webhook than this page has")
+    parts = [
+        "`config.yaml` in the home folder. Every key is optional. An unknown key or a wrong type "
+        "stops the server. It is read once, at the start.",
+        _table(("key", "type", "default", "meaning"), rows),
+        f"## `opa`\n\n{_paragraph(config.OpaServer)}",
+        _table(("key", "type", "default"), opa),
+        f"## An entry of `webhooks`\n\nA secret is `whsec_` and base64. {_seconds(Target)}",
+        _table(("key", "type", "default", "meaning"), webhook),
+    ]
+    return _page("Settings", "\n\n".join(parts))
+
+
+def _webhook_keys() -> Iterable[str]:
+    # The reader holds entries to one literal set of keys.
+    from mlflow_governance import config
+
+    tree = ast.parse(inspect.getsource(config._target))
+    sets = (node for node in ast.walk(tree) if isinstance(node, ast.Set))
+    return ast.literal_eval(next(sets))
+
+
+def _seconds(target: type[Any]) -> str:
+    seconds = next(f.default for f in dataclasses.fields(target) if f.name == "timeout_seconds")
+    return f"A receiver has {seconds:.0f} s to answer."
+
+
+def rest() -> str:
+    """The HTTP interface, from the table that serves it."""
+    from mlflow_governance.web.api import AJAX, API, ROUTES
+
+    parts = [
+        f"Each path is served below `{API}` and, for the pages, below `{AJAX}`. A GET takes its "
+        "fields from the query, a POST from a JSON object (`Content-Type: application/json`). "
+        "Authentication is MLflow's own: everybody who is logged in may read. "
+        "A refusal is `{code, message, advice}` and further "
+        "members; [errors](errors.md) has the codes. `GET /openapi.json` describes all of it to "
+        "programs.",
+    ]
+    for route in ROUTES:
+        summary = (route.view.__doc__ or "This description, as OpenAPI 3.1.").splitlines()[0]
+        answer = ", ".join(f"`{name}`" for name in (route.answer or {}).get("properties", ()))
+        public = " Open to everybody: no login." if route.public else ""
+        parts.append(f"## {route.method} {route.path}\n\n{summary}{public}")
+        if route.fields:
+            rows = [
+                (f"`{f.name}`", f.kind, _json(f.default), f.about, _bounds(f)) for f in route.fields
+            ]
+            parts.append(_table(("field", "type", "default", "meaning", "bounds"), rows))
+        parts.append(f"Answers {answer or ('bytes' if route.answer is None else 'JSON')}.")
+    return _page("HTTP interface", "\n\n".join(parts))
+
+
+def _bounds(field: Any) -> str:
+    if field.kind == "integer":
+        return f"{field.least} to {field.most}"
+    if field.choices:
+        return " or ".join(f"`{choice}`" for choice in field.choices)
+    return f"{field.longest} characters"
+
+
+def policy_checks() -> str:
+    """Every check of the bundle that ships, with its message and its fix."""
+    parts = [
+        "What the bundle that ships (`policies/`) asks. A decision lists each check as passed or "
+        "not; a refusal names each failed one with its message, the verifier's own sentence, and "
+        "the mending command. Another bundle may have other checks.",
+    ]
+    for gate, situations, rows in reference_checks.gates():
+        lines = "\n".join(f"- {when}: {', '.join(codes)}" for when, codes in situations)
+        parts += [f"## {gate}\n\n{lines}", _table(("check", "looks at", "message", "fix"), rows)]
+    parts += [
+        "## Warnings",
+        _table(("code", "gate", "message"), reference_checks.warnings()),
+        "## Approvals\n\nBefore a word is recorded, the registry itself looks at the duties.",
+        _table(("check", "looks at", "message", "fix"), reference_checks.duties()),
+        "## When there is no usable answer\n\nEach is a denial.",
+        _table(("code", "meaning"), reference_checks.engine_codes()),
+    ]
+    return _page("Policy checks", "\n\n".join(parts))
+
+
+def events() -> str:
+    """Every act, what it means, and what its example says."""
+    from mlflow_governance.core.event import Act
+    from mlflow_governance.outbox.cloudevents import TYPE_PREFIX
+
+    folder = ROOT / "webhooks" / "events"
+    table = re.findall(
+        r"^\| `([a-z.]+)` \| (.+) \|$", (folder / "README.md").read_text("utf-8"), re.M
+    )
+    meanings = {act: meaning for act, meaning in table if "." in act}
+    rows = []
+    for act in Act:
+        example = folder / "examples" / f"{act.value}.json"
+        if not example.is_file():
+            raise LookupError(f"{act.value} has no example")
+        link = f"[`{act.value}`](../../webhooks/events/examples/{example.name})"
+        rows.append((link, meanings[act.value]))
+    intro = (
+        "Every act becomes a ledger entry and, if a webhook wants it, a CloudEvent of the type "
+        f"`{TYPE_PREFIX}<act>`. `allowed: false` means: it was refused and nothing changed. "
+        "[The contract](../../webhooks/events/README.md) and its schema stand beside the examples."
+    )
+    return _page("Events", f"{intro}\n\n" + _table(("act, with its example", "when"), rows))
+
+
+def errors() -> str:
+    """The error tree with exit codes and HTTP statuses."""
+    from mlflow_governance import errors as module
+
+    kinds = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, module.GovernanceError)
+    ]
+    rows = [
+        (
+            "&nbsp;" * 4 * (len(kind.__mro__) - 4) + f"`{kind.__name__}`",
+            f"`{kind.code}`",
+            str(kind.exit_code),
+            str(kind.http_status),
+            _paragraph(kind),
+        )
+        for kind in kinds
+    ]
+    intro = (
+        "A command ends with the exit code; the HTTP interface answers with the status and the "
+        "code. The stock MLflow client sees the same status, except that 500 comes as 409: it "
+        "would repeat a 500 for minutes and then lose the message. Each error carries advice."
+    )
+    table = _table(("error", "code", "exit", "HTTP", "meaning"), rows)
+    return _page("Errors", f"{intro}\n\n{table}\n\nExit code 0 is success.")
+
+
+def environment() -> str:
+    """Every environment variable that the code reads or sets."""
+    parts = []
+    for heading, rows in reference_variables.sections(ROOT):
+        parts.append(f"## {heading}\n\n{_table(('variable', 'meaning', 'where'), rows)}")
+    return _page("Environment variables", "\n\n".join(parts))
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands,
+    "settings.md": settings,
+    "rest.md": rest,
+    "policy-checks.md": policy_checks,
+    "events.md": events,
+    "errors.md": errors,
+    "environment.md": environment,
+}
+
+
+def _page(title: str, body: str) -> str:
+    return f"{_NOTE}\n\n# {title}\n\n{body}\n"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _one_line(text).replace("|", "\\|")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("``", "`")
+
+
+def _arguments(kind: type[Any]) -> dict[str, str]:
+    """The ``Args:`` section of a docstring."""
+    section = inspect.cleandoc(kind.__doc__ or "").split("Args:\n")[1]
+    found = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.M)
+    return {name: _one_line(text).replace("None is", "left out:") for name, text in found}
+
+
+def _paragraph(kind: type[Any]) -> str:
+    """A docstring's paragraphs before any section."""
+    text = inspect.cleandoc(kind.__doc__ or "").split("\nArgs:")[0].split("\nRaises:")[0]
+    return _one_line(text)
+
+
+def _type(field: dataclasses.Field[Any]) -> str:
+    names = {
+        "Path | None": "path, relative to the home folder",
+        "tuple[Digest, ...]": "list of digests",
+        "OpaServer | None": "mapping, [below](#opa)",
+        "tuple[Target, ...]": "list, [below](#an-entry-of-webhooks)",
+        "Mapping[str, str]": "mapping of texts",
+    }
+    return names.get(str(field.type), str(field.type))
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return _json(field.default_factory())
+    return "required" if field.default is dataclasses.MISSING else _json(field.default)
+
+
+def _json(value: object) -> str:
+    if value is None:
+        return ""
+    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
+
+
+def main() -> None:
+    """Write every page."""
+    OUTPUT.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (OUTPUT / name).write_text(page(), "utf-8")
+        print(f"docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()

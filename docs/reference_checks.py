@@ -1,0 +1,129 @@
+"""What docs/reference.py says about policy checks, asked of the engine and of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.core.resources import folder
+from mlflow_governance.policy import bundle, decide
+
+Row = tuple[str, ...]
+
+# In which situations a gate is asked: what a reader calls it, the action, the stage.
+_SITUATIONS: Mapping[Gate, tuple[tuple[str, dict[str, Any], str], ...]] = {
+    Gate.ACCEPT: (("asked for", {"from": "None", "to": "Candidate"}, "None"),),
+    Gate.PROMOTE: (
+        ("to Staging", {"from": "Candidate", "to": "Staging"}, "Candidate"),
+        ("to Approved", {"from": "Staging", "to": "Approved"}, "Staging"),
+        ("to Deprecated", {"from": "Approved", "to": "Deprecated"}, "Approved"),
+    ),
+    Gate.DOWNLOAD: (
+        ("at None or Candidate", {"door": "registry"}, "Candidate"),
+        ("at Staging, Approved or Deprecated", {"door": "registry"}, "Approved"),
+        ("at Quarantined or Revoked", {"door": "registry"}, "Revoked"),
+    ),
+    Gate.ALIAS: (
+        ("to point at a version", {"alias": "champion", "to_version": 3}, "Candidate"),
+        ("to delete", {"alias": "champion", "to_version": None}, "Approved"),
+    ),
+    Gate.WITHDRAW: (("asked for", {"from": "Approved", "to": "Revoked"}, "Approved"),),
+}
+
+
+def gates() -> Iterator[tuple[str, list[tuple[str, list[str]]], list[Row]]]:
+    """For each gate: which checks in which situation, and a row for each check."""
+    for gate, situations in _SITUATIONS.items():
+        asked, texts = [], {}
+        for when, action, stage in situations:
+            document = _dossier(gate, action, stage)
+            asked.append((when, sorted(_eval(gate, "decision", document)["checks"])))
+            texts = _eval(gate, "texts", document)
+        if set(texts) != {code for _, codes in asked for code in codes}:
+            raise LookupError(f"the {gate} gate has a check without a situation or a text")
+        yield gate.value, asked, [_row(code, texts[code]) for code in sorted(texts)]
+
+
+def warnings() -> list[Row]:
+    """Codes of warnings: what they say where they are provoked."""
+    waiver = {
+        **{"id": "W-1", "vulnerability": "CVE-1", "model": "*", "owner": "o", "reason": "r"},
+        "expires": "2020-01-01T00:00:00Z",
+    }
+    deprecated = _dossier(Gate.DOWNLOAD, {"door": "registry"}, "Deprecated")
+    accept = _dossier(Gate.ACCEPT, {"from": "None", "to": "Candidate"}, "None")
+    found = [
+        ("download", _eval(Gate.DOWNLOAD, "decision", deprecated)),
+        ("accept", _eval(Gate.ACCEPT, "decision", accept, {"waivers": [waiver]})),
+    ]
+    return [
+        (f"`{warning['code']}`", gate, warning["message"])
+        for gate, decision in found
+        for warning in decision["warnings"]
+    ]
+
+
+def duties() -> list[Row]:
+    """The duties, from a person who breaks every one of them."""
+    from mlflow_governance.approval.duties import refuse_unfit
+    from mlflow_governance.approval.request import ApprovalRequest
+    from mlflow_governance.core.actor import Actor
+    from mlflow_governance.core.dossier import Subject
+    from mlflow_governance.core.model_ref import VersionRef
+    from mlflow_governance.core.stage import Stage
+    from mlflow_governance.errors import Denied
+
+    ann = Actor("ann", roles=("product",), authenticated=True)
+    subject = Subject(VersionRef("churn", 3), "u", Stage.NONE, None, "ann", False)
+    given = [{"person": "ann", "role": "product", "model_digest": None, "policy_digest": "p"}]
+    try:
+        refuse_unfit(ApprovalRequest(ann, "security", "approve", "why"), subject, given)
+    except Denied as error:
+        return [_row(reason["code"], reason) for reason in error.details["reasons"]]
+    raise LookupError("somebody who breaks every duty may approve")
+
+
+def engine_codes() -> list[Row]:
+    """The table in the docstring of ``policy.decide``."""
+    found = re.findall(r"^(ENG-[\w-]+) +(.+)$", decide.__doc__ or "", re.M)
+    return [(f"`{code}`", meaning) for code, meaning in found]
+
+
+def _row(code: str, text: Mapping[str, str]) -> Row:
+    fix = text["fix"]
+    command = f"`{fix}`" if fix.startswith("mlflow-governance") else fix
+    return f"`{code}`", f"`{text['path']}`", text["message"], command
+
+
+def _eval(
+    gate: Gate, rule: str, document: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> Any:
+    import regorus
+
+    loaded = bundle.load(folder("policies"))
+    data = json.loads(json.dumps(loaded.data))
+    data["registry"]["config"].update(config or {})
+    engine = regorus.Engine()
+    for name, source in loaded.modules.items():
+        engine.add_policy(name, source)
+    engine.add_data_json(json.dumps(data))
+    engine.set_input_json(json.dumps(document))
+    return json.loads(engine.eval_rule_as_json(f"data.registry.{gate.value}.{rule}"))
+
+
+def _dossier(gate: Gate, action: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """Somebody unknown asks about a version of which nothing is proved."""
+    return {
+        "schema": 1,
+        "gate": gate.value,
+        "actor": {"id": "anonymous", "roles": [], "admin": False, "authenticated": False},
+        "action": dict(action),
+        "subject": {"name": "churn", "version": 3, "stage": stage, "submitter": "ann"},
+        "evidence": {},
+        "approvals": [],
+        "runtime": {},
+        "now": "2026-01-01T00:00:00.000000Z",
+    }

@@ -1,0 +1,117 @@
+"""``submit`` and ``attest``: what producers run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from mlflow_governance.core import moment
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.errors import InvalidRequest, VerificationError
+
+_path = click.Path(path_type=Path, exists=True, dir_okay=False)
+_key = click.option("--key", required=True, type=_path, help="Private key file (PEM or cosign).")
+_password = click.option("--password", is_flag=True, help="Ask for the password of the key.")
+
+
+@click.command()
+@click.argument("model_uri")
+@_key
+@click.option("--name", help="Registered model; needed unless the URI names one.")
+@click.option("--model-card", type=_path, help="model_card.yaml of the author.")
+@click.option("--test-result", type=_path, help='JSON {"result": "PASSED"} or JUnit XML.')
+@click.option("--test-key", type=_path, help="Key that signs the test result; default: --key.")
+@click.option("--dataset", "datasets", type=_path, multiple=True, help="A data file; repeatable.")
+@click.option("--builder-id", default="", help="Who built the model, e.g. the pipeline's URL.")
+@click.option("--no-register", is_flag=True, help="Write the evidence only.")
+@_password
+def submit(
+    model_uri: str, key: Path, name: str | None, no_register: bool, password: bool, **files: object
+) -> None:
+    """Sign, describe and register the model MODEL_URI.
+
+    Writes into the model's own directory, under governance/evidence: the manifest, the OpenSSF
+    Model Signing signature, SLSA provenance, the data sets logged with the run, a CycloneDX
+    ML-BOM with the model card inside, and model_card.md. Then registers it, which judges it.
+
+    \b
+    mlflow-governance submit runs:/RUN/model --name churn --key signer.pem \\
+        --model-card model_card.yaml --test-result report.xml
+    mlflow-governance submit models:/churn/3 --key signer.pem     (registered already)
+    """
+    from mlflow_governance.submission.submit import SubmitOptions
+    from mlflow_governance.submission.submit import submit as run
+
+    secret = click.prompt("password", hide_input=True).encode() if password else None
+    with _bar() as progress:
+        options = SubmitOptions(
+            **files, password=secret, register=not no_register, progress=progress  # type: ignore[arg-type]
+        )  # fmt: skip
+        done = run(model_uri, key=key, name=name, options=options)
+    click.echo(f"submitted {done.model_digest} with {len(done.files)} files of evidence")
+    if done.version is None:
+        return
+    click.echo(f"{done.version} is at {done.stage}")
+    if done.stage == "None":
+        click.echo(f"not accepted yet; see why: mlflow-governance show {done.version}")
+
+
+@click.command()
+@click.argument("version", metavar="NAME/VERSION")
+@click.argument("what", type=click.Choice(["test-result", "canary"]))
+@click.option("--result", required=True, help="PASSED, FAILED; for a canary PROCEED, ROLLBACK.")
+@_key
+@_password
+def attest(version: str, what: str, result: str, key: Path, password: bool) -> None:
+    """Sign a result about NAME/VERSION and attach it.
+
+    The statement names the content, so it counts for these bytes only. Whose key counts for
+    what is said in trust.yaml.
+    """
+    from mlflow_governance.cli.client import RegistryClient
+    from mlflow_governance.core import digest
+    from mlflow_governance.evidence import predicate
+    from mlflow_governance.evidence.keys import load_private_key
+    from mlflow_governance.submission import statements
+    from mlflow_governance.submission.submit import signed_statement
+
+    secret = click.prompt("password", hide_input=True).encode() if password else None
+    signer = load_private_key(key, secret)
+    ref = VersionRef.parse(version)
+    client = RegistryClient()
+    subject = digest.parse(client.version(ref)["digest"])
+    now = moment.now()
+    if what == "canary":
+        kind, body = predicate.CANARY, statements.canary(result, now)
+    else:
+        kind, body = predicate.TEST_RESULT, statements.plain_result(result)
+    try:
+        predicate.check(kind, body)
+    except VerificationError as error:
+        raise InvalidRequest(f"{result!r} is not a result of a {what}") from error
+    data = signed_statement(ref.name, subject, kind, body, signer)
+    file = f"attestations/{what}-{now:%Y%m%dT%H%M%S%f}.intoto.json"
+    client.attach(ref, file, data)
+    click.echo(f"attached {file} to {ref}: {what} {result}")
+
+
+@contextmanager
+def _bar() -> Iterator[object]:
+    """A progress bar over the bytes hashed, on terminals only."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    hashed = 0
+
+    def tell(count: int) -> None:
+        nonlocal hashed
+        hashed += count
+        click.echo(f"\rhashed {hashed / 1_000_000:,.0f} MB", nl=False, err=True)
+
+    yield tell
+    click.echo(err=True)

@@ -1,0 +1,163 @@
+"""Where a model's bytes are, and how evidence gets beside them, through the stock client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.errors import Denied, GovernanceError, InvalidRequest, NotFound, Unavailable
+
+EVIDENCE = "governance/evidence"
+_CODES: dict[str, type[GovernanceError]] = {
+    "RESOURCE_DOES_NOT_EXIST": NotFound,
+    "PERMISSION_DENIED": Denied,
+    "INVALID_PARAMETER_VALUE": InvalidRequest,
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model as MLflow keeps it.
+
+    ``uri`` is what gets registered, ``location`` the artifact URI of the directory.
+    ``model_id`` is None for models of MLflow 2, which lie among a run's artifacts at ``path``.
+    """
+
+    uri: str
+    location: str
+    run_id: str | None = None
+    model_id: str | None = None
+    path: str = ""
+    registered: VersionRef | None = None
+
+
+def resolve(model_uri: str) -> Source:
+    """Find the directory behind ``runs:/…``, ``models:/m-…`` or ``models:/name/version``.
+
+    Raises:
+        InvalidRequest: another kind of URI.
+        NotFound: MLflow does not know it.
+    """
+    with translated(model_uri):
+        if model_uri.startswith("runs:/"):
+            return _of_run(model_uri)
+        if model_uri.startswith("models:/m-"):
+            return _of_model(model_uri.removeprefix("models:/"), model_uri)
+        if model_uri.startswith("models:/"):
+            return _of_version(VersionRef.parse(model_uri))
+    raise InvalidRequest(
+        f"not a model that can be submitted: {model_uri[:120]!r}",
+        advice="Name runs:/RUN_ID/model, models:/m-MODEL_ID or models:/NAME/VERSION.",
+    )
+
+
+def download(source: Source, folder: Path) -> Path:
+    """Fetch the model directory as it is stored.
+
+    ``models:/…`` is not used for it: MLflow adds a file of its own on that way.
+    """
+    import mlflow
+
+    with translated(source.uri):
+        found = mlflow.artifacts.download_artifacts(
+            artifact_uri=source.location, dst_path=str(folder)
+        )
+    return Path(found)
+
+
+def upload(source: Source, folder: Path) -> None:
+    """Put the files of ``folder`` beside the model, in ``governance/evidence``."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    with translated(source.uri):
+        if source.model_id is not None:
+            client.log_model_artifacts(source.model_id, str(folder), EVIDENCE)
+        else:
+            client.log_artifacts(str(source.run_id), str(folder), f"{source.path}/{EVIDENCE}")
+
+
+def register(source: Source, name: str) -> VersionRef:
+    """Register the model with the stock client; registration judges it."""
+    import mlflow
+
+    with translated(name):
+        version = mlflow.register_model(source.uri, name)
+    return VersionRef(name, int(version.version))
+
+
+def stage_of(ref: VersionRef) -> str:
+    """The stage a version is in now."""
+    from mlflow import MlflowClient
+
+    with translated(str(ref)):
+        return str(MlflowClient().get_model_version(ref.name, str(ref.version)).current_stage)
+
+
+def ask_for_candidate(ref: VersionRef) -> None:
+    """Have a version that is registered already judged.
+
+    Raises:
+        Denied: the accept gate said no.
+    """
+    import warnings
+
+    from mlflow import MlflowClient
+
+    with translated(str(ref)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # stages are where governance lives
+        MlflowClient().transition_model_version_stage(ref.name, str(ref.version), "Candidate")
+
+
+def _of_run(uri: str) -> Source:
+    from mlflow import MlflowClient
+
+    run_id, _, path = uri.removeprefix("runs:/").partition("/")
+    client = MlflowClient()
+    run = client.get_run(run_id)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    for output in outputs:
+        if client.get_logged_model(output.model_id).name == path:
+            return _of_model(output.model_id, uri)
+    return Source(uri, f"{run.info.artifact_uri}/{path}", run_id, None, path)
+
+
+def _of_model(model_id: str, uri: str) -> Source:
+    from mlflow import MlflowClient
+
+    model = MlflowClient().get_logged_model(model_id)
+    return Source(uri, model.artifact_location, model.source_run_id, model_id)
+
+
+def _of_version(ref: VersionRef) -> Source:
+    from dataclasses import replace
+
+    from mlflow import MlflowClient
+
+    version = MlflowClient().get_model_version(ref.name, str(ref.version))
+    return replace(resolve(version.source), registered=ref)
+
+
+class translated:  # noqa: N801  (reads as a phrase after "with")
+    """Turns what MLflow's client raises into errors of ours, about ``subject``."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Translate."""
+        from mlflow.exceptions import MlflowException
+
+        if isinstance(error, MlflowException):
+            family = _CODES.get(error.error_code, GovernanceError)
+            raise family(f"{self._subject}: {error.message}") from error
+        if isinstance(error, OSError):
+            raise Unavailable(
+                f"{self._subject} cannot be reached: {error}",
+                advice="export MLFLOW_TRACKING_URI=http://127.0.0.1:5000",
+            ) from error

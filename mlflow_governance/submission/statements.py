@@ -1,0 +1,148 @@
+"""The predicates a producer signs: provenance, test result, data sets, canary."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from mlflow_governance.core import canonical, digest, moment
+from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.submission.facts import Dataset, Facts
+
+BUILD_TYPE = "urn:mlflow-governance:mlflow-run:v1"
+_MAX_RESULTS = 16 * 1024 * 1024
+_MAX_NAME = 1000
+
+
+def provenance(facts: Facts, model_name: str, builder_id: str = "") -> dict[str, Any]:
+    """SLSA provenance v1: which run, from which commit, with which parameters and data."""
+    dependencies: list[dict[str, Any]] = [
+        {"name": d.name, "uri": f"urn:mlflow-governance:dataset:{d.digest}"} for d in facts.datasets
+    ]
+    if facts.commit:
+        dependencies.append(
+            {"uri": facts.repository or "git", "digest": {"gitCommit": facts.commit}}
+        )
+    metadata = {
+        "invocationId": f"runs:/{facts.run_id}" if facts.run_id else "",
+        "startedOn": _instant(facts.started),
+        "finishedOn": _instant(facts.finished),
+    }
+    return {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "model": model_name,
+                "entryPoint": facts.entry_point,
+                "parameters": dict(facts.parameters),
+            },
+            "internalParameters": {"flavors": list(facts.flavors)},
+            "resolvedDependencies": dependencies,
+        },
+        "runDetails": {
+            "builder": {"id": builder_id or f"urn:mlflow-governance:host:{_whoami()}"},
+            "metadata": {key: value for key, value in metadata.items() if value},
+        },
+    }
+
+
+def datasets(found: Sequence[Dataset]) -> dict[str, Any]:
+    """The record of the data a model was trained on."""
+    return {"datasets": [entry.to_document() for entry in found]}
+
+
+def dataset_file(path: Path) -> Dataset:
+    """A data file by its SHA-256.
+
+    Raises:
+        InvalidRequest: it cannot be read.
+    """
+    import hashlib
+
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidRequest(f"the data file {path} cannot be read: {error.strerror}") from error
+    return Dataset(path.name, f"sha256:{found}")
+
+
+def test_result(path: Path) -> dict[str, Any]:
+    """in-toto test result v0.1 from ``{"result": …}`` in JSON, or from a JUnit XML report.
+
+    Raises:
+        InvalidRequest: the file is neither, or is too large.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"the test result {path} cannot be read: {error.strerror}") from error
+    if len(data) > _MAX_RESULTS:
+        raise InvalidRequest(f"the test result {path} has more than {_MAX_RESULTS} bytes")
+    body = _junit(data) if data.lstrip()[:1] == b"<" else _json_result(data)
+    source = {"name": path.name, "digest": {"sha256": digest.hex_of(digest.of_bytes(data))}}
+    return {**body, "configuration": [source]}
+
+
+def plain_result(result: str) -> dict[str, Any]:
+    """A test result without a report."""
+    return {"result": result, "configuration": []}
+
+
+def canary(result: str, at: datetime, hours: float = 1.0) -> dict[str, Any]:
+    """A canary result found at ``at`` over a window of some hours before it."""
+    from datetime import timedelta
+
+    return {
+        "result": result,
+        "at": moment.to_text(at),
+        "window": {"from": moment.to_text(at - timedelta(hours=hours)), "to": moment.to_text(at)},
+        "metrics": {},
+    }
+
+
+def _json_result(data: bytes) -> dict[str, Any]:
+    document = canonical.decode_object(data)
+    known = {"result", "passedTests", "warnedTests", "failedTests", "url"}
+    if "result" not in document or set(document) - known:
+        raise InvalidRequest(
+            "the test result is not usable", advice='Write {"result": "PASSED"} or JUnit XML.'
+        )
+    return document
+
+
+def _junit(data: bytes) -> dict[str, Any]:
+    # A report needs no document type; refusing it refuses every kind of entity trick.
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise InvalidRequest("the JUnit report declares a document type, which is not read")
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314  (no entities: refused above)
+    except ElementTree.ParseError as error:
+        raise InvalidRequest(f"the JUnit report is not XML: {error}") from error
+    passed, failed = [], []
+    for case in root.iter("testcase"):
+        name = f"{case.get('classname', '')}.{case.get('name', '')}"[:_MAX_NAME]
+        bad = case.find("failure") is not None or case.find("error") is not None
+        if bad:
+            failed.append(name)
+        elif case.find("skipped") is None:
+            passed.append(name)
+    if not passed and not failed:
+        raise InvalidRequest("the JUnit report ran no test")
+    result = "FAILED" if failed else "PASSED"
+    return {"result": result, "passedTests": passed, "failedTests": failed}
+
+
+def _instant(milliseconds: int | None) -> str:
+    if not milliseconds:
+        return ""
+    return moment.to_text(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
+def _whoami() -> str:
+    return f"{getpass.getuser()}@{platform.node()}"

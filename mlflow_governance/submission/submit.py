@@ -1,0 +1,196 @@
+"""Submission: from a finished MLflow run to a registered version with its evidence."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlflow_governance.core import canonical, digest, moment
+from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.manifest import Manifest
+from mlflow_governance.core.model_ref import VersionRef, check_name
+from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.evidence import envelope
+from mlflow_governance.evidence.attestation import (
+    CYCLONEDX,
+    DATASET,
+    SLSA_PROVENANCE,
+    TEST_RESULT,
+    statement,
+)
+from mlflow_governance.evidence.hashing import hash_directory
+from mlflow_governance.evidence.keys import PrivateKey, load_private_key
+from mlflow_governance.evidence.sbom import check_document
+from mlflow_governance.evidence.signature import sign_model
+from mlflow_governance.submission import source as sources
+from mlflow_governance.submission import statements
+from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
+from mlflow_governance.submission.card import markdown, model_card, read_card
+from mlflow_governance.submission.facts import Facts, read
+
+Progress = Callable[[int], None]
+"""Told how many more bytes were hashed."""
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """What a submission may bring along.
+
+    Args:
+        model_card: the author's ``model_card.yaml``.
+        test_result: a report, JSON ``{"result": "PASSED"}`` or JUnit XML.
+        test_key: who signs the report; default: the key that signs the model.
+        datasets: data files, named by their SHA-256, besides those logged with the run.
+        builder_id: who built the model, for provenance; default: this user and host.
+        password: of an encrypted key.
+        register: register the model, or have it judged when it is registered already.
+        progress: told as bytes are hashed.
+    """
+
+    model_card: Path | None = None
+    test_result: Path | None = None
+    test_key: Path | None = None
+    datasets: tuple[Path, ...] = ()
+    builder_id: str = ""
+    password: bytes | None = None
+    register: bool = True
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was submitted; ``version`` and ``stage`` are None when nothing was registered."""
+
+    model_digest: Digest
+    files: tuple[str, ...]
+    version: VersionRef | None = None
+    stage: str | None = None
+
+
+def submit(
+    model_uri: str,
+    *,
+    key: Path | str,
+    name: str | None = None,
+    options: SubmitOptions | None = None,
+) -> Submission:
+    """Sign, describe, attach and register a model.
+
+    Steps: find the model and fetch it into a private folder; hash it; sign it; write the
+    statements about it; upload them beside the model with the stock client; register it, which
+    judges it.
+
+    Args:
+        model_uri: ``runs:/RUN/model``, ``models:/m-ID``, or ``models:/NAME/VERSION``.
+        key: the private key file that signs the model and the statements.
+        name: the registered model; needed unless the URI names one.
+        options: everything else.
+
+    Raises:
+        InvalidRequest: the URI, name or a file given is not usable.
+        NotFound: MLflow does not know the model.
+        VerificationError: the model's files cannot be hashed.
+        Denied: the registry refused the upload or the version.
+    """
+    chosen = options or SubmitOptions()
+    signer = load_private_key(Path(key), chosen.password)
+    tester = load_private_key(chosen.test_key, chosen.password) if chosen.test_key else signer
+    card = read_card(chosen.model_card)
+    source = sources.resolve(model_uri)
+    model_name = name or (source.registered.name if source.registered else "")
+    if not model_name:
+        raise InvalidRequest("the model needs a name", advice="Give one: --name churn")
+    check_name(model_name)
+    with tempfile.TemporaryDirectory(prefix="mlflow-governance-") as temporary:
+        folder = sources.download(source, Path(temporary))
+        manifest = hash_directory(folder, progress=chosen.progress, private=True)
+        facts = read(source, folder)
+        extra = tuple(statements.dataset_file(path) for path in chosen.datasets)
+        facts = replace(facts, datasets=(*facts.datasets, *extra))
+        writer = _Writer(manifest, model_name, Path(temporary) / "evidence", signer)
+        writer.model()
+        writer.statement("provenance", SLSA_PROVENANCE, statements.provenance(
+            facts, model_name, chosen.builder_id))  # fmt: skip
+        writer.described(card, facts)
+        if facts.datasets:
+            writer.statement("dataset", DATASET, statements.datasets(facts.datasets))
+        if chosen.test_result:
+            body = statements.test_result(chosen.test_result)
+            writer.statement("test-result", TEST_RESULT, body, tester)
+        sources.upload(source, writer.folder)
+    submission = Submission(manifest.digest, tuple(writer.files))
+    return _registered(submission, source, model_name) if chosen.register else submission
+
+
+def _registered(submission: Submission, source: sources.Source, name: str) -> Submission:
+    ref = source.registered
+    if ref is None:
+        ref = sources.register(source, name)
+    elif sources.stage_of(ref) == "None":
+        sources.ask_for_candidate(ref)
+    return replace(submission, version=ref, stage=sources.stage_of(ref))
+
+
+class _Writer:
+    """Writes evidence files about one model."""
+
+    def __init__(self, manifest: Manifest, name: str, folder: Path, signer: PrivateKey) -> None:
+        self.manifest = manifest
+        self.name = name
+        self.folder = folder
+        self.files: list[str] = []
+        self._signer = signer
+
+    def model(self) -> None:
+        """The manifest and the signature over it."""
+        self._write("manifest.json", _readable(self.manifest.to_document()))
+        self._write("model.sig", sign_model(self.manifest, self.name, self._signer))
+
+    def statement(
+        self, file: str, kind: str, body: Mapping[str, Any], signer: PrivateKey | None = None
+    ) -> None:
+        """A signed in-toto Statement."""
+        self._write(
+            f"attestations/{file}.intoto.json",
+            signed_statement(self.name, self.manifest.digest, kind, body, signer or self._signer),
+        )
+
+    def described(self, card: Any, facts: Facts) -> None:
+        """The model card for people, and the ML-BOM that holds it, signed."""
+        text = markdown(self.name, self.manifest.digest, card, facts).encode()
+        self._write("model_card.md", text)
+        refs = [dataset_ref(index) for index in range(len(facts.datasets))]
+        described = Described(
+            name=self.name,
+            digest=self.manifest.digest,
+            card=model_card(card, facts, refs),
+            card_digest=digest.of_bytes(text),
+            owner=card.owner,
+            risk_tier=card.risk_tier,
+        )
+        document = ml_bom(described, facts, moment.now())
+        check_document(document)
+        self._write("sbom.cdx.json", _readable(document))
+        self.statement("sbom", CYCLONEDX, document)
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.files.append(name)
+
+
+def signed_statement(
+    name: str, subject: Digest, kind: str, body: Mapping[str, Any], signer: PrivateKey
+) -> bytes:
+    """A DSSE envelope around a Statement about a model."""
+    document = statement(name, subject, kind, body)
+    return envelope.sign(canonical.encode(document), envelope.IN_TOTO, [signer])
+
+
+def _readable(document: object) -> bytes:
+    return json.dumps(document, indent=1, sort_keys=True).encode()

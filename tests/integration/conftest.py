@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from examples.local_server import LocalServer
+from tests.integration.world import World
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One governed server on SQLite with basic-auth, shared by tests that do not break it."""
+    with LocalServer(tmp_path_factory.mktemp("world")) as server:
+        populated = World(server)
+        populated.populate()
+        yield populated
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The stock client warns about itself in many places; our own warnings are still errors."""
+    for item in items:
+        if "tests/integration" in str(item.path):
+            item.add_marker(pytest.mark.filterwarnings("ignore:::mlflow"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::UserWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::FutureWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
