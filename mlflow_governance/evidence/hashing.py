@@ -14,10 +14,10 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow_governance.core.manifest import EVIDENCE_FOLDER, FileEntry, Manifest
 from mlflow_governance.errors import VerificationError
@@ -34,8 +34,7 @@ for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     path: str
     name: str
     size: int

@@ -29,7 +29,7 @@ def test_the_way_of_a_version_through_the_stock_client(world: World) -> None:
     assert world.move("way", 1, "Production") == "Approved"
     with world.speaking_as("rita") as client:
         (latest,) = client.get_latest_versions("way", stages=["Approved"])
-        assert latest.version == 1
+        assert latest.version == "1"
         tags = client.get_model_version("way", "1").tags
     assert tags["governance.stage"] == "Approved"
     assert tags["governance.digest"].startswith("sha256:")
@@ -121,4 +121,4 @@ def test_protected_aliases_point_only_at_what_is_approved(world: World) -> None:
         with pytest.raises(MlflowException, match="alias"):
             client.set_registered_model_alias("aliased", "champion", "1")
         client.set_registered_model_alias("aliased", "latest-try", "1")
-        assert client.get_model_version_by_alias("aliased", "latest-try").version == 1
+        assert client.get_model_version_by_alias("aliased", "latest-try").version == "1"

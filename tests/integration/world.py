@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from examples.local_server import LocalServer
+from mlflow_governance.evidence.keys import PublicKey, generate_key_pair
+from mlflow_governance.evidence.predicate import Purpose
+from mlflow_governance.evidence.trust import Signer, add_signer
 
 PEOPLE = {
     "alice": ("security",),
-    "bob": (),
     "sam": ("security",),
     "pia": ("product",),
     "eve": ("evaluator",),
@@ -49,9 +51,11 @@ class World:
         for name, roles in PEOPLE.items():
             self.server.add_user(name, *roles)
         for key, purposes in _KEYS.items():
-            self.command("admin", "keys", "new", f"{key}.pem")
-            home = ("--home", str(self.server.home))
-            self.command("admin", "trust", "add", key, "--key", f"{key}.pub", "--for", purposes, *home)
+            path = self.folder / f"{key}.pem"
+            generate_key_pair(path)
+            public = PublicKey.from_pem(path.with_suffix(".pub").read_bytes())
+            wanted = frozenset(Purpose(word) for word in purposes.split(","))
+            add_signer(self.server.home / "trust.yaml", Signer(key, public, wanted))
         (self.folder / "tests.json").write_text(json.dumps({"result": "PASSED"}))
         (self.folder / "card.yaml").write_text(_CARD)
 
@@ -176,9 +180,9 @@ def _data() -> Any:
 @cache
 def _model(seed: int) -> Any:
     from sklearn.datasets import load_breast_cancer
-    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     _, target = load_breast_cancer(return_X_y=True)
-    return DecisionTreeClassifier(max_depth=3, random_state=seed, splitter="random").fit(
-        _data(), target
-    )
+    return make_pipeline(StandardScaler(), LogisticRegression(C=1 + seed)).fit(_data(), target)
