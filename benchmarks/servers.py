@@ -49,13 +49,13 @@ def run_with_passwords(folder: Path, scale: Scale) -> Iterator[Row]:
 
 def _compare(folder: Path, scale: Scale, auth: str) -> Iterator[Row]:
     material = Material.make(folder)
+    versions = scale.pick(150, 30)
     with ExitStack() as stack:
         stock = Registry(stack.enter_context(StockServer(folder / "stock", auth=auth)))
         governed = Registry(stack.enter_context(LocalServer(folder / "governed", auth=auth)))
         _trust(governed.server, material)
         for registry in (stock, governed):
-            registry.bring(material.model)
-        versions = scale.pick(150, 30)
+            registry.bring(material.model, versions)
         with_auth = " with basic-auth" if auth == "basic" else ""
         registered = _in_turns(versions, stock.register, governed.register)
         governed.require_stage(versions, "Candidate")
@@ -134,21 +134,22 @@ class Registry:
         self._session.trust_env = False
         if server.auth == "basic":
             self._session.auth = ("admin", server.password("admin"))
-        self._source: dict[str, str] = {}
+        self._sources: list[dict[str, str]] = []
         self._moved = 0
 
-    def bring(self, model: Path) -> None:
-        """Make a run with this model as its artifact, and a registered model to hold versions."""
+    def bring(self, model: Path, versions: int) -> None:
+        """Make a run with this model as its artifacts, one a version, and a name for them."""
         info = self._post("runs/create", experiment_id="0")["run"]["info"]
         uri = info["artifact_uri"]
         folder = self.server.folder / "artifacts" / uri.removeprefix("mlflow-artifacts:/")
-        shutil.copytree(model, folder / "model")
-        self._source = {"source": f"{uri}/model", "run_id": info["run_id"]}
+        for number in range(versions):
+            shutil.copytree(model, folder / f"model-{number}")
+            self._sources.append({"source": f"{uri}/model-{number}", "run_id": info["run_id"]})
         self._post("registered-models/create", name=NAME)
 
     def register(self) -> None:
         """One more version."""
-        self._post("model-versions/create", name=NAME, **self._source)
+        self._post("model-versions/create", name=NAME, **self._sources.pop())
 
     def promote_next(self) -> None:
         """Move the oldest version that was not moved yet to Staging."""

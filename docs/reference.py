@@ -60,17 +60,6 @@ def settings() -> str:
     from mlflow_governance import config
     from mlflow_governance.outbox.interface import Target
 
-    told = _arguments(config.Settings)
-    rows = [
-        (
-            f"`{field.name}`",
-            _type(field),
-            _default(field),
-            told[field.name].replace("None is", "left out:"),
-        )
-        for field in dataclasses.fields(config.Settings)
-        if field.name != "home"
-    ]
     opa = [
         (f"`{field.name}`", _type(field), _default(field))
         for field in dataclasses.fields(config.OpaServer)
@@ -87,13 +76,38 @@ def settings() -> str:
     parts = [
         "`config.yaml` in the home folder. Every key is optional. An unknown key or a wrong type "
         "stops the server. It is read once, at the start.",
-        _table(("key", "type", "default", "meaning"), rows),
+        settings_table(),
         f"## `opa`\n\n{_paragraph(config.OpaServer)}",
         _table(("key", "type", "default"), opa),
         f"## An entry of `webhooks`\n\nA secret is `whsec_` and base64. {_seconds(Target)}",
         _table(("key", "type", "default", "meaning"), webhook),
     ]
     return _page("Settings", "\n\n".join(parts))
+
+
+def settings_table() -> str:
+    """The table of config.yaml's keys; it stands in operations.md, too."""
+    from mlflow_governance import config
+
+    told = _arguments(config.Settings)
+    rows = [
+        (f"`{field.name}`", _type(field), _default(field), told[field.name])
+        for field in dataclasses.fields(config.Settings)
+        if field.name != "home"
+    ]
+    return _table(("key", "type", "default", "meaning"), rows)
+
+
+def operations() -> str:
+    """docs/operations.md as it stands, with the table of settings as it should be."""
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    table = settings_table().replace("(#opa)", "(reference/settings.md#opa)")
+    table = table.replace("(#an-entry", "(reference/settings.md#an-entry")
+    head, begin, rest = text.partition("<!-- settings: written by docs/reference.py -->\n")
+    _, end, tail = rest.partition("<!-- /settings -->")
+    if not end:
+        raise LookupError("docs/operations.md has no place for the settings")
+    return f"{head}{begin}{table}\n{end}{tail}"
 
 
 def _webhook_keys() -> Iterable[str]:
@@ -234,6 +248,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events,
     "errors.md": errors,
     "environment.md": environment,
+    "../operations.md": operations,
 }
 
 
@@ -295,7 +310,7 @@ def main() -> None:
     OUTPUT.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (OUTPUT / name).write_text(page(), "utf-8")
-        print(f"docs/reference/{name}")
+        print((OUTPUT / name).resolve().relative_to(ROOT))
 
 
 if __name__ == "__main__":

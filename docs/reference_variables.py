@@ -44,6 +44,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "MLFLOW_GOVERNANCE_REVOCATIONS": "URL or file of the revocation list; default: the server",
         "MLFLOW_GOVERNANCE_POLICY_DIGESTS": "policies whose word counts, separated by commas; "
         "default: what the server says",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "MLflow's own; set to `false` while the guard "
+        "works, unless you set it",
         "MLFLOW_REGISTRY_URI": "asked before `MLFLOW_TRACKING_URI` when it is http or https",
     },
     "The webhook receiver (`python -m webhooks.receiver`)": {

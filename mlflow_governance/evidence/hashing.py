@@ -26,6 +26,10 @@ LARGE = 1024 * 1024
 """Bytes from which a file is a task of its own."""
 
 _CHUNK = 1024 * 1024
+_OPENING = 16 * 1024
+"""Opening a file costs about as much as hashing this many bytes."""
+_ALONE = 4 * 1024 * 1024
+"""Less work than this is done before a thread has started."""
 # Neither follow a link nor wait for a pipe put there since the walk; O_BINARY is for Windows.
 _OPEN = os.O_RDONLY
 for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
@@ -62,7 +66,8 @@ def hash_directory(
             unsafely named one, or one that changed meanwhile; names it.
     """
     files = sorted(_walk(path), key=attrgetter("size"), reverse=True)
-    workers = max(1, threads or _cores())
+    work = sum(found.size + _OPENING for found in files)
+    workers = 1 if work < _ALONE else max(1, threads or _cores())
     large = [[found] for found in files if found.size >= LARGE]
     small = files[len(large) :]
     # Dealt out in turn, so that every batch has its share of the larger ones.

@@ -24,9 +24,8 @@ DATA_SCHEMA = "urn:mlflow-governance:event:v1#data"
 
 _DATA = (
     "actor", "reason", "subject", "before", "after", "allowed", "decision_id", "ledger_index",
-    "ledger_root",
+    "ledger_root", "facts",
 )  # fmt: skip
-_EXTRA = ("facts",)
 _ACTS = tuple(act.value for act in Act)
 
 
@@ -45,8 +44,7 @@ def encode(document: bytes, source: str) -> bytes:
 
     Args:
         document: JSON ``{id, act, at, actor, reason, subject, before, after, allowed,
-            decision_id, ledger_index, ledger_root}`` and perhaps ``facts``, as the queue hands
-            it out.
+            decision_id, ledger_index, ledger_root, facts}``, as the queue hands it out.
         source: from :func:`source_of`.
 
     Raises:
@@ -66,7 +64,7 @@ def encode(document: bytes, source: str) -> bytes:
         "time": moment.to_text(moment.parse(stored["at"])),
         "datacontenttype": "application/json",
         "dataschema": DATA_SCHEMA,
-        "data": {name: stored[name] for name in (*_DATA, *_EXTRA) if name in stored},
+        "data": {name: stored[name] for name in _DATA},
     }
     subject = _subject_of(stored["subject"])
     # "subject" is optional and may not be empty: what concerns the registry itself has none.

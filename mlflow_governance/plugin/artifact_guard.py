@@ -55,10 +55,10 @@ class Guard:
         for record in records:
             request = Request(actor, record.ref)
             if record.stage in (Stage.REVOKED, Stage.QUARANTINED):
-                admit(ports, request, record, "artifact")
-        if any(permits(ports, Request(actor, r.ref), r, "artifact") for r in records):
+                admit(ports, request, "artifact")
+        if any(permits(ports, Request(actor, r.ref), "artifact") for r in records):
             return
-        admit(ports, Request(actor, records[0].ref), records[0], "artifact")
+        admit(ports, Request(actor, records[0].ref), "artifact")
 
     @refusing
     def check_write(self, path: str | None) -> None:

@@ -25,7 +25,6 @@ from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.alias import AliasMove, move_alias
 from mlflow_governance.workflows.delete import delete_version, refuse_if_governed
-from mlflow_governance.workflows.judge import load
 from mlflow_governance.workflows.ports import Request, VersionRecord
 from mlflow_governance.workflows.promote import transition
 
@@ -120,9 +119,7 @@ class GovernedStore(_Base):
         if named is None:
             return self.governance.artifacts.locate(source)
         # A copy of a governed version: its bytes must be permitted to whoever copies them.
-        record = self._record(*named)
-        self._admit(record)
-        return record.location
+        return self._admit(self._ref(*named)).location
 
     def _set_pending(self, ref: VersionRef) -> None:
         with self.ManagedSessionMaker(read_only=False) as session:
@@ -209,18 +206,21 @@ class GovernedStore(_Base):
     @refusing
     def get_model_version_download_uri(self, name: str, version: Any) -> str:
         """Where the bytes are, if the download gate permits."""
-        mlflow_version = super().get_model_version(name, version)
-        if mlflow_version.status != _READY:
+        ref = self._ref(name, version)
+        with self.ManagedSessionMaker() as session:
+            row = self._get_sql_model_version(session, name, ref.version)
+            status, location = row.status, row.storage_location or row.source
+        if status != _READY:
             raise Conflict(
-                f"{name}/{version} is still being verified ({mlflow_version.status})",
+                f"{ref} is still being verified ({status})",
                 advice="Wait until its status is READY.",
             )
-        self._admit(self._record(name, version))
-        return str(super().get_model_version_download_uri(name, version))
+        self._admit(ref)
+        return str(location)
 
-    def _admit(self, record: VersionRecord) -> None:
+    def _admit(self, ref: VersionRef) -> VersionRecord:
         actor = self.governance.identity.current(fresh=False)
-        admit(self.governance.ports, Request(actor, record.ref), record, "registry")
+        return admit(self.governance.ports, Request(actor, ref), "registry")
 
     # Tags -------------------------------------------------------------------------------------
 
@@ -330,10 +330,6 @@ class GovernedStore(_Base):
         except (TypeError, ValueError) as error:
             raise InvalidRequest(f"not a version number: {str(version)[:40]!r}") from error
         return VersionRef(name, number, self._get_active_workspace())
-
-    def _record(self, name: str, version: Any) -> VersionRecord:
-        with self.governance.ports.store.read() as reading:
-            return load(reading, self._ref(name, version))
 
     def _is_prompt(self, name: str) -> bool:
         with self.ManagedSessionMaker() as session:

@@ -37,6 +37,9 @@ class Role(StrEnum):
     ATTACHMENT = "attachment"
 
 
+_JUDGING = (Gate.ACCEPT.value, Gate.PROMOTE.value)
+
+
 class DocumentReading(Rows):
     """Reads evidence, attachments, manifests, approvals and decisions."""
 
@@ -79,9 +82,9 @@ class DocumentReading(Rows):
         return self._decision(decisions.c.decision_id == decision_id)
 
     def last_decision(self, version_uid: str) -> dict[str, Any] | None:
-        """The newest stored decision about a version, downloads left out."""
+        """The newest judgement of a version: by the gates accept and promote only."""
         return self._decision(
-            decisions.c.version_uid == version_uid, decisions.c.gate != Gate.DOWNLOAD.value
+            decisions.c.version_uid == version_uid, decisions.c.gate.in_(_JUDGING)
         )
 
     def _decision(self, *conditions: sa.ColumnElement[bool]) -> dict[str, Any] | None:

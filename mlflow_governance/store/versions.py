@@ -48,14 +48,21 @@ class VersionReading(Rows):
         found = self._versions(versions.c.uid == uid)
         return found[0] if found else None
 
-    def versions(self, name: str | None = None, stage: Stage | None = None) -> list[VersionRecord]:
+    def versions(
+        self,
+        name: str | None = None,
+        stage: Stage | None = None,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[VersionRecord]:
         """Governed versions, newest first."""
-        conditions = []
-        if name is not None:
-            conditions.append(versions.c.name == name)
-        if stage is not None:
-            conditions.append(versions.c.stage == stage.value)
-        return self._versions(*conditions)
+        return self._versions(*_named(name, stage), offset=offset, limit=limit)
+
+    def count_versions(self, name: str | None = None, stage: Stage | None = None) -> int:
+        """How many governed versions there are."""
+        query = sa.select(sa.func.count()).select_from(versions).where(*_named(name, stage))
+        return int(self._connection.execute(query).scalar_one())
 
     def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
         """Versions whose ``location`` is one of these paths."""
@@ -79,13 +86,26 @@ class VersionReading(Rows):
         query = sa.select(blocked).order_by(blocked.c.at, blocked.c.digest)
         return [(Digest(r.digest), r.stage, r.at) for r in self._connection.execute(query)]
 
-    def _versions(self, *conditions: sa.ColumnElement[bool]) -> list[VersionRecord]:
+    def _versions(
+        self, *conditions: sa.ColumnElement[bool], offset: int = 0, limit: int | None = None
+    ) -> list[VersionRecord]:
         query = (
             sa.select(versions)
             .where(*conditions)
             .order_by(versions.c.created_at.desc(), versions.c.name, versions.c.version.desc())
+            .offset(offset or None)
+            .limit(limit)
         )
         return [_record(row) for row in self._connection.execute(query)]
+
+
+def _named(name: str | None, stage: Stage | None) -> list[sa.ColumnElement[bool]]:
+    conditions = []
+    if name is not None:
+        conditions.append(versions.c.name == name)
+    if stage is not None:
+        conditions.append(versions.c.stage == stage.value)
+    return conditions
 
 
 class VersionWriting(VersionReading):

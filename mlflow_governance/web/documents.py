@@ -59,7 +59,7 @@ def detail(ports: Ports, actor: Actor, record: VersionRecord) -> Document:
     request = Request(actor, record.ref)
     document["ahead"] = ahead(ports, request, record)
     # Without proved facts the answer would cost a full examination, and would be no anyway.
-    document["download"] = record.facts is not None and permits(ports, request, record, "registry")
+    document["download"] = record.facts is not None and permits(ports, request, "registry")
     return document
 
 

@@ -68,11 +68,13 @@ def catalogue(services: WebServices, actor: Actor, values: Values) -> Context:
     stage = Stage.parse(values.text("stage")) if values.text("stage") else None
     start = (values.number("page") - 1) * _PAGE_SIZE
     with services.ports.store.read() as reading:
-        found = reading.versions(values.text("name") or None, stage)
-        rows = [_row(reading, record) for record in found[start : start + _PAGE_SIZE]]
+        name = values.text("name") or None
+        found = reading.versions(name, stage, offset=start, limit=_PAGE_SIZE)
+        rows = [_row(reading, record) for record in found]
+        total = reading.count_versions(name, stage)
     return {
         "rows": rows,
-        "total": len(found),
+        "total": total,
         "first": start + 1,
         "last": start + len(rows),
         "page": values.number("page"),

@@ -41,11 +41,12 @@ def versions(services: WebServices, values: Values) -> Document:
     stage = Stage.parse(values.text("stage")) if values.text("stage") else None
     start, limit = values.number("offset"), values.number("limit")
     with services.ports.store.read() as reading:
-        found = reading.versions(values.text("name") or None, stage)
-    page = found[start : start + limit]
+        name = values.text("name") or None
+        found = reading.versions(name, stage, offset=start, limit=limit)
+        total = reading.count_versions(name, stage)
     return {
-        "versions": [documents.summary(record) for record in page],
-        "total": len(found),
+        "versions": [documents.summary(record) for record in found],
+        "total": total,
         "offset": start,
     }
 

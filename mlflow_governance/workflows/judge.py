@@ -12,7 +12,13 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Denied, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.decide import decide
-from mlflow_governance.workflows.ports import Ports, Reading, Request, VersionRecord
+from mlflow_governance.workflows.ports import (
+    ApprovalRecord,
+    Ports,
+    Reading,
+    Request,
+    VersionRecord,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,32 @@ def examine(ports: Ports, record: VersionRecord) -> dict[Kind, Outcome]:
     return ports.examiner.examine(manifest, record.ref.name, items, ports.clock())
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the store says about a version at one moment."""
+
+    record: VersionRecord
+    blocked: bool
+    approvals: tuple[ApprovalRecord, ...]
+
+
+def standing(reading: Reading, ref: VersionRef, *, approvals: bool = True) -> Standing:
+    """Read a version with its block and its approvals, all from the same moment.
+
+    Args:
+        reading: the moment.
+        ref: the version.
+        approvals: False where they say nothing, as about a download.
+
+    Raises:
+        NotFound: the version is not governed.
+    """
+    record = load(reading, ref)
+    blocked = record.digest is not None and reading.is_blocked(record.digest)
+    given = tuple(reading.approvals(record.uid)) if approvals else ()
+    return Standing(record, blocked, given)
+
+
 def judge(
     ports: Ports,
     gate: Gate,
@@ -86,22 +118,32 @@ def judge(
         NotFound: the version is not governed.
     """
     with ports.store.read() as reading:
-        record = load(reading, request.ref)
-        blocked = record.digest is not None and reading.is_blocked(record.digest)
-        approvals = reading.approvals(record.uid)
-    outcomes = examine(ports, record) if evidence is None else evidence
+        found = standing(reading, request.ref)
+    outcomes = examine(ports, found.record) if evidence is None else evidence
+    return weigh(ports, gate, request, action, found, outcomes)
+
+
+def weigh(  # noqa: PLR0913  (a decision has that many sides)
+    ports: Ports,
+    gate: Gate,
+    request: Request,
+    action: Mapping[str, Any],
+    found: Standing,
+    evidence: Mapping[Kind, Outcome],
+) -> Judgement:
+    """Build the dossier and ask policy; nothing is read any more."""
     current = ports.engine.policy_digest
     dossier = Dossier(
         gate=gate,
         actor=request.actor,
         action=action,
-        subject=record.subject(blocked=blocked),
-        evidence={kind.value: outcome for kind, outcome in outcomes.items()},
-        approvals=tuple(approval.to_document() for approval in approvals),
+        subject=found.record.subject(blocked=found.blocked),
+        evidence={kind.value: outcome for kind, outcome in evidence.items()},
+        approvals=tuple(approval.to_document() for approval in found.approvals),
         runtime={
             "policy_digest": current,
             "accepted_policy_digests": sorted({current, *ports.rules.accepted_policy_digests}),
         },
         now=ports.clock(),
     )
-    return Judgement(request, record, dossier, decide(ports.engine, dossier))
+    return Judgement(request, found.record, dossier, decide(ports.engine, dossier))

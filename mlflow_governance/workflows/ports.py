@@ -118,8 +118,18 @@ class Reading(Protocol):
     def version_by_uid(self, uid: str) -> VersionRecord | None:
         """The governed version, or None."""
 
-    def versions(self, name: str | None = None, stage: Stage | None = None) -> list[VersionRecord]:
+    def versions(
+        self,
+        name: str | None = None,
+        stage: Stage | None = None,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[VersionRecord]:
         """Governed versions, newest first."""
+
+    def count_versions(self, name: str | None = None, stage: Stage | None = None) -> int:
+        """How many governed versions there are."""
 
     def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
         """Versions whose ``location`` is one of these paths."""
@@ -152,7 +162,7 @@ class Reading(Protocol):
         """A stored decision document, with its dossier under ``dossier``."""
 
     def last_decision(self, version_uid: str) -> dict[str, Any] | None:
-        """The newest stored decision about a version, downloads left out."""
+        """The newest judgement of a version: by the gates accept and promote only."""
 
     def timeline(self, version_uid: str) -> list[dict[str, Any]]:
         """Ledger entries about a version, oldest first, with people and reasons resolved."""

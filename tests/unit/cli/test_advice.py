@@ -10,6 +10,8 @@ from mlflow_governance.cli.main import cli
 
 ROOT = Path(__file__).parents[3]
 _COMMAND = re.compile(r"mlflow-governance ([a-z]+)(?: ([a-z]+))?")
+# In prose the project's name may stand before any word; code is in back-quotes or on its own line.
+_IN_PROSE = re.compile(r"(?:`|^\s*(?:\$ )?)mlflow-governance ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
 _PROSE = {"was", "itself", "and", "or", "is"}
 
 
@@ -18,7 +20,8 @@ def _named() -> set[tuple[str, str, str]]:
     for folder in ("mlflow_governance", "policies", "webhooks", "attestations", "docs"):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in {".py", ".rego", ".md", ".json", ".html", ".js"}:
-                for verb, noun in _COMMAND.findall(path.read_text("utf-8")):
+                pattern = _IN_PROSE if path.suffix == ".md" else _COMMAND
+                for verb, noun in pattern.findall(path.read_text("utf-8")):
                     if verb not in _PROSE:
                         found.add((verb, noun, str(path.relative_to(ROOT))))
     return found

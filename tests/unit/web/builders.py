@@ -88,13 +88,23 @@ class MemoryStore:
     def version_by_uid(self, uid: str) -> VersionRecord | None:
         return self.records.get(uid)
 
-    def versions(self, name: str | None = None, stage: Stage | None = None) -> list[VersionRecord]:
+    def versions(
+        self,
+        name: str | None = None,
+        stage: Stage | None = None,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[VersionRecord]:
         found = [
             r
             for r in self.records.values()
             if name in (None, r.ref.name) and stage in (None, r.stage)
         ]
-        return found[::-1]
+        return found[::-1][offset:][:limit]
+
+    def count_versions(self, name: str | None = None, stage: Stage | None = None) -> int:
+        return len(self.versions(name, stage))
 
     def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
         return [r for r in self.records.values() if r.location in paths]
