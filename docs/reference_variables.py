@@ -34,6 +34,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "MLFLOW_TRACKING_CLIENT_CERT_PATH": "a client certificate with its key, PEM",
         "MLFLOW_TRACKING_INSECURE_TLS": "`true` checks no certificate; only for a test",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "seconds to wait for an answer; default 120",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "MLflow's own; commands whose output is no "
+        "terminal set it to `false`, unless you set it",
     },
     "Where models are loaded (`guard`, `mlflow_governance.serving`)": {
         "MLFLOW_GOVERNANCE_TRUST": "required: the trust policy, from `mlflow-governance trust "
@@ -44,8 +46,6 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "MLFLOW_GOVERNANCE_REVOCATIONS": "URL or file of the revocation list; default: the server",
         "MLFLOW_GOVERNANCE_POLICY_DIGESTS": "policies whose word counts, separated by commas; "
         "default: what the server says",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "MLflow's own; set to `false` while the guard "
-        "works, unless you set it",
         "MLFLOW_REGISTRY_URI": "asked before `MLFLOW_TRACKING_URI` when it is http or https",
     },
     "The webhook receiver (`python -m webhooks.receiver`)": {

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlflow_governance.core import moment
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import InvalidRequest, VerificationError
+
+if TYPE_CHECKING:
+    from mlflow_governance.submission.submit import Progress
 
 _path = click.Path(path_type=Path, exists=True, dir_okay=False)
 _key = click.option("--key", required=True, type=_path, help="Private key file (PEM or cosign).")
@@ -99,19 +104,18 @@ def attest(version: str, what: str, result: str, key: Path, password: bool) -> N
 
 
 @contextmanager
-def _bar() -> Iterator[object]:
+def _bar() -> Iterator[Progress | None]:
     """A progress bar over the bytes hashed, on terminals only."""
-    import sys
-
     if not sys.stderr.isatty():
         yield None
         return
-    hashed = 0
+    with ExitStack() as stack:
+        bars: list[Any] = []
 
-    def tell(count: int) -> None:
-        nonlocal hashed
-        hashed += count
-        click.echo(f"\rhashed {hashed / 1_000_000:,.0f} MB", nl=False, err=True)
+        def tell(count: int, total: int) -> None:
+            if not bars:
+                bar = click.progressbar(length=total, label="hashing", file=sys.stderr)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(count)
 
-    yield tell
-    click.echo(err=True)
+        yield tell

@@ -22,7 +22,7 @@ from mlflow_governance.evidence.attestation import (
     TEST_RESULT,
     statement,
 )
-from mlflow_governance.evidence.hashing import hash_directory
+from mlflow_governance.evidence.hashing import directory_size, hash_directory
 from mlflow_governance.evidence.keys import PrivateKey, load_private_key
 from mlflow_governance.evidence.sbom import check_document
 from mlflow_governance.evidence.signature import sign_model
@@ -32,8 +32,8 @@ from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
 from mlflow_governance.submission.card import markdown, model_card, read_card
 from mlflow_governance.submission.facts import Facts, read
 
-Progress = Callable[[int], None]
-"""Told how many more bytes were hashed."""
+Progress = Callable[[int, int], None]
+"""Told how many more bytes were hashed, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def submit(
     check_name(model_name)
     with tempfile.TemporaryDirectory(prefix="mlflow-governance-") as temporary:
         folder = sources.download(source, Path(temporary))
-        manifest = hash_directory(folder, progress=chosen.progress, private=True)
+        manifest = _hash(folder, chosen.progress)
         facts = read(source, folder)
         extra = tuple(statements.dataset_file(path) for path in chosen.datasets)
         facts = replace(facts, datasets=(*facts.datasets, *extra))
@@ -124,6 +124,13 @@ def submit(
         sources.upload(source, writer.folder)
     submission = Submission(manifest.digest, tuple(writer.files))
     return _registered(submission, source, model_name) if chosen.register else submission
+
+
+def _hash(folder: Path, progress: Progress | None) -> Manifest:
+    if progress is None:
+        return hash_directory(folder, private=True)
+    total = directory_size(folder)
+    return hash_directory(folder, progress=lambda count: progress(count, total), private=True)
 
 
 def _registered(submission: Submission, source: sources.Source, name: str) -> Submission:

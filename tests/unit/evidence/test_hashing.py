@@ -15,6 +15,13 @@ LARGE = os.urandom(1024) * 3000  # above the size from which a file is a task of
 FILES = {"MLmodel": b"abc", "empty": b"", "a/b/c": b"1", "a/governance/x": b"2", "big": LARGE}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _threads_even_for_little_work():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "_ALONE", 0)
+        yield
+
+
 @pytest.fixture
 def model(tmp_path):
     return builders.write_model(tmp_path / "model", FILES)
@@ -139,6 +146,13 @@ def test_a_file_that_changes_meanwhile_is_refused(model, change):
 
     with pytest.raises(VerificationError, match="changed while it was read: 'big'"):
         hashing.hash_directory(model, threads=1, progress=meddle)
+
+
+def test_little_work_starts_no_thread(model, monkeypatch):
+    monkeypatch.setattr(hashing, "_ALONE", 2**40)
+    monkeypatch.setattr(hashing, "ThreadPoolExecutor", None)
+
+    assert hashing.hash_directory(model, threads=4).size == sum(map(len, FILES.values()))
 
 
 @settings(max_examples=25, deadline=None)
