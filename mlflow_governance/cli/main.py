@@ -31,7 +31,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "history": ("decide", "history", "What happened to a version, from the ledger."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
-    "policy": ("policy", "policy", "Check, test and ask the policy bundle."),
+    "policy": ("policy", "policy", "Check and ask the policy bundle."),
 }
 
 

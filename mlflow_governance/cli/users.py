@@ -17,8 +17,8 @@ _WORKSPACE = "default"
 def users() -> None:
     """Add people and their roles to MLflow's basic-auth.
 
-    Roles live in MLflow; governance reads them. `security` and `product` approve, `security`
-    also withdraws and restores, `evaluator` may load versions that are not released yet.
+    Roles live in MLflow; governance reads them. `security` and `product` approve and
+    withdraw, `security` also restores, `evaluator` may load versions that are not released yet.
     Log in as an administrator: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD.
     """
 

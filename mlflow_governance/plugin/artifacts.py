@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mlflow_governance.core.manifest import EVIDENCE_FOLDER, Manifest, is_evidence
-from mlflow_governance.errors import NotFound, VerificationError
+from mlflow_governance.errors import Denied, NotFound, VerificationError
 from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, EvidenceItem
 from mlflow_governance.plugin import compat
@@ -39,10 +40,22 @@ class ServerArtifacts:
     """
 
     def locate(self, uri: str) -> str:
-        """The location a model source names, in its one spelling."""
+        """The location a model source names, in its one spelling.
+
+        Raises:
+            Denied: it is on the server's own disk outside the artifact destination. Nothing
+                there is guarded, and the registry would read and write wherever a client says.
+        """
         storage = compat.tracking_location(uri)
         path = compat.proxied_path(storage)
-        return storage.rstrip("/") if path is None else normalise(path)
+        if path is not None:
+            return normalise(path)
+        if urlsplit(storage).scheme in ("", "file"):
+            raise Denied(
+                "the model lies outside the artifact destination of this server",
+                advice="Log it to an experiment without an artifact location of its own.",
+            )
+        return storage.rstrip("/")
 
     def size(self, location: str) -> int:
         """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""

@@ -13,12 +13,13 @@ from mlflow_governance.core.dossier import Gate, Outcome
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.errors import NotFound, VerificationError
+from mlflow_governance.errors import Conflict, NotFound, VerificationError
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
 from mlflow_governance.workflows.record import (
+    refuse_moved,
     state_of,
     subject_of,
     write_allowed,
@@ -26,6 +27,8 @@ from mlflow_governance.workflows.record import (
 )
 
 REGISTER = "register"
+READY = "READY"
+"""MLflow's word for a registration that is through, accepted or not."""
 _REGISTER_DELAY = 30.0
 """Seconds after which the worker takes over a registration the server did not finish."""
 
@@ -73,11 +76,9 @@ def register(
 def settle(ports: Ports, request: Request) -> Judgement:
     """Hash the version, take in the evidence beside it, and judge; accepted if policy allows.
 
-    Repeatable: a version that has left stage None is judged by nobody here.
-
     Raises:
         NotFound: the version is not governed.
-        Conflict: somebody else settled it at the same moment.
+        Conflict: it has left stage None, or somebody else settled it at the same moment.
     """
     with ports.store.read() as reading:
         record = load(reading, request.ref)
@@ -85,7 +86,9 @@ def settle(ports: Ports, request: Request) -> Judgement:
     evidence = dict.fromkeys(Kind, Outcome.failed(problem)) if problem else None
     action = {"from": Stage.NONE.value, "to": Stage.CANDIDATE.value}
     judgement = judge(ports, Gate.ACCEPT, request, action, evidence)
-    if not judgement.decision.allow or judgement.record.stage is not Stage.NONE:
+    if judgement.record.stage is not Stage.NONE:
+        raise Conflict(f"{request.ref} was moved to {judgement.record.stage} meanwhile")
+    if not judgement.decision.allow:
         write_denial(ports, judgement, Act.VERSION_REFUSED)
     else:
         target = judgement.record.with_(
@@ -103,13 +106,15 @@ def settle(ports: Ports, request: Request) -> Judgement:
 
 def _refresh(ports: Ports, record: VersionRecord) -> str:
     # Hash the files and take in the evidence beside them. What cannot be hashed is not an
-    # exception for the person who registered: it is a failed check with its reason.
+    # exception for the person who registered: it is a failed check with its reason. Somebody
+    # else may have accepted the version meanwhile, and its digest must stay the one judged.
     try:
         manifest = ports.artifacts.manifest(record.location)
         items = ports.artifacts.evidence(record.location)
     except (VerificationError, NotFound) as error:
         return error.message
     with ports.store.begin() as uow:
+        refuse_moved(uow, record)
         uow.add_manifest(manifest)
         uow.add_evidence(record.uid, items)
         uow.save_version(record.with_(digest=manifest.digest))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
+from collections.abc import Sequence
+from datetime import datetime
 
 from mlflow_governance.approval.duties import refuse_unfit
 from mlflow_governance.approval.request import ApprovalRequest
+from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.errors import Denied
 from mlflow_governance.workflows.judge import load
-from mlflow_governance.workflows.ports import ApprovalRecord, Ports, Request
+from mlflow_governance.workflows.ports import ApprovalRecord, Ports, Request, VersionRecord
 from mlflow_governance.workflows.record import state_of, subject_of
 
 
@@ -22,46 +24,57 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
         InvalidRequest: no reason, or an unknown role or decision.
         Denied: separation of duties forbids it; the attempt is recorded all the same.
     """
-    with ports.store.read() as reading:
-        record = load(reading, request.ref)
-        given = reading.approvals(record.uid)
-    now = ports.clock()
+    policy, now = ports.engine.policy_digest, ports.clock()
     asked = ApprovalRequest(
-        request.actor,
-        role.strip().lower(),
-        decision,
-        request.reason,
-        policy_digest=ports.engine.policy_digest,
-    )
-    event = Event(
-        act=Act.APPROVAL_GIVEN,
-        person=request.actor.person,
-        at=now,
-        subject=subject_of(record),
-        before=state_of(record),
-        after=state_of(record),
-        reason=request.reason,
-        facts={"role": asked.role, "decision": decision},
-    )
-    try:
-        refuse_unfit(asked, record.subject(blocked=False), [a.to_document() for a in given])
-    except Denied:
-        with ports.store.begin() as uow:
-            uow.record(replace(event, act=Act.APPROVAL_REFUSED, allowed=False))
-        raise
-    assert record.digest is not None  # noqa: S101  (duties refuse a version without digest)
-    approval = ApprovalRecord(
-        uid=uuid.uuid4().hex,
-        version_uid=record.uid,
-        person=request.actor.person,
-        role=asked.role,
-        decision=decision,
-        model_digest=record.digest,
-        policy_digest=ports.engine.policy_digest,
-        reason=request.reason,
-        at=now,
+        request.actor, role.strip().lower(), decision, request.reason, policy_digest=policy
     )
     with ports.store.begin() as uow:
-        uow.add_approval(approval)
-        uow.record(event)
+        # Duties are checked inside: of two words at once the later one has to see the earlier.
+        record = load(uow, request.ref)
+        refusal = _unfit(asked, record, uow.approvals(record.uid))
+        uow.record(
+            Event(
+                act=Act.APPROVAL_REFUSED if refusal else Act.APPROVAL_GIVEN,
+                person=request.actor.person,
+                at=now,
+                subject=subject_of(record),
+                before=state_of(record),
+                after=state_of(record),
+                allowed=refusal is None,
+                reason=request.reason,
+                facts={"role": asked.role, "decision": decision},
+            )
+        )
+        if refusal is None:
+            approval = _approval(asked, record, policy, now)
+            uow.add_approval(approval)
+    if refusal is not None:
+        raise refusal
     return approval
+
+
+def _unfit(
+    asked: ApprovalRequest, record: VersionRecord, given: Sequence[ApprovalRecord]
+) -> Denied | None:
+    try:
+        refuse_unfit(asked, record.subject(blocked=False), [a.to_document() for a in given])
+    except Denied as refusal:
+        return refusal
+    return None
+
+
+def _approval(
+    asked: ApprovalRequest, record: VersionRecord, policy: Digest, now: datetime
+) -> ApprovalRecord:
+    assert record.digest is not None  # noqa: S101  (duties refuse a version without digest)
+    return ApprovalRecord(
+        uid=uuid.uuid4().hex,
+        version_uid=record.uid,
+        person=asked.actor.person,
+        role=asked.role,
+        decision=asked.decision,
+        model_digest=record.digest,
+        policy_digest=policy,
+        reason=asked.reason,
+        at=now,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.workflows.accept import REGISTER, settle
+from mlflow_governance.workflows.accept import READY, REGISTER, settle
 from mlflow_governance.workflows.mirror import mirror_now
 from mlflow_governance.workflows.ports import Ports, Request, Task
 from mlflow_governance.workflows.record import MIRROR
@@ -36,4 +36,4 @@ def _register(ports: Ports, version_uid: str) -> None:
             message = judgement.decision.explain(f"the registration of {record.ref} was refused")
             ports.catalogue.set_status(record, "FAILED_REGISTRATION", message)
             return
-    ports.catalogue.set_status(record, "READY", "")
+    ports.catalogue.set_status(record, READY, "")

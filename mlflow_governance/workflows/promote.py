@@ -6,7 +6,7 @@ from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
 from mlflow_governance.errors import Conflict
-from mlflow_governance.workflows.accept import settle, verify_unchanged
+from mlflow_governance.workflows.accept import READY, settle, verify_unchanged
 from mlflow_governance.workflows.judge import Judgement, examine, judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
@@ -93,7 +93,9 @@ def rejudge(ports: Ports, request: Request) -> Judgement:
     with ports.store.read() as reading:
         record = load(reading, request.ref)
     if record.stage is Stage.NONE:
-        return settle(ports, request)
+        judgement = settle(ports, request)
+        ports.catalogue.set_status(record, READY, "")  # whatever became of its worker
+        return judgement
     if record.stage in WITHDRAWN or record.stage is Stage.DEPRECATED:
         raise Conflict(f"{request.ref} is {record.stage}: there is nothing to judge again")
     verify_unchanged(ports, record)

@@ -67,14 +67,23 @@ def write_allowed(
     _write(ports, uow, judgement, act, target)
 
 
-def _refuse_stale(uow: UnitOfWork, judgement: Judgement, target: VersionRecord) -> None:
-    # The judgement was made outside this transaction; what it rests on must still stand.
-    record = judgement.record
+def refuse_moved(uow: UnitOfWork, record: VersionRecord) -> None:
+    """Refuse to write what was found out about a version that has changed since.
+
+    Raises:
+        Conflict: the version is gone, or has another revision than ``record``.
+    """
     now = uow.version_by_uid(record.uid)
     if now is None or now.revision != record.revision:
         raise Conflict(
             f"{record.ref} changed while this was being decided", advice="Look again and repeat."
         )
+
+
+def _refuse_stale(uow: UnitOfWork, judgement: Judgement, target: VersionRecord) -> None:
+    # The judgement was made outside this transaction; what it rests on must still stand.
+    record = judgement.record
+    refuse_moved(uow, record)
     leaves_block = record.stage in WITHDRAWN or target.stage in WITHDRAWN
     if record.digest is not None and not leaves_block and uow.is_blocked(record.digest):
         raise Conflict(f"the content of {record.ref} was withdrawn while this was being decided")
