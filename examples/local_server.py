@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import requests
@@ -38,7 +39,7 @@ class LocalServer:
         self.uri = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
         self._flags = flags
-        self._passwords: dict[str, str] = {}
+        self.passwords: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> LocalServer:
@@ -106,7 +107,7 @@ class LocalServer:
         password = secrets.token_urlsafe(16)
         flags = [word for role in roles for word in ("--role", role)]
         self.run("admin", "users", "add", name, *flags, "--password-stdin", stdin=password)
-        self._passwords[name] = password
+        self.passwords[name] = password
 
     def environment(self, user: str) -> dict[str, str]:
         """What the stock client and our commands need to speak as this user."""
@@ -120,16 +121,21 @@ class LocalServer:
         """The password of a user; the first start made the administrator's."""
         if user == "admin":
             return (self.home / "keys" / "admin.password").read_text()
-        return self._passwords[user]
+        return self.passwords[user]
 
     def run(
-        self, user: str, *arguments: str, stdin: str = "", check: bool = True
+        self,
+        user: str,
+        *arguments: str,
+        stdin: str = "",
+        check: bool = True,
+        variables: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `mlflow-governance …` as this user."""
+        """Run `mlflow-governance …` as this user, with further variables."""
         done = subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
-            env={**os.environ, **self.environment(user)},
+            env={**os.environ, **self.environment(user), **(variables or {})},
             input=stdin,
             capture_output=True,
             text=True,

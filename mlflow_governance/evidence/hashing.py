@@ -38,7 +38,9 @@ for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
 Progress = Callable[[int], None]
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """A file as a walk saw it: where it is, its name below the root, its size in bytes."""
+
     path: str
     name: str
     size: int
@@ -65,7 +67,7 @@ def hash_directory(
         VerificationError: not a directory, no file, a symlink, a special file, an unreadable or
             unsafely named one, or one that changed meanwhile; names it.
     """
-    files = sorted(_walk(path), key=attrgetter("size"), reverse=True)
+    files = sorted(walk(path), key=attrgetter("size"), reverse=True)
     work = sum(found.size + _OPENING for found in files)
     workers = 1 if work < _ALONE else max(1, threads or _cores())
     large = [[found] for found in files if found.size >= LARGE]
@@ -88,7 +90,7 @@ def directory_size(path: Path) -> int:
     Raises:
         VerificationError: as :func:`hash_directory`, for what a walk can see.
     """
-    return sum(found.size for found in _walk(path))
+    return sum(found.size for found in walk(path))
 
 
 def _manifest(batches: Iterable[list[FileEntry]]) -> Manifest:
@@ -103,8 +105,20 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _walk(root: Path) -> Iterator[_Found]:
-    pending = [(os.fspath(root), "")]
+def walk(root: Path, below: str = "") -> Iterator[Found]:
+    """Every file of a directory, links and special files refused; ``governance/`` left out.
+
+    Args:
+        root: the model directory.
+        below: walk this folder of it only, e.g. the evidence that is otherwise left out. An
+            absent one is empty.
+
+    Raises:
+        VerificationError: a symlink, a special file, an unreadable or unsafely named one.
+    """
+    if below and not _is_there(root, below):
+        return
+    pending = [(os.path.join(root, below), f"{below}/" if below else "")]
     while pending:
         folder, prefix = pending.pop()
         try:
@@ -118,10 +132,44 @@ def _walk(root: Path) -> Iterator[_Found]:
                     if stat.S_ISDIR(status.st_mode):
                         pending.append((entry.path, name + "/"))
                     else:
-                        yield _Found(entry.path, name, status.st_size)
+                        yield Found(entry.path, name, status.st_size)
         except OSError as error:
             where = prefix.rstrip("/") or os.fspath(root)
             raise VerificationError(f"cannot be read: {where!r}: {error.strerror}") from error
+
+
+def _is_there(root: Path, below: str) -> bool:
+    # The way to a folder is as foreign as what is in it.
+    parts = below.split("/")
+    for depth in range(1, len(parts) + 1):
+        name = "/".join(parts[:depth])
+        try:
+            mode = os.lstat(os.path.join(root, name)).st_mode
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise VerificationError(f"cannot be read: {name!r}: {error.strerror}") from error
+        _refuse(name, mode)
+    return True
+
+
+def read_file(found: Found, limit: int) -> bytes:
+    """The bytes of a small file, as it stands now.
+
+    Raises:
+        VerificationError: it has more than ``limit`` bytes, or is no plain file any more.
+    """
+    try:
+        with open(os.open(found.path, _OPEN), "rb") as file:
+            plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(limit + 1) if plain else b""
+    except OSError as error:
+        raise VerificationError(f"cannot be read: {found.name!r}: {error.strerror}") from error
+    if not plain:
+        raise VerificationError(f"not a plain file: {found.name!r}")
+    if len(data) > limit:
+        raise VerificationError(f"{found.name!r} has more than {limit} bytes")
+    return data
 
 
 def _refuse(name: str, mode: int) -> None:
@@ -140,11 +188,11 @@ def _refuse(name: str, mode: int) -> None:
         raise VerificationError(f"{name!r} is the name of the evidence folder, and a file has it")
 
 
-def _hash_batch(batch: list[_Found], told: Progress, private: bool) -> list[FileEntry]:
+def _hash_batch(batch: list[Found], told: Progress, private: bool) -> list[FileEntry]:
     return [_hash_file(found, told, private) for found in batch]
 
 
-def _hash_file(found: _Found, told: Progress, private: bool) -> FileEntry:
+def _hash_file(found: Found, told: Progress, private: bool) -> FileEntry:
     # Bare descriptors: a file object would cost as much again as hashing a small file.
     try:
         descriptor = os.open(found.path, _OPEN)

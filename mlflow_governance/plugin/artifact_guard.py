@@ -11,7 +11,9 @@ A path nobody registered is MLflow's business and passes untouched.
 
 from __future__ import annotations
 
+import inspect
 import posixpath
+from collections.abc import Callable
 from typing import Any
 
 from mlflow_governance.core.manifest import EVIDENCE_FOLDER
@@ -131,23 +133,23 @@ def _prefix(artifact_uri: str) -> str:
     raise Denied(f"{artifact_uri} lies outside the artifact destination")
 
 
-# Method name, position of the path argument, and whether it writes. ``log_artifact*`` name a
-# folder; a folder that may not be written covers the file.
+# Method name and the position of the path argument; of writes also that of the file, if the path
+# names only its folder. ``log_artifacts`` names the folder whose contents it writes.
 _READS = {
     "get_local_path": 0,
     "download_artifacts": 0,
     "get_download_presigned_url": 0,
     "_download_file": 0,
 }
-_WRITES = {
-    "log_artifact": 1,
-    "log_artifacts": 1,
-    "log_artifact_from_stream": 2,
-    "delete_artifacts": 0,
-    "create_multipart_upload": 2,
-    "complete_multipart_upload": 3,
-    "abort_multipart_upload": 2,
-    "get_upload_presigned_url": 0,
+_WRITES: dict[str, tuple[int, int | None]] = {
+    "log_artifact": (1, 0),
+    "log_artifacts": (1, None),
+    "log_artifact_from_stream": (2, 1),
+    "delete_artifacts": (0, None),
+    "create_multipart_upload": (2, 0),
+    "complete_multipart_upload": (3, 0),
+    "abort_multipart_upload": (2, 0),
+    "create_presigned_upload_url": (0, None),
 }
 
 
@@ -155,21 +157,27 @@ def _overrides(base: type, guard: Guard) -> dict[str, Any]:
     methods: dict[str, Any] = {}
     for name, position in _READS.items():
         if hasattr(base, name):
-            methods[name] = _checked(base, name, position, guard.check_read)
-    for name, position in _WRITES.items():
+            methods[name] = _checked(base, name, guard.check_read, position)
+    for name, (position, file) in _WRITES.items():
         if hasattr(base, name):
-            methods[name] = _checked(base, name, position, guard.check_write)
+            methods[name] = _checked(base, name, guard.check_write, position, file)
     if hasattr(base, "log_artifact_from_async_stream"):
         methods["log_artifact_from_async_stream"] = _checked_async(base, guard)
     return methods
 
 
-def _checked(base: type, name: str, position: int, check: Any) -> Any:
+def _checked(
+    base: type, name: str, check: Any, position: int, file: int | None = None
+) -> Callable[..., Any]:
     original = getattr(base, name)
+    names = list(inspect.signature(original).parameters)[1:]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        path = args[position] if len(args) > position else kwargs.get("artifact_path")
-        check(path if path is not None else kwargs.get("remote_file_path"))
+        given = dict(zip(names, args, strict=False)) | kwargs
+        path = given.get(names[position]) or ""
+        if file is not None:
+            path = posixpath.join(path, posixpath.basename(str(given.get(names[file], ""))))
+        check(path)
         return original(self, *args, **kwargs)
 
     method.__name__ = name

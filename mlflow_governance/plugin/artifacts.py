@@ -6,12 +6,17 @@ import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from mlflow_governance.core.manifest import EVIDENCE_FOLDER, Manifest, is_evidence
+from mlflow_governance.core.manifest import (
+    EVIDENCE_FOLDER,
+    Manifest,
+    is_evidence,
+    refuse_unsafe_name,
+)
 from mlflow_governance.errors import Denied, NotFound, VerificationError
-from mlflow_governance.evidence.hashing import hash_directory
+from mlflow_governance.evidence.hashing import directory_size, hash_directory, read_file, walk
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, EvidenceItem
 from mlflow_governance.plugin import compat
 from mlflow_governance.workflows.ports import Attachment
@@ -23,7 +28,11 @@ if TYPE_CHECKING:
 SUBMITTED = f"{EVIDENCE_FOLDER}/evidence"
 """Where producers leave evidence beside a model, before it is registered."""
 
+_F = TypeVar("_F")
 _MAX_ITEMS = 64
+_MAX_EVIDENCE_BYTES = 2 * MAX_ITEM_BYTES
+"""In all files of evidence together: it is kept in the database."""
+_MAX_NAME = 1000
 _MAX_FILES = 100_000
 
 
@@ -60,6 +69,9 @@ class ServerArtifacts:
     def size(self, location: str) -> int:
         """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""
         repository, root = self._open(location)
+        local = self._local(repository, root)
+        if local is not None:
+            return directory_size(local) if local.is_dir() else 0
         return sum(
             info.file_size or 0
             for name, info in self._walk(repository, root)
@@ -80,16 +92,16 @@ class ServerArtifacts:
     def evidence(self, location: str) -> list[EvidenceItem]:
         """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""
         repository, root = self._open(location)
+        local = self._local(repository, root)
+        if local is not None:
+            found = _within_bounds((f.name, f.size, f) for f in walk(local, SUBMITTED))
+            return [EvidenceItem(name, read_file(f, MAX_ITEM_BYTES)) for name, f in found]
         folder = posixpath.join(root, SUBMITTED)
-        found = list(self._walk(repository, folder))
-        if len(found) > _MAX_ITEMS:
-            raise VerificationError(
-                f"{len(found)} files lie in {SUBMITTED}; at most {_MAX_ITEMS} are read"
-            )
-        return [
-            EvidenceItem(name, self._read(repository, posixpath.join(folder, name), info))
-            for name, info in found
-        ]
+        listed = _within_bounds(
+            (posixpath.join(SUBMITTED, name), info.file_size or 0, info)
+            for name, info in self._walk(repository, folder)
+        )
+        return [EvidenceItem(name, self._read(repository, info)) for name, info in listed]
 
     def attach(self, location: str, folder: str, attachments: Iterable[Attachment]) -> None:
         """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""
@@ -131,16 +143,34 @@ class ServerArtifacts:
                 else:
                     yield posixpath.relpath(info.path, root or "."), info
 
-    def _read(self, repository: ArtifactRepository, path: str, info: FileInfo) -> bytes:
-        if info.file_size is not None and info.file_size > MAX_ITEM_BYTES:
-            raise VerificationError(
-                f"the evidence file {posixpath.basename(path)} has {info.file_size} bytes; "
-                f"at most {MAX_ITEM_BYTES} are read"
-            )
-        local = self._local(repository, path)
-        if local is not None:
-            if local.is_symlink() or not local.is_file():
-                raise VerificationError(f"evidence is not a plain file: {path}")
-            return local.read_bytes()
+    @staticmethod
+    def _read(repository: ArtifactRepository, info: FileInfo) -> bytes:
         with tempfile.TemporaryDirectory(prefix="governance-") as folder:
-            return Path(repository.download_artifacts(path, folder)).read_bytes()
+            return Path(repository.download_artifacts(info.path, folder)).read_bytes()
+
+
+def _within_bounds(files: Iterable[tuple[str, int, _F]]) -> list[tuple[str, _F]]:
+    """Files by their name below the evidence folder, if they are few, small and well named.
+
+    Args:
+        files: name below the model directory, size in bytes, and whatever reads the file.
+
+    Raises:
+        VerificationError: they are not; it names the first file that is too much.
+    """
+    kept: list[tuple[str, _F]] = []
+    total = 0
+    for name, size, file in files:
+        refuse_unsafe_name(name)
+        if len(kept) == _MAX_ITEMS:
+            raise VerificationError(f"more than {_MAX_ITEMS} files lie in {SUBMITTED}")
+        if len(name) > _MAX_NAME:
+            raise VerificationError(f"a name has more than {_MAX_NAME} characters: {name[:80]}…")
+        total += size
+        if size > MAX_ITEM_BYTES or total > _MAX_EVIDENCE_BYTES:
+            raise VerificationError(
+                f"the evidence file {name} has {size} bytes; at most {MAX_ITEM_BYTES} are read "
+                f"of one and {_MAX_EVIDENCE_BYTES} of all"
+            )
+        kept.append((posixpath.relpath(name, SUBMITTED), file))
+    return kept

@@ -19,6 +19,7 @@ from mlflow_governance.errors import GovernanceError, Unavailable
 _log = logging.getLogger(__name__)
 _F = TypeVar("_F", bound=Callable[..., Any])
 _CONFLICT = 409
+_INTERNAL = 500
 
 _MLFLOW_CODE: dict[str, int] = {
     "INVALID_REQUEST": codes.INVALID_PARAMETER_VALUE,
@@ -56,8 +57,11 @@ def refusing(method: _F) -> _F:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except MlflowException:
-            raise
+        except MlflowException as error:
+            if error.get_http_status_code() != _INTERNAL:
+                raise
+            _log.exception("an internal error of MLflow in %s became a refusal", method.__name__)
+            raise Refusal(GovernanceError(error.message)) from error
         except GovernanceError as error:
             raise Refusal(error) from error
         except Exception as error:

@@ -6,6 +6,7 @@ where bytes are goes through a workflow; everything else is MLflow's own.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwar
 
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.errors import Conflict, GovernanceError, InvalidRequest
+from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.assembly import Assembly
 from mlflow_governance.plugin.refusals import refusing
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
+_log = logging.getLogger(__name__)
 _PENDING = "PENDING_REGISTRATION"
 _READY = "READY"
 
@@ -85,8 +87,7 @@ class GovernedStore(_Base):
         if self._is_prompt(name):
             return create()
         location = self._location(source)
-        artifacts, rules = self.governance.artifacts, self.governance.ports.rules
-        later = artifacts.size(location) > rules.sync_limit_bytes
+        later, rules = self._is_large(location), self.governance.ports.rules
         actor = self.governance.identity.current()
 
         def create_row() -> tuple[VersionRef, str]:
@@ -103,13 +104,21 @@ class GovernedStore(_Base):
             self._settle(Request(actor, record.ref), strict=rules.strict_registration)
         return super().get_model_version(name, record.ref.version)
 
+    def _is_large(self, location: str) -> bool:
+        try:
+            size = self.governance.artifacts.size(location)
+        except VerificationError:
+            return False  # an unsafe file: no work is lost, and judging says which one
+        return size > self.governance.ports.rules.sync_limit_bytes
+
     def _settle(self, request: Request, *, strict: bool) -> None:
         try:
             judgement = settle(self.governance.ports, request)
-        except GovernanceError:
+        except Exception:
             if strict:
                 raise
-            return  # the version stands at None; the worker judges it again
+            _log.exception("%s stands at None; the worker judges it again", request.ref)
+            return
         if strict and not judgement.decision.allow:
             self._delete(request)
             raise judgement.refuse(f"the registration of {request.ref.name!r} was refused")

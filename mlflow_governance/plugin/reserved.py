@@ -9,11 +9,18 @@ from typing import Any
 from mlflow_governance.errors import Denied
 
 _PREFIX = "governance."
+_INVISIBLE = ("Cc", "Cf")
+"""Unicode categories of control and format characters, such as zero-width spaces."""
 
 
 def is_reserved(key: str) -> bool:
-    """True for keys in our name space, however they are spelled."""
-    return unicodedata.normalize("NFKC", key).strip().casefold().startswith(_PREFIX)
+    """True for keys in our name space, however they are spelled.
+
+    Letters of other scripts that look alike make another key; nothing of ours reads it.
+    """
+    plain = unicodedata.normalize("NFKC", key)
+    seen = "".join(c for c in plain if unicodedata.category(c) not in _INVISIBLE)
+    return seen.strip().casefold().startswith(_PREFIX)
 
 
 def refuse_reserved(key: str) -> None:

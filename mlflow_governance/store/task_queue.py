@@ -60,7 +60,7 @@ class SqlTaskQueue:
         """By state (``pending``, ``dead``), what is not done."""
         query = sa.select(tasks.c.state, sa.func.count()).group_by(tasks.c.state)
         with transaction(self._sessions, read_only=True) as session:
-            found: dict[str, int] = dict(session.connection().execute(query).tuples().all())
+            found = {state: count for state, count in session.connection().execute(query)}
         return {PENDING: 0, DEAD: 0, **found}
 
     def _settle(self, task: Task, **values: Any) -> None:

@@ -55,7 +55,8 @@ def ml_bom(model: Described, facts: Facts, at: datetime) -> dict[str, Any]:
         {"type": "data", "name": d.name, "version": d.digest, "bom-ref": dataset_ref(index)}
         for index, d in enumerate(facts.datasets)
     ]
-    direct = [_purl(*_pin(line)) for line in facts.requirements if _pin(line)[0]]
+    named = {_pin(line)[0] for line in facts.requirements}
+    direct = [library["bom-ref"] for library in libraries if library["name"] in named]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -75,7 +76,7 @@ def ml_bom(model: Described, facts: Facts, at: datetime) -> dict[str, Any]:
         },
         "components": [*libraries, *data],
         "dependencies": [
-            {"ref": "model", "dependsOn": sorted(set(direct))},
+            {"ref": "model", "dependsOn": direct},
             *({"ref": ref, "dependsOn": sorted(to)} for ref, to in edges.items() if to),
         ],
     }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Denied, GovernanceError, InvalidRequest, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    import requests
 
 EVIDENCE = "governance/evidence"
 _CODES: dict[str, type[GovernanceError]] = {
@@ -15,6 +18,9 @@ _CODES: dict[str, type[GovernanceError]] = {
     "PERMISSION_DENIED": Denied,
     "INVALID_PARAMETER_VALUE": InvalidRequest,
 }
+_STATUSES: dict[int, type[GovernanceError]] = {
+    400: InvalidRequest, 401: Denied, 403: Denied, 404: NotFound,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,11 @@ class translated:  # noqa: N801  (reads as a phrase after "with")
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Translate."""
         from mlflow.exceptions import MlflowException
+        from requests import HTTPError
 
+        if isinstance(error, HTTPError) and error.response is not None:
+            kind = _STATUSES.get(error.response.status_code, Unavailable)
+            raise kind(f"{self._subject}: {_said(error.response)}") from error
         if isinstance(error, MlflowException):
             family = _CODES.get(error.error_code, GovernanceError)
             raise family(f"{self._subject}: {error.message}") from error
@@ -161,3 +171,11 @@ class translated:  # noqa: N801  (reads as a phrase after "with")
                 f"{self._subject} cannot be reached: {error}",
                 advice="export MLFLOW_TRACKING_URI=http://127.0.0.1:5000",
             ) from error
+
+
+def _said(response: requests.Response) -> str:
+    # MLflow's client leaves the answers of the artifact routes unread.
+    try:
+        return str(response.json()["message"])
+    except (ValueError, TypeError, KeyError):
+        return f"{response.status_code} {response.text[:500]}"

@@ -8,6 +8,7 @@ from typing import Any
 from mlflow_governance.core import digest, moment
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.dossier import Gate
+from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import Stage, next_stage
 from mlflow_governance.workflows.admit import permits
 from mlflow_governance.workflows.judge import judge
@@ -15,6 +16,8 @@ from mlflow_governance.workflows.ports import ApprovalRecord, Ports, Reading, Re
 
 MAX_TIMELINE = 500
 """Ledger entries told about one version, the newest; the ledger itself has them all."""
+_MAX_DENIED = 100
+"""Refused downloads among them: a host that keeps asking must not hide what else happened."""
 _MAX_DECISIONS = 20
 
 Document = dict[str, Any]
@@ -117,10 +120,16 @@ def _judged_evidence(reading: Reading, last: Mapping[str, Any] | None) -> Mappin
 def _history(reading: Reading, record: VersionRecord) -> Document:
     timeline = reading.timeline(record.uid)
     return {
-        "timeline": timeline[-MAX_TIMELINE:],
+        "timeline": _told(timeline),
         "timeline_length": len(timeline),
         "decisions": _decisions(reading, timeline),
     }
+
+
+def _told(timeline: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    denied = [entry["index"] for entry in timeline if entry["act"] == Act.DOWNLOAD_DENIED.value]
+    left_out = set(denied[:-_MAX_DENIED])
+    return [entry for entry in timeline if entry["index"] not in left_out][-MAX_TIMELINE:]
 
 
 def _decisions(reading: Reading, timeline: Sequence[Mapping[str, Any]]) -> list[Document]:

@@ -12,8 +12,12 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One governed server on SQLite with basic-auth, shared by tests that do not break it."""
-    with LocalServer(tmp_path_factory.mktemp("world")) as server:
+    """One governed server on SQLite with basic-auth, shared by tests that do not break it.
+
+    The flag is MLflow's own, and shows that such flags arrive.
+    """
+    folder = tmp_path_factory.mktemp("world")
+    with LocalServer(folder, flags=("--x-frame-options", "DENY")) as server:
         populated = World(server)
         populated.populate()
         yield populated

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import secrets
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from examples.local_server import LocalServer
 from mlflow_governance.evidence.keys import PublicKey, generate_key_pair
@@ -45,11 +51,12 @@ class World:
     def __init__(self, server: LocalServer) -> None:
         self.server = server
         self.folder = server.folder
+        self._made: set[str] = set()
 
     def populate(self) -> None:
         """People, keys and trust."""
         for name, roles in PEOPLE.items():
-            self.server.add_user(name, *roles)
+            self.add_user(name, *roles)
         for key, purposes in _KEYS.items():
             path = self.folder / f"{key}.pem"
             generate_key_pair(path)
@@ -58,6 +65,13 @@ class World:
             add_signer(self.server.home / "trust.yaml", Signer(key, public, wanted))
         (self.folder / "tests.json").write_text(json.dumps({"result": "PASSED"}))
         (self.folder / "card.yaml").write_text(_CARD)
+
+    def add_user(self, name: str, *roles: str) -> None:
+        """A person with roles; the password is the server's to know."""
+        self.server.passwords[name] = secrets.token_urlsafe(16)
+        flags = [word for role in roles for word in ("--role", role)]
+        arguments = ("users", "add", name, *flags, "--password-stdin")
+        self.here("admin", *arguments, stdin=self.server.passwords[name])
 
     @contextlib.contextmanager
     def speaking_as(self, user: str) -> Iterator[Any]:
@@ -87,8 +101,12 @@ class World:
                 frame = _data()
                 mlflow.log_input(mlflow.data.from_pandas(frame.head(20), name="breast-cancer"))
                 mlflow.log_metric("accuracy", 0.97)
+                # Naming the requirement spares MLflow's own guess, which takes seconds.
                 info = mlflow.sklearn.log_model(
-                    _model(seed), name="model", registered_model_name=name
+                    _model(seed),
+                    name="model",
+                    registered_model_name=name,
+                    pip_requirements=["scikit-learn"],
                 )
         return str(info.model_uri)
 
@@ -101,7 +119,7 @@ class World:
 
     def submit(self, uri: str, *flags: str, user: str = "alice") -> None:
         """Evidence for a model, signed by the training pipeline, tests by CI."""
-        self.command(
+        self.here(
             user,
             *("submit", uri, "--key", "training.pem", "--model-card", "card.yaml"),
             *("--test-result", "tests.json", "--test-key", "ci.pem"),
@@ -113,6 +131,12 @@ class World:
         uri = self.log(seed=seed)
         self.submit(uri, "--name", name)
         return uri
+
+    def candidate_once(self, name: str, *, seed: int = 0) -> None:
+        """Like :meth:`candidate`, for a version several tests look at; made by the first."""
+        if name not in self._made:
+            self._made.add(name)
+            self.candidate(name, seed=seed)
 
     def approved(self, name: str, *, seed: int = 0) -> str:
         """A version at Approved."""
@@ -133,41 +157,99 @@ class World:
 
     def canary(self, name: str, version: int = 1, *, result: str = "PROCEED") -> None:
         """A signed canary result."""
-        self.command(
+        self.here(
             "alice",
             *("attest", f"{name}/{version}", "canary", "--result", result, "--key", "canary.pem"),
         )
 
     def approve(self, name: str, user: str, role: str, version: int = 1) -> None:
         """Somebody's word."""
-        self.command(user, "approve", f"{name}/{version}", "--as", role, "--reason", "looked at it")
+        self.here(user, "approve", f"{name}/{version}", "--as", role, "--reason", "looked at it")
+
+    def here(self, user: str, *arguments: str, stdin: str = "") -> str:
+        """Like :meth:`command` without a process of its own, which takes seconds.
+
+        Returns what was printed; a refusal is raised as the error it is. Not for threads: it
+        changes this process's folder and environment for a moment.
+        """
+        from mlflow_governance.cli.main import cli
+
+        printed, before = io.StringIO(), sys.stdin
+        sys.stdin = io.StringIO(stdin)
+        try:
+            with (
+                self.speaking_as(user),
+                contextlib.chdir(self.folder),
+                contextlib.redirect_stdout(printed),
+            ):
+                cli.main(list(arguments), standalone_mode=False)
+        finally:
+            sys.stdin = before
+        return printed.getvalue()
 
     def command(
         self, user: str, *arguments: str, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run `mlflow-governance …` as somebody."""
-        return self.server.run(user, *arguments, check=check, **environment)
+        """Run `mlflow-governance …` as somebody, with further variables."""
+        return self.server.run(user, *arguments, check=check, variables=environment)
+
+    def ask(self, user: str, method: str, path: str, **options: Any) -> requests.Response:
+        """A plain HTTP request as somebody; an empty name asks anonymously."""
+        auth = (user, self.server.password(user)) if user else None
+        return requests.request(method, self.server.uri + path, auth=auth, timeout=60, **options)
+
+    def load(self, uri: str, user: str = "rita") -> Any:
+        """Load a model with stock code."""
+        import mlflow
+
+        with self.speaking_as(user):
+            return mlflow.pyfunc.load_model(uri)
+
+    def tags(self, name: str, version: int = 1) -> dict[str, str]:
+        """The tags MLflow shows of a version."""
+        with self.speaking_as("sam") as client:
+            return dict(client.get_model_version(name, str(version)).tags)
+
+    def location(self, uri: str) -> str:
+        """Where below the artifact destination the files of ``models:/m-…`` are."""
+        with self.speaking_as("alice") as client:
+            found = client.get_logged_model(uri.removeprefix("models:/")).artifact_location
+        return str(found).removeprefix("mlflow-artifacts:/")
+
+    def run_of(self, uri: str) -> str:
+        """The run that logged ``models:/m-…``."""
+        with self.speaking_as("alice") as client:
+            return str(client.get_logged_model(uri.removeprefix("models:/")).source_run_id)
 
     def ledger_verifies(self) -> dict[str, Any]:
         """The whole ledger, verified from the database; the report."""
-        done = self.command(
-            "admin",
-            *("ledger", "verify", "--json", "--home", str(self.server.home)),
-            *("--backend-store-uri", self.server.backend),
+        flags = ("--home", str(self.server.home), "--backend-store-uri", self.server.backend)
+        report: dict[str, Any] = json.loads(
+            self.here("admin", "ledger", "verify", "--json", *flags)
         )
-        report: dict[str, Any] = json.loads(done.stdout)
         return report
 
     def show(self, name: str, version: int = 1) -> dict[str, Any]:
         """Everything the registry says about a version."""
-        done = self.command("sam", "show", f"{name}/{version}", "--json")
-        document: dict[str, Any] = json.loads(done.stdout)
+        printed = self.here("sam", "show", f"{name}/{version}", "--json")
+        document: dict[str, Any] = json.loads(printed)
         return document
 
     @property
     def artifacts(self) -> Path:
         """The artifact folder on the server's own disk."""
         return self.folder / "artifacts"
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """Poll until something true comes back, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(requests.RequestException):
+            if found := condition():
+                return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds:.0f} s for {what} in vain")
 
 
 @cache

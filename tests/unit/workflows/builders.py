@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mlflow_governance.bootstrap import StatementSigner
 from mlflow_governance.core.actor import Actor
@@ -119,11 +118,12 @@ class InProcessRegistry:
         self.sessions: Sessions = session_factory_for(url or f"sqlite:///{folder / 'registry.db'}")
         model_versions.create(self.sessions.engine, checkfirst=True)
         upgrade(self.sessions.engine)
-        key = Ed25519Signer("test/ledger", Ed25519PrivateKey.generate())
-        self.ledger_key = key.key
+        for name in ("ledger.pem", "registry.pem"):
+            if not (folder / name).exists():  # a folder opened again is the same registry
+                generate_key_pair(folder / name, algorithm="ed25519")
+        key = Ed25519Signer.from_pem("test/ledger", (folder / "ledger.pem").read_bytes())
+        self.signer, self.ledger_key = key, key.key
         self.ledger = SqlLedger(self.sessions)
-        if not (folder / "registry.pem").exists():
-            generate_key_pair(folder / "registry.pem", algorithm="ed25519")
         self.artifacts = FolderArtifacts(folder / "models")
         self.book = TagBook()
         self.outcomes = SetOutcomes()
