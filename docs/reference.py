@@ -69,6 +69,7 @@ def settings() -> str:
         ("`url`", "str", "required", "http or https, without user name and password"),
         ("`secret_file`", "str", "", "file that holds the secret, relative to the home folder"),
         ("`secret_variable`", "str", "", "environment variable that holds it, instead"),
+        ("`timeout_seconds`", "float", "`10.0`", "for connecting, and between two packets"),
         ("`acts`", "list", "`[]`", "the [acts](events.md) it is told of; empty means all"),
     ]
     if {row[0].strip("`") for row in webhook} != set(_webhook_keys()):

@@ -49,22 +49,25 @@ class LocalServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, timeout: float = 120) -> None:
-        """Start and wait until the server and its worker answer."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        arguments = [
-            *("server", "--backend-store-uri", self.backend),
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [
+            *(*COMMAND, "server", "--backend-store-uri", self.backend),
             *("--artifacts-destination", str(self.folder / "artifacts")),
             *("--home", str(self.home), "--auth", self.auth, "--port", str(self.port)),
             *self._flags,
         ]
+
+    def start(self, timeout: float = 120) -> None:
+        """Start and wait until the server and its worker answer."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "_MLFLOW"))
         }
         environment.pop("PYTEST_CURRENT_TEST", None)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                self.command(),
                 cwd=self.folder,
                 env=environment,
                 stdout=log,

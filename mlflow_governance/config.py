@@ -37,12 +37,14 @@ class OpaServer:
     """A real OPA server instead of the embedded engine.
 
     ``deadline_seconds`` bounds one decision; past it the answer is no. The token is read from
-    the environment variable ``token_variable`` names.
+    the environment variable ``token_variable`` names. ``ca_file`` is a PEM file of authorities
+    to trust for it.
     """
 
     url: str
     token_variable: str = ""
     deadline_seconds: float = 2.0
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,11 @@ def _targets(home: Path, entries: list[Any]) -> tuple[Target, ...]:
 def _target(home: Path, entry: Any) -> Target:
     # The secret itself stays out of config.yaml: it is in a file or in the environment.
     if not isinstance(entry, dict) or set(entry) - {
-        "name", "url", "secret_file", "secret_variable", "acts",
+        "name", "url", "secret_file", "secret_variable", "acts", "timeout_seconds",
     }:  # fmt: skip
-        raise TypeError("a webhook has name, url, secret_file or secret_variable, and acts")
+        raise TypeError(
+            "a webhook has name, url, secret_file or secret_variable, acts and timeout_seconds"
+        )
     if "secret_file" in entry:
         secret = (home / str(entry["secret_file"])).read_text("utf-8").strip()
     else:
@@ -190,7 +194,11 @@ def _target(home: Path, entry: Any) -> Target:
     if not secret:
         raise ValueError(f"the webhook {entry.get('name')!r} has no secret")
     return Target(
-        str(entry["name"]), str(entry["url"]), secret, tuple(map(str, entry.get("acts", ())))
+        name=str(entry["name"]),
+        url=str(entry["url"]),
+        secret=secret,
+        acts=tuple(map(str, entry.get("acts", ()))),
+        timeout_seconds=float(entry.get("timeout_seconds", 10.0)),
     )
 
 

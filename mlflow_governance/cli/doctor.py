@@ -175,3 +175,28 @@ def _database(settings: Settings, backend: str) -> Iterator[Finding]:
         yield Finding(_FAILED, "ledger", error.message, error.advice)
         return
     yield Finding(_OK, "ledger", f"{report.size} entries verify")
+    yield from _queues(backend)
+
+
+def _queues(backend: str) -> Iterator[Finding]:
+    from mlflow_governance.store.outbox_queue import OutboxQueue
+    from mlflow_governance.store.sessions import session_factory_for
+    from mlflow_governance.store.task_queue import SqlTaskQueue
+
+    sessions = session_factory_for(backend)
+    tasks = SqlTaskQueue(sessions).pending_counts()
+    state = _FAILED if tasks["dead"] else _OK
+    yield Finding(
+        state,
+        "worker",
+        f"{tasks['pending']} tasks wait, {tasks['dead']} were given up",
+        "mlflow-governance judge NAME/VERSION" if tasks["dead"] else "",
+    )
+    for target, counts in OutboxQueue(sessions).pending_counts().items():
+        dead = counts.get("dead", 0)
+        yield Finding(
+            _FAILED if dead else _OK,
+            f"webhook {target}",
+            f"{counts.get('pending', 0)} deliveries wait, {dead} were given up",
+            f"mlflow-governance outbox replay --target {target}" if dead else "",
+        )

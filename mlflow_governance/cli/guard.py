@@ -41,6 +41,8 @@ def guard(uri: str, command: tuple[str, ...], refresh: float, verify_only: bool)
     if verify_only:
         click.echo(verify(uri, settings).path)
         return
+    if words and words[0].startswith("--"):
+        raise InvalidRequest(f"{words[0]} goes before the URI: guard {words[0]} {uri}")
     if not words:
         raise InvalidRequest(
             "no command to run on the model",

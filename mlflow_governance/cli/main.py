@@ -31,6 +31,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "history": ("decide", "history", "What happened to a version, from the ledger."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
+    "outbox": ("outbox", "outbox", "What still has to be told, and telling it again."),
     "policy": ("policy", "policy", "Check and ask the policy bundle."),
 }
 

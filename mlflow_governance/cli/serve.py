@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -17,9 +20,16 @@ from mlflow_governance.cli.first_start import Environment, prepare
 from mlflow_governance.errors import InvalidRequest
 
 REGISTRY_URI = "MLFLOW_GOVERNANCE_REGISTRY_URI"
-_OURS = ("--registry-store-uri", "--app-name", "--no-serve-artifacts", "--artifacts-only")
+_OURS = (
+    "--registry-store-uri",
+    "--app-name",
+    "--no-serve-artifacts",
+    "--artifacts-only",
+    "--default-artifact-root",
+)
 _RESTART_SECONDS = (1, 2, 5, 15, 60)
 _GRACE_SECONDS = 20
+_START_SECONDS = 120
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -150,11 +160,16 @@ def _keep_worker(
     host: str,
     port: int,
 ) -> None:
-    if not _healthy(server, stop, host, port):
-        return
-    click.echo(f"governed MLflow is ready at http://{host}:{port}  (page: /governance)", err=True)
+    if _listening(server, stop, host, port):
+        click.echo(
+            f"governed MLflow is ready at http://{host}:{port}  (page: /governance)", err=True
+        )
+    elif server.poll() is None and not stop.is_set():
+        click.echo("the server is slow to listen; the worker starts all the same", err=True)
     command = [sys.executable, "-m", "mlflow_governance.cli.main", "worker"]
-    for attempt in range(10_000):
+    for attempt in itertools.count():
+        if stop.is_set() or server.poll() is not None:
+            return
         process = subprocess.Popen(command, env=environment.variables)
         while process.poll() is None and not stop.wait(0.5):
             pass
@@ -167,17 +182,15 @@ def _keep_worker(
             return
 
 
-def _healthy(server: subprocess.Popen[bytes], stop: threading.Event, host: str, port: int) -> bool:
-    import requests
-
+def _listening(
+    server: subprocess.Popen[bytes], stop: threading.Event, host: str, port: int
+) -> bool:
+    # A plain connection: prefixes and certificates given to MLflow do not matter to it.
     address = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + _START_SECONDS
     while server.poll() is None and not stop.wait(0.3) and time.monotonic() < deadline:
-        try:
-            if requests.get(f"http://{address}:{port}/health", timeout=2).ok:
-                return True
-        except requests.RequestException:
-            continue
+        with suppress(OSError), socket.create_connection((address, port), timeout=2):
+            return True
     return False
 
 

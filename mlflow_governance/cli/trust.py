@@ -50,7 +50,13 @@ def add(name: str, key: Path, purposes: str, home: str | None, **options: str | 
         since=_instant(options["since"]),
         until=_instant(options["until"]),
     )
-    path = config.load(config.home_folder(home)).trust_file
+    settings = config.load(config.home_folder(home))
+    if not settings.ledger_key.exists():
+        raise NotFound(
+            f"{settings.home} is not the home folder of an installation",
+            advice="Name it with --home, or start the server once: mlflow-governance server",
+        )
+    path = settings.trust_file
     add_signer(path, signer)
     click.echo(f"{path}: {name} is trusted for {', '.join(sorted(signer.purposes))}")
 

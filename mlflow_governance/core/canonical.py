@@ -24,6 +24,11 @@ def encode(value: Any) -> bytes:
         InvalidRequest: NaN, an integer beyond 2**53-1, a lone surrogate, or not JSON at all.
     """
     try:
+        if _is_plain(value):
+            # The same bytes several times faster: without floats, and with keys in ASCII, RFC 8785
+            # asks for nothing the standard library does not do.
+            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            return text.encode("utf-8")
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidRequest(f"the document has no canonical JSON form: {error}") from error
@@ -60,8 +65,21 @@ def decode_object(
     return value
 
 
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_MAX_SAFE_INTEGER <= value <= _MAX_SAFE_INTEGER)
+    if kind is dict:
+        return all(type(k) is str and k.isascii() and _is_plain(v) for k, v in value.items())
+    return (kind is list or kind is tuple) and all(map(_is_plain, value))
+
+
 def _refuse_depth(raw: bytes, limit: int) -> None:
     # Counted before parsing: the parser itself recurses, and outside bytes choose how deep.
+    if raw.count(b"{") + raw.count(b"[") <= limit:
+        return
     depth = 0
     for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
         depth += 1 if bracket in b"[{" else -1

@@ -59,9 +59,6 @@ _FORWARD: dict[Stage, Stage] = {
 WITHDRAWN = frozenset({Stage.QUARANTINED, Stage.REVOKED})
 """Stages whose bytes nobody may have."""
 
-ACCEPTED = frozenset(set(Stage) - {Stage.NONE})
-"""Stages whose bytes nobody may change any more."""
-
 
 def exists(origin: Stage, target: Stage, quarantined_from: Stage | None = None) -> bool:
     """True when the life cycle has this transition.

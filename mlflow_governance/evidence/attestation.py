@@ -26,7 +26,6 @@ from mlflow_governance.evidence.predicate import (
     CANARY,
     CYCLONEDX,
     DATASET,
-    OPENVEX,
     RELEASE,
     SLSA_PROVENANCE,
     TEST_RESULT,
@@ -38,7 +37,6 @@ __all__ = [
     "CANARY",
     "CYCLONEDX",
     "DATASET",
-    "OPENVEX",
     "RELEASE",
     "SLSA_PROVENANCE",
     "TEST_RESULT",
@@ -162,6 +160,28 @@ def find_statements(
         f"no attestation of the type {predicate_type} is attached",
         advice=f"Attach a signed statement as governance/evidence/NAME{SUFFIX}.",
     )
+
+
+def recognise(case: Case) -> None:
+    """Check that the one item of a case is a statement somebody trusted made about this model.
+
+    Raises:
+        VerificationError: it is none; says why.
+    """
+    (item,) = case.items
+    kind = parse_statement(_open(item.data).payload).predicate_type
+    find_statements(case, kind)
+
+
+def is_verdict(item: EvidenceItem) -> bool:
+    """True for a test or canary result: what somebody else said about the model."""
+    if not item.name.endswith(SUFFIX):
+        return False
+    try:
+        kind = parse_statement(_open(item.data).payload).predicate_type
+    except VerificationError:
+        return False
+    return kind in (TEST_RESULT, CANARY)
 
 
 def _verify_item(

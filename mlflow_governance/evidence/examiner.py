@@ -13,6 +13,7 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
+from mlflow_governance.evidence import attestation
 from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, Case, EvidenceItem, Kind, Verifier
 from mlflow_governance.evidence.provenance import ProvenanceVerifier
@@ -49,6 +50,17 @@ class EvidenceExaminer:
         """One outcome a kind; never raises for what the evidence contains."""
         case = Case(manifest, model_name, tuple(items), self._trust, now)
         return {verifier.kind: _outcome(verifier, case) for verifier in self._verifiers}
+
+    def recognise(
+        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+    ) -> None:
+        """Check that a statement is about this content and by somebody trusted for its type.
+
+        Raises:
+            VerificationError: it is not.
+        """
+        _refuse_oversized(Case(manifest, model_name, (item,), self._trust, now))
+        attestation.recognise(Case(manifest, model_name, (item,), self._trust, now))
 
 
 def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 MAX_ITEM_BYTES = 32 * 1024 * 1024
 """No single piece of evidence is read beyond this; a larger one is a failed check."""
 
+MAX_ITEMS = 64
+"""Pieces of evidence beside one model."""
+MAX_TOTAL_BYTES = 2 * MAX_ITEM_BYTES
+"""All their bytes together: they are kept in the database and read at every examination."""
+
 
 class Kind(StrEnum):
     """The kinds of evidence, which are the keys of ``dossier.evidence``."""

@@ -15,7 +15,6 @@ SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 VSA = "https://slsa.dev/verification_summary/v1"
 CYCLONEDX = "https://cyclonedx.org/bom"
-OPENVEX = "https://openvex.dev/ns/v0.2.0"
 MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
 CANARY = "urn:mlflow-governance:canary:v1"
 DATASET = "urn:mlflow-governance:dataset:v1"
@@ -34,7 +33,6 @@ class Purpose(StrEnum):
     SBOM = "sbom"
     MODEL_CARD = "model-card"
     DATASET = "dataset"
-    VEX = "vex"
     REGISTRY = "registry"
 
 
@@ -44,7 +42,6 @@ PURPOSES: Mapping[str, Purpose] = {
     TEST_RESULT: Purpose.TEST_RESULT,
     CANARY: Purpose.CANARY,
     CYCLONEDX: Purpose.SBOM,
-    OPENVEX: Purpose.VEX,
     DATASET: Purpose.DATASET,
     VSA: Purpose.REGISTRY,
     RELEASE: Purpose.REGISTRY,

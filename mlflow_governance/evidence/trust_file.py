@@ -87,6 +87,16 @@ def key_material(key: str | dict[str, str], base: Path) -> bytes:
     return key.encode("utf-8") if isinstance(key, str) else _read(base / key["file"], MAX_KEY_BYTES)
 
 
+def key_files(path: Path) -> tuple[Path, ...]:
+    """The key files a trust policy refers to, which belong to what it says.
+
+    Raises:
+        ConfigurationError: the policy is absent or malformed.
+    """
+    keys = (entry["key"] for entry in entries(read(path)))
+    return tuple(path.parent / key["file"] for key in keys if isinstance(key, dict))
+
+
 def add(path: Path, entry: dict[str, Any], check: Callable[[bytes], None]) -> None:
     """Add one entry, or leave the file as it was.
 

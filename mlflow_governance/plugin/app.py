@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlflow.server import app as mlflow_app
 
-from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.errors import ConfigurationError, Denied
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.identity import claimed_user, user_of
+from mlflow_governance.plugin.refusals import Refusal
 from mlflow_governance.plugin.registry_store import GovernedStore
 from mlflow_governance.web.mount import blueprints, exact_routes
 from mlflow_governance.web.services import WebServices
@@ -68,13 +70,26 @@ def _governed_store() -> GovernedStore:
 
 def _refuse_open_destination() -> None:
     uri = compat.artifact_destination_uri()
-    if uri and not uri.lower().startswith(compat.PREFIX):
+    if not uri.lower().startswith(compat.PREFIX):
         raise ConfigurationError(
-            f"the artifact destination {uri} is not guarded",
+            f"the artifact destination {uri or 'of this server (it has none)'} is not guarded",
             advice=f"Start with --artifacts-destination {compat.PREFIX}{uri}, "
             "or use: mlflow-governance server",
         )
     compat.live_artifact_destination()
+    compat.keep_experiments_inside(_refuse_outside)
+
+
+def _refuse_outside(location: str) -> None:
+    # MLflow opens such a location itself, past the guard, for whoever owns the experiment.
+    if urlsplit(location).scheme != "mlflow-artifacts":
+        raise Refusal(
+            Denied(
+                f"an experiment may not keep artifacts at {location[:200]!r}: nothing there "
+                "would be guarded",
+                advice="Create it without an artifact location.",
+            )
+        )
 
 
 class ClaimedUser:

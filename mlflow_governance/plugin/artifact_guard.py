@@ -11,13 +11,15 @@ A path nobody registered is MLflow's business and passes untouched.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import os
 import posixpath
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from mlflow_governance.core.manifest import EVIDENCE_FOLDER
-from mlflow_governance.core.stage import Stage
+from mlflow_governance.core.stage import WITHDRAWN, Stage
 from mlflow_governance.errors import Denied
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.artifacts import SUBMITTED, normalise
@@ -25,6 +27,8 @@ from mlflow_governance.plugin.assembly import Assembly
 from mlflow_governance.plugin.refusals import refusing
 from mlflow_governance.workflows.admit import admit, permits
 from mlflow_governance.workflows.ports import Request, VersionRecord
+from mlflow_governance.workflows.record import subject_of
+from mlflow_governance.workflows.refuse import Refused, refuse
 
 
 class Guard:
@@ -52,15 +56,16 @@ class Guard:
         governance = _governance()
         actor = governance.identity.current(fresh=False)
         ports = governance.ports
-        # Several versions may share one directory: one withdrawn digest blocks it for all, and
-        # one permitted version opens it.
+        # Several versions may share one directory. A withdrawn one blocks it for all. A released
+        # one opens it; otherwise the oldest decides, so that registering a directory again gives
+        # nobody the author's access.
         for record in records:
-            request = Request(actor, record.ref)
-            if record.stage in (Stage.REVOKED, Stage.QUARANTINED):
-                admit(ports, request, "artifact")
-        if any(permits(ports, Request(actor, r.ref), "artifact") for r in records):
-            return
-        admit(ports, Request(actor, records[0].ref), "artifact")
+            if record.stage in WITHDRAWN:
+                admit(ports, Request(actor, record.ref), "artifact")
+        first = min(records, key=lambda record: str(record.created_at))
+        released = [r for r in records if r.stage not in (Stage.NONE, Stage.CANDIDATE)]
+        if not any(permits(ports, Request(actor, r.ref), "artifact") for r in [*released, first]):
+            admit(ports, Request(actor, first.ref), "artifact")
 
     @refusing
     def check_write(self, path: str | None) -> None:
@@ -72,15 +77,17 @@ class Guard:
         full = self._full(path)
         for record in [*self._governing(full), *self._below(full)]:
             if record.stage is not Stage.NONE:
-                raise Denied(
+                _refuse(
+                    record,
                     f"the files of {record.ref} are read-only: it is {record.stage}",
-                    advice="A changed model is a new version: log and register it again.",
+                    "A changed model is a new version: log and register it again.",
                 )
             inside = posixpath.relpath(full, record.location)
             if inside.startswith(EVIDENCE_FOLDER + "/") and not _submittable(inside):
-                raise Denied(
+                _refuse(
+                    record,
                     f"{inside} is written by the registry alone",
-                    advice=f"Evidence for a version at None belongs into {SUBMITTED}/.",
+                    f"Evidence for a version at None belongs into {SUBMITTED}/.",
                 )
 
     def _full(self, path: str | None) -> str:
@@ -97,6 +104,12 @@ class Guard:
     def _below(full: str) -> list[VersionRecord]:
         with _governance().ports.store.read() as reading:
             return reading.versions_below(full)
+
+
+def _refuse(record: VersionRecord, message: str, advice: str) -> NoReturn:
+    governance = _governance()
+    actor = governance.identity.current(fresh=False)
+    refuse(governance.ports, actor, Refused("write files", subject_of(record)), message, advice)
 
 
 def _submittable(inside: str) -> bool:
@@ -128,13 +141,16 @@ def _prefix(artifact_uri: str) -> str:
     uri = artifact_uri.rstrip("/")
     if not root or uri == root:
         return ""
-    if uri.startswith(root + "/"):
-        return uri[len(root) + 1 :]
-    raise Denied(f"{artifact_uri} lies outside the artifact destination")
+    prefix = uri.removeprefix(root + "/")
+    # Storage takes a URI apart in its own way; only where there is nothing to take apart is it
+    # sure that the guard and the storage mean the same place.
+    if prefix == uri or normalise(prefix) != prefix or set("%?#\\") & set(prefix):
+        raise Denied(f"{artifact_uri} lies outside the artifact destination")
+    return prefix
 
 
-# Method name and the position of the path argument; of writes also that of the file, if the path
-# names only its folder. ``log_artifacts`` names the folder whose contents it writes.
+# Method name and the position of the path argument; of writes also that of the local file
+# or folder, if the path names only where that is put.
 _READS = {
     "get_local_path": 0,
     "download_artifacts": 0,
@@ -143,7 +159,7 @@ _READS = {
 }
 _WRITES: dict[str, tuple[int, int | None]] = {
     "log_artifact": (1, 0),
-    "log_artifacts": (1, None),
+    "log_artifacts": (1, 0),
     "log_artifact_from_stream": (2, 1),
     "delete_artifacts": (0, None),
     "create_multipart_upload": (2, 0),
@@ -161,6 +177,8 @@ def _overrides(base: type, guard: Guard) -> dict[str, Any]:
     for name, (position, file) in _WRITES.items():
         if hasattr(base, name):
             methods[name] = _checked(base, name, guard.check_write, position, file)
+    if hasattr(base, "_publish_staged_artifact"):
+        methods["_publish_staged_artifact"] = _checked_publication(base, guard)
     if hasattr(base, "log_artifact_from_async_stream"):
         methods["log_artifact_from_async_stream"] = _checked_async(base, guard)
     return methods
@@ -175,20 +193,40 @@ def _checked(
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         given = dict(zip(names, args, strict=False)) | kwargs
         path = given.get(names[position]) or ""
-        if file is not None:
-            path = posixpath.join(path, posixpath.basename(str(given.get(names[file], ""))))
-        check(path)
+        for target in [path] if file is None else _targets(path, str(given.get(names[file], ""))):
+            check(target)
         return original(self, *args, **kwargs)
 
     method.__name__ = name
     return method
 
 
+def _targets(path: str, local: str) -> list[str]:
+    """Where a local file, or every file of a local folder, is put below ``path``."""
+    if not os.path.isdir(local):
+        return [posixpath.join(path, os.path.basename(local))]
+    below = (os.path.join(root, name) for root, _, names in os.walk(local) for name in names)
+    return [path, *(posixpath.join(path, os.path.relpath(file, local)) for file in below)]
+
+
 def _checked_async(base: type, guard: Guard) -> Any:
     original = base.log_artifact_from_async_stream  # type: ignore[attr-defined]
 
     async def method(self: Any, stream: Any, filename: str, artifact_path: Any = None) -> Any:
-        guard.check_write(posixpath.join(artifact_path or "", filename))
+        # In a thread: the database may take its time, and this is the server's event loop.
+        path = posixpath.join(artifact_path or "", filename)
+        await asyncio.to_thread(guard.check_write, path)
         return await original(self, stream, filename, artifact_path=artifact_path)
+
+    return method
+
+
+def _checked_publication(base: type, guard: Guard) -> Callable[..., Any]:
+    """An upload may take as long as its client likes: ask again when its file gets its name."""
+    original = base._publish_staged_artifact  # type: ignore[attr-defined]
+
+    def method(self: Any, staged: str, destination: str, *args: Any, **kwargs: Any) -> Any:
+        guard.check_write(os.path.relpath(destination, self.artifact_dir))
+        return original(self, staged, destination, *args, **kwargs)
 
     return method

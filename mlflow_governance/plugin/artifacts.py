@@ -17,7 +17,12 @@ from mlflow_governance.core.manifest import (
 )
 from mlflow_governance.errors import Denied, NotFound, VerificationError
 from mlflow_governance.evidence.hashing import directory_size, hash_directory, read_file, walk
-from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, EvidenceItem
+from mlflow_governance.evidence.interface import (
+    MAX_ITEM_BYTES,
+    MAX_ITEMS,
+    MAX_TOTAL_BYTES,
+    EvidenceItem,
+)
 from mlflow_governance.plugin import compat
 from mlflow_governance.workflows.ports import Attachment
 
@@ -29,9 +34,6 @@ SUBMITTED = f"{EVIDENCE_FOLDER}/evidence"
 """Where producers leave evidence beside a model, before it is registered."""
 
 _F = TypeVar("_F")
-_MAX_ITEMS = 64
-_MAX_EVIDENCE_BYTES = 2 * MAX_ITEM_BYTES
-"""In all files of evidence together: it is kept in the database."""
 _MAX_NAME = 1000
 _MAX_FILES = 100_000
 
@@ -162,15 +164,15 @@ def _within_bounds(files: Iterable[tuple[str, int, _F]]) -> list[tuple[str, _F]]
     total = 0
     for name, size, file in files:
         refuse_unsafe_name(name)
-        if len(kept) == _MAX_ITEMS:
-            raise VerificationError(f"more than {_MAX_ITEMS} files lie in {SUBMITTED}")
+        if len(kept) == MAX_ITEMS:
+            raise VerificationError(f"more than {MAX_ITEMS} files lie in {SUBMITTED}")
         if len(name) > _MAX_NAME:
             raise VerificationError(f"a name has more than {_MAX_NAME} characters: {name[:80]}…")
         total += size
-        if size > MAX_ITEM_BYTES or total > _MAX_EVIDENCE_BYTES:
+        if size > MAX_ITEM_BYTES or total > MAX_TOTAL_BYTES:
             raise VerificationError(
                 f"the evidence file {name} has {size} bytes; at most {MAX_ITEM_BYTES} are read "
-                f"of one and {_MAX_EVIDENCE_BYTES} of all"
+                f"of one and {MAX_TOTAL_BYTES} of all"
             )
         kept.append((posixpath.relpath(name, SUBMITTED), file))
     return kept

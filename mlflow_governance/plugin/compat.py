@@ -5,7 +5,9 @@ Checked against MLflow 3.17. When a new minor moves one of these, this is the fi
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -122,6 +124,25 @@ def static_prefix() -> str:
     from mlflow.server import handlers
 
     return str(handlers._add_static_prefix("/")).rstrip("/")
+
+
+def keep_experiments_inside(check: Callable[[str], None]) -> None:
+    """Have ``check`` see every artifact location an experiment of this process is created with.
+
+    On the store itself, so that no spelling of a request gets around it.
+    """
+    from mlflow.server import handlers
+
+    store = handlers._get_tracking_store()
+    create = store.create_experiment
+
+    @functools.wraps(create)
+    def checked(name: str, artifact_location: str | None = None, *rest: Any, **more: Any) -> Any:
+        if artifact_location:
+            check(artifact_location)
+        return create(name, artifact_location, *rest, **more)
+
+    store.create_experiment = checked
 
 
 def basic_auth_app(flask_app: Any) -> Any:

@@ -11,23 +11,34 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModelTag
+from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from sqlalchemy import select
 
+from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
-from mlflow_governance.core.stage import Stage
-from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
+from mlflow_governance.core.stage import WITHDRAWN, Stage
+from mlflow_governance.errors import (
+    Conflict,
+    Denied,
+    InvalidRequest,
+    NotFound,
+    VerificationError,
+)
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.assembly import Assembly
 from mlflow_governance.plugin.refusals import refusing
-from mlflow_governance.plugin.reserved import refuse_reserved, without_reserved
+from mlflow_governance.plugin.reserved import is_reserved, without_reserved
 from mlflow_governance.plugin.sessions import JoinableSessions
 from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.alias import AliasMove, move_alias
 from mlflow_governance.workflows.delete import delete_version, refuse_if_governed
-from mlflow_governance.workflows.ports import Request, VersionRecord
+from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
 from mlflow_governance.workflows.promote import transition
+from mlflow_governance.workflows.refuse import Refused, refuse
 
 if TYPE_CHECKING:
     from typing import Any as _Base  # MLflow ships no types
@@ -51,7 +62,7 @@ class GovernedStore(_Base):
 
     def __init__(self, store_uri: str, read_db_uri: str | None = None) -> None:
         super().__init__(compat.plain_uri(store_uri), read_db_uri)
-        self.sessions = JoinableSessions(self.ManagedSessionMaker)
+        self.sessions = JoinableSessions(self.ManagedSessionMaker, self.engine)
         self.ManagedSessionMaker = self.sessions.for_mlflow
         self.governance = Assembly.build(self.engine, self.sessions)
 
@@ -126,9 +137,20 @@ class GovernedStore(_Base):
     def _location(self, source: str) -> str:
         named = compat.named_version(source)
         if named is None:
-            return self.governance.artifacts.locate(source)
+            location = self.governance.artifacts.locate(source)
+            self._refuse_taken(location)
+            return location
         # A copy of a governed version: its bytes must be permitted to whoever copies them.
         return self._admit(self._ref(*named)).location
+
+    def _refuse_taken(self, location: str) -> None:
+        # Registering a directory again must not open it: its bytes have to be permitted already.
+        ports, actor = self.governance.ports, self.governance.identity.current()
+        with ports.store.read() as reading:
+            others = reading.versions_at([location])
+        for other in others:
+            if other.stage not in WITHDRAWN:
+                admit(ports, Request(actor, other.ref), "artifact")
 
     def _set_pending(self, ref: VersionRef) -> None:
         with self.ManagedSessionMaker(read_only=False) as session:
@@ -139,20 +161,39 @@ class GovernedStore(_Base):
     def adopt(self, ref: VersionRef) -> None:
         """Take responsibility for a version MLflow already has.
 
+        Whatever stage it had, it starts at None; who submitted it is unknown, so it can be
+        tested and staged, and has to be registered again to be approved.
+
         Raises:
-            Conflict: it is governed already, or is a prompt.
+            NotFound: MLflow does not know it either.
+            Denied: the actor is neither an administrator nor of the role ``security``.
+            Conflict: it is a prompt.
         """
-        version = super().get_model_version(ref.name, ref.version)
+        actor = self.governance.identity.current()
+        if not actor.authenticated or not (actor.admin or "security" in actor.roles):
+            raise Denied(
+                f"{ref} is not governed, and {actor.person} may not adopt it",
+                advice=f"An administrator can: mlflow-governance judge {ref}",
+            )
+        try:
+            version = super().get_model_version(ref.name, ref.version)
+        except MlflowException as error:
+            raise NotFound(f"MLflow knows no version {ref}: {error.message}") from error
         if self._is_prompt(ref.name):
             raise Conflict(f"{ref.name!r} is a prompt; prompts are not governed")
         location = self._location(version.source)
-        actor = self.governance.identity.current()
 
         def row() -> tuple[VersionRef, str]:
             self._reset_stage(ref)
             return ref, location
 
-        register(self.governance.ports, lambda r: Request(actor, r), row, later=False)
+        register(
+            self.governance.ports,
+            lambda r: Request(actor, r),
+            row,
+            later=False,
+            adopted_from=version.current_stage,
+        )
 
     def _reset_stage(self, ref: VersionRef) -> None:
         # What an ungoverned registry called Production was never judged by anybody.
@@ -178,7 +219,7 @@ class GovernedStore(_Base):
         transition(ports, Request(actor, ref, self._reason()), target)
         if archive_existing_versions:
             with ports.store.read() as reading:
-                others = reading.versions(name=name, stage=Stage.APPROVED)
+                others = reading.versions(name, Stage.APPROVED, workspace=ref.workspace)
             for other in others:
                 if other.ref != ref:
                     transition(ports, Request(actor, other.ref), Stage.DEPRECATED)
@@ -216,9 +257,7 @@ class GovernedStore(_Base):
     def get_model_version_download_uri(self, name: str, version: Any) -> str:
         """Where the bytes are, if the download gate permits."""
         ref = self._ref(name, version)
-        with self.ManagedSessionMaker() as session:
-            row = self._get_sql_model_version(session, name, ref.version)
-            status, location = row.status, row.storage_location or row.source
+        status, location = self._status_and_location(ref)
         if status != _READY:
             raise Conflict(
                 f"{ref} is still being verified ({status})",
@@ -226,6 +265,20 @@ class GovernedStore(_Base):
             )
         self._admit(ref)
         return str(location)
+
+    def _status_and_location(self, ref: VersionRef) -> tuple[str, str]:
+        table = SqlModelVersion
+        query = select(table.status, table.storage_location, table.source).where(
+            table.workspace == ref.workspace,
+            table.name == ref.name,
+            table.version == ref.version,
+            table.current_stage != compat.DELETED_STAGE,
+        )
+        with self.sessions.for_us(read_only=True) as session:
+            row = session.execute(query).first()
+        if row is None:
+            raise NotFound(f"Model Version (name={ref.name}, version={ref.version}) not found")
+        return row.status, row.storage_location or row.source
 
     def _admit(self, ref: VersionRef) -> VersionRecord:
         actor = self.governance.identity.current(fresh=False)
@@ -236,29 +289,27 @@ class GovernedStore(_Base):
     @refusing
     def set_model_version_tag(self, name: str, version: Any, tag: Any) -> None:
         """MLflow's own, except in our name space."""
-        refuse_reserved(tag.key)
+        self._refuse_reserved("set tag", tag.key, {"name": name, "version": str(version)})
         super().set_model_version_tag(name, version, tag)
 
     @refusing
     def delete_model_version_tag(self, name: str, version: Any, key: str) -> None:
         """MLflow's own, except in our name space."""
-        refuse_reserved(key)
+        self._refuse_reserved("delete tag", key, {"name": name, "version": str(version)})
         super().delete_model_version_tag(name, version, key)
 
     @refusing
     def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
-        """MLflow's own, except in our name space; a governed model never becomes a prompt."""
-        refuse_reserved(tag.key)
-        if tag.key == compat.IS_PROMPT_TAG:
-            refuse_if_governed(
-                self.governance.ports, self.governance.identity.current(), name, "retag as prompt"
-            )
+        """MLflow's own, except in our name space; models and prompts do not become each other."""
+        self._refuse_reserved("set tag", tag.key, {"name": name})
+        if tag.key == compat.IS_PROMPT_TAG and self._is_prompt(name) != _says_prompt(tag.value):
+            raise InvalidRequest("a model is a prompt from its creation on, or never")
         super().set_registered_model_tag(name, tag)
 
     @refusing
     def delete_registered_model_tag(self, name: str, key: str) -> None:
         """MLflow's own, except in our name space; a prompt stays one."""
-        refuse_reserved(key)
+        self._refuse_reserved("delete tag", key, {"name": name})
         if key == compat.IS_PROMPT_TAG:
             raise InvalidRequest("a prompt cannot be turned into a model")
         super().delete_registered_model_tag(name, key)
@@ -318,17 +369,13 @@ class GovernedStore(_Base):
     @refusing
     def delete_registered_model(self, name: str) -> None:
         """MLflow's own, for models without governed versions."""
-        refuse_if_governed(
-            self.governance.ports, self.governance.identity.current(), name, "delete"
-        )
+        refuse_if_governed(*self._asked(name), "delete")
         super().delete_registered_model(name)
 
     @refusing
     def rename_registered_model(self, name: str, new_name: str) -> Any:
         """MLflow's own, for models without governed versions."""
-        refuse_if_governed(
-            self.governance.ports, self.governance.identity.current(), name, "rename"
-        )
+        refuse_if_governed(*self._asked(name), "rename")
         return super().rename_registered_model(name, new_name)
 
     # Helpers ----------------------------------------------------------------------------------
@@ -340,10 +387,28 @@ class GovernedStore(_Base):
             raise InvalidRequest(f"not a version number: {str(version)[:40]!r}") from error
         return VersionRef(name, number, self._get_active_workspace())
 
+    def _asked(self, name: str) -> tuple[Ports, Actor, str, str]:
+        actor = self.governance.identity.current()
+        return self.governance.ports, actor, name, self._get_active_workspace()
+
+    def _refuse_reserved(self, asked: str, key: str, subject: dict[str, Any]) -> None:
+        if is_reserved(key):
+            refuse(
+                self.governance.ports,
+                self.governance.identity.current(),
+                Refused(asked, subject),
+                f"the tag {key[:80]!r} is written by the registry alone",
+                "Change the stage instead: transition_model_version_stage(name, version, stage)",
+            )
+
     def _is_prompt(self, name: str) -> bool:
         with self.ManagedSessionMaker() as session:
             tag = self._get_registered_model_tag(session, name, compat.IS_PROMPT_TAG)
-            return tag is not None and str(tag.value).lower() == "true"
+            return tag is not None and _says_prompt(tag.value)
+
+
+def _says_prompt(value: object) -> bool:
+    return str(value).lower() == "true"
 
 
 class GovernedSqlStore(GovernedStore, SqlAlchemyStore):

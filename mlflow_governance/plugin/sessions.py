@@ -12,12 +12,12 @@ from contextvars import ContextVar
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mlflow_governance.errors import GovernanceError, Unavailable
+from mlflow_governance.errors import GovernanceError
 from mlflow_governance.plugin.compat import ManagedSessionMaker
-
-_UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
 
 
 class JoinableSessions:
@@ -25,10 +25,12 @@ class JoinableSessions:
 
     Args:
         managed: MLflow's session factory for the primary and, where set, its read replica.
+        engine: the primary.
     """
 
-    def __init__(self, managed: ManagedSessionMaker) -> None:
+    def __init__(self, managed: ManagedSessionMaker, engine: Engine) -> None:
         self._managed = managed
+        self._engine = engine
         self._joined: ContextVar[Session | None] = ContextVar("governance_session", default=None)
 
     @contextmanager
@@ -46,24 +48,23 @@ class JoinableSessions:
     def for_us(self, read_only: bool) -> Iterator[Session]:
         """What our store uses. Always the primary: a replica may not know of a revocation yet.
 
-        Raises:
-            Unavailable: the database does not answer.
+        What the database says comes out as SQLAlchemy raised it: ``store.sessions`` knows what it
+        means.
         """
+        if read_only:
+            # Without MLflow's session maker and the three PRAGMAs it sends each time on SQLite.
+            with Session(self._engine) as reading:
+                yield reading
+            return
         try:
             with self._managed(read_only=False) as session:
-                token = None if read_only else self._joined.set(session)
+                token = self._joined.set(session)
                 try:
                     yield session
                 finally:
-                    if token is not None:
-                        self._joined.reset(token)
+                    self._joined.reset(token)
         except MlflowException as error:
             cause = error.__cause__
-            if isinstance(cause, GovernanceError):
+            if isinstance(cause, GovernanceError | SQLAlchemyError):
                 raise cause from None
-            if error.error_code == _UNAVAILABLE:
-                raise Unavailable(
-                    "the registry's database does not answer; nothing was changed",
-                    advice="Repeat the request; tell the platform engineer if it goes on.",
-                ) from error
             raise

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
-_LEASE_SECONDS = 900.0
+_LEASE_SECONDS = 20.0
+"""After so long another worker takes over from one that was killed; a living one renews it."""
 _CHECKPOINT_SECONDS = 30.0
-_BATCH = 8
-_RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0)
+_RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, *(7200.0,) * 84)
+"""A week: a disk that is full over the weekend costs no mirror."""
 
 
 class Worker:
@@ -61,9 +63,12 @@ class Worker:
     def run_tasks(self) -> int:
         """Do what is due; returns how many tasks were done."""
         done = 0
-        for task in self._tasks.claim(_BATCH, _LEASE_SECONDS):
+        # One at a time: a lease must not run out behind a large model in front.
+        while tasks := self._tasks.claim(1, _LEASE_SECONDS):
+            (task,) = tasks
             try:
-                perform(self._governance.ports, task)
+                with self._held(task):
+                    perform(self._governance.ports, task)
             except Exception as error:
                 _log.warning("task %s of %s: %s", task.kind, task.version_uid, error)
                 self._put_off(task, str(error))
@@ -71,6 +76,25 @@ class Worker:
                 self._tasks.done(task)
                 done += 1
         return done
+
+    @contextmanager
+    def _held(self, task: Task) -> Iterator[None]:
+        # A model may take longer to hash than anybody should wait for a worker that died.
+        over = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(task, over), name="lease")
+        renewing.start()
+        try:
+            yield
+        finally:
+            over.set()
+            renewing.join()
+
+    def _renew(self, task: Task, over: threading.Event) -> None:
+        while not over.wait(_LEASE_SECONDS / 3):
+            try:
+                self._tasks.renew(task, _LEASE_SECONDS)
+            except Exception:
+                _log.exception("the lease of a task could not be renewed")
 
     def _put_off(self, task: Task, error: str) -> None:
         if task.attempts > len(_RETRY_SECONDS):

@@ -190,6 +190,10 @@ class _Checked:
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         for index, entry, leaf, act, uid, at in self._rows:
+            if not isinstance(entry, bytes | memoryview) or not isinstance(
+                leaf, bytes | memoryview
+            ):
+                raise LedgerError(f"entry {index} was edited: it holds no bytes", index=index)
             data = bytes(entry)
             self._leaf = bytes(leaf)
             yield index, data

@@ -56,6 +56,9 @@ class StoredHead(NamedTuple):
 _NEVER_USED = StoredHead(0, b"", "")
 
 
+_PATIENCE = sa.text("SET LOCAL lock_timeout = '20s'")
+
+
 def take_turn(session: Session) -> StoredHead:
     """Wait until no other unit of work is writing; the head as it stands then.
 
@@ -63,6 +66,9 @@ def take_turn(session: Session) -> StoredHead:
         ConfigurationError: the head row is not there.
     """
     connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        # A client that hangs with the head row in its hand must not stop every other for ever.
+        connection.execute(_PATIENCE)
     if connection.dialect.update_returning:
         row = connection.execute(_TURN_RETURNING).one_or_none()
     else:

@@ -28,7 +28,7 @@ BUSY_TIMEOUT_MS = 20_000
 """How long a SQLite statement waits for the write lock, in milliseconds; MLflow waits as long."""
 
 _UPGRADE = "Run: mlflow-governance server"
-_UNDEFINED_TABLE = "42P01"  # PostgreSQL, appendix A
+_UNDEFINED_TABLE, _DISK_FULL = "42P01", "53100"  # PostgreSQL, appendix A
 
 
 class Sessions:
@@ -88,7 +88,7 @@ def transaction(sessions: SessionFactory, *, read_only: bool) -> Iterator[Sessio
     Raises:
         Conflict: somebody else wrote the same thing first.
         InvalidRequest: a value the database cannot keep.
-        Unavailable: the database does not answer, or was locked for too long.
+        Unavailable: the database does not answer, was locked for too long, or is full.
         ConfigurationError: our tables are not there.
     """
     inside: Exception | None = None
@@ -122,6 +122,11 @@ def _meaning(error: Exception) -> GovernanceError | None:
         error
     ):
         return ConfigurationError("the governance tables are not there", advice=_UPGRADE)
+    if isinstance(error, sa.exc.DBAPIError) and _is_full(error):
+        return Unavailable(
+            "the database has no room left; nothing was changed",
+            advice="Make room on its disk, then ask again.",
+        )
     if isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)):
         return Unavailable("the database does not answer", advice="Ask again in a moment.")
     if isinstance(error, sa.exc.SQLAlchemyError):
@@ -130,8 +135,15 @@ def _meaning(error: Exception) -> GovernanceError | None:
 
 
 def _lacks_table(error: sa.exc.DBAPIError) -> bool:
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    return state == _UNDEFINED_TABLE or "no such table" in str(error.orig)
+    return _state(error) == _UNDEFINED_TABLE or "no such table" in str(error.orig)
+
+
+def _is_full(error: sa.exc.DBAPIError) -> bool:
+    return _state(error) == _DISK_FULL or "disk is full" in str(error.orig)
+
+
+def _state(error: sa.exc.DBAPIError) -> object:
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
 
 
 def _fix_snapshot(connection: sa.Connection) -> None:

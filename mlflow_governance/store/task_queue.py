@@ -43,6 +43,10 @@ class SqlTaskQueue:
                 for row in connection.execute(query)
             ]
 
+    def renew(self, task: Task, lease_seconds: float) -> None:
+        """The work goes on: the lease ends that long from now, if it is still this worker's."""
+        self._change(task, lease_until=self._clock() + timedelta(seconds=lease_seconds))
+
     def done(self, task: Task) -> None:
         """The work is done; nobody needs to know of it any more."""
         with transaction(self._sessions, read_only=False) as session:
@@ -60,15 +64,18 @@ class SqlTaskQueue:
         """By state (``pending``, ``dead``), what is not done."""
         query = sa.select(tasks.c.state, sa.func.count()).group_by(tasks.c.state)
         with transaction(self._sessions, read_only=True) as session:
-            found = {state: count for state, count in session.connection().execute(query)}
+            found = {row[0]: row[1] for row in session.connection().execute(query)}
         return {PENDING: 0, DEAD: 0, **found}
 
     def _settle(self, task: Task, **values: Any) -> None:
+        self._change(task, lease="", lease_until=None, **values)
+
+    def _change(self, task: Task, **values: Any) -> None:
         # A worker whose lease ended has no say: another one holds the task.
         statement = (
             sa.update(tasks)
             .where(tasks.c.uid == task.id, tasks.c.attempts == task.attempts)
-            .values(lease="", lease_until=None, **values)
+            .values(values)
         )
         with transaction(self._sessions, read_only=False) as session:
             session.connection().execute(statement)

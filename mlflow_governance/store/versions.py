@@ -53,11 +53,15 @@ class VersionReading(Rows):
         name: str | None = None,
         stage: Stage | None = None,
         *,
+        workspace: str | None = None,
         offset: int = 0,
         limit: int | None = None,
     ) -> list[VersionRecord]:
         """Governed versions, newest first."""
-        return self._versions(*_named(name, stage), offset=offset, limit=limit)
+        conditions = _named(name, stage)
+        if workspace is not None:
+            conditions.append(versions.c.workspace == workspace)
+        return self._versions(*conditions, offset=offset, limit=limit)
 
     def count_versions(self, name: str | None = None, stage: Stage | None = None) -> int:
         """How many governed versions there are."""
@@ -75,6 +79,11 @@ class VersionReading(Rows):
         # All text that begins with "path/" and nothing else: "0" is the character after "/".
         start = path.rstrip("/")
         return self._versions(versions.c.location >= start + "/", versions.c.location < start + "0")
+
+    def submitters(self, digest: Digest) -> set[str]:
+        """Everybody who registered this content, under whatever name."""
+        query = sa.select(versions.c.submitter).where(versions.c.digest == digest).distinct()
+        return set(self._connection.execute(query).scalars())
 
     def is_blocked(self, digest: Digest) -> bool:
         """True when a version with this digest is revoked or quarantined, under any name."""

@@ -38,7 +38,7 @@ class WebServices:
         actor: who makes the request being served; roles read afresh.
         ledger: the public side of the ledger.
         revocations: the signed revocation list, JSON.
-        trust: public trust material (keys of registry and ledger, policy digest), JSON.
+        trust: a ``trust.yaml`` for consumers, with the registry's own public key.
         adopt: takes responsibility for a version MLflow knows and the registry does not yet;
             raises NotFound when MLflow does not know it either.
     """

@@ -172,8 +172,8 @@ def revocations(services: WebServices, values: Values) -> Response:
 
 
 def trust(services: WebServices, values: Values) -> Response:
-    """The public keys of registry and ledger, and the policy digest."""
-    return as_bytes(services.trust(), "application/json")
+    """A trust.yaml for consumers: who may sign what, and the registry's own public key."""
+    return as_bytes(services.trust(), "application/yaml")
 
 
 def policy(services: WebServices, values: Values) -> Document:

@@ -7,14 +7,16 @@ queued in the same transaction that creates it, so a crash in between loses noth
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from mlflow_governance.core.digest import hex_of, of_bytes
 from mlflow_governance.core.dossier import Gate, Outcome
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.model_ref import VersionRef
-from mlflow_governance.core.stage import Stage
+from mlflow_governance.core.stage import WITHDRAWN, Stage
 from mlflow_governance.errors import Conflict, NotFound, VerificationError
-from mlflow_governance.evidence.interface import Kind
+from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
+from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
@@ -39,6 +41,7 @@ def register(
     create: Callable[[], tuple[VersionRef, str]],
     *,
     later: bool,
+    adopted_from: str | None = None,
 ) -> VersionRecord:
     """Create a version in MLflow and take responsibility for it, in one transaction.
 
@@ -47,6 +50,8 @@ def register(
         request_of: the request, once the version has a number.
         create: makes MLflow's row inside the open transaction; returns name and location.
         later: leave hashing and judging to the worker (the version stays pending).
+        adopted_from: the stage a version had before anybody governed it. Who submitted such a
+            version is unknown, and nobody can approve what nobody submitted.
     """
     with ports.store.begin() as uow:
         ref, location = create()
@@ -56,7 +61,7 @@ def register(
             ref=ref,
             stage=Stage.NONE,
             location=location,
-            submitter=request.actor.person,
+            submitter=request.actor.person if adopted_from is None else "",
             created_at=ports.clock(),
         )
         uow.add_version(record)
@@ -66,6 +71,7 @@ def register(
                 person=request.actor.person,
                 at=ports.clock(),
                 subject=subject_of(record),
+                before={} if adopted_from is None else {"stage": adopted_from},
                 after=state_of(record),
             )
         )
@@ -96,7 +102,7 @@ def settle(ports: Ports, request: Request) -> Judgement:
             policy_digest=judgement.decision.policy_digest,
             decision_id=judgement.decision.decision_id,
             facts=judgement.evidence,
-            trust_digest=ports.examiner.trust_digest,
+            trust_digest=judgement.trust_digest,
         )
         with ports.store.begin() as uow:
             write_allowed(ports, uow, judgement, Act.VERSION_TRANSITIONED, target)
@@ -116,9 +122,41 @@ def _refresh(ports: Ports, record: VersionRecord) -> str:
     with ports.store.begin() as uow:
         refuse_moved(uow, record)
         uow.add_manifest(manifest)
-        uow.add_evidence(record.uid, items)
+        uow.add_evidence(record.uid, [*items, *_kept(uow.evidence(record.uid), items)])
         uow.save_version(record.with_(digest=manifest.digest))
     return ""
+
+
+def _kept(before: Sequence[EvidenceItem], now: Sequence[EvidenceItem]) -> list[EvidenceItem]:
+    # A new submission replaces what describes a model, but no verdict: a FAILED that was signed
+    # must not vanish behind a PASSED of the same file name.
+    new = {item.name: item.data for item in now}
+    return [
+        EvidenceItem(f"attestations/kept-{hex_of(of_bytes(old.data))[:16]}{SUFFIX}", old.data)
+        for old in before
+        if old.name in new and new[old.name] != old.data and is_verdict(old)
+    ]
+
+
+def hash_now(ports: Ports, record: VersionRecord) -> VersionRecord:
+    """Hash a version that never was, if that takes seconds; otherwise it stays unhashed."""
+    try:
+        if ports.artifacts.size(record.location) <= ports.rules.sync_limit_bytes:
+            _refresh(ports, record)
+    except (VerificationError, NotFound):
+        return record  # what cannot be hashed cannot be served under another name either
+    with ports.store.read() as reading:
+        return load(reading, record.ref)
+
+
+def block_late(ports: Ports, record: VersionRecord) -> None:
+    """Hash a version that was withdrawn before it was hashed, and block its content."""
+    if record.digest is None:
+        _refresh(ports, record)
+    with ports.store.begin() as uow:
+        now = uow.version_by_uid(record.uid)
+        if now is not None and now.digest is not None and now.stage in WITHDRAWN:
+            uow.block(now.digest, now.stage, ports.clock())
 
 
 def verify_unchanged(ports: Ports, record: VersionRecord) -> None:

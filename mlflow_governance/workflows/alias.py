@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,12 @@ from mlflow_governance.workflows.admit import proved
 from mlflow_governance.workflows.judge import judge, load
 from mlflow_governance.workflows.ports import Ports, Request
 from mlflow_governance.workflows.record import write_allowed, write_denial
+
+
+def plain(alias: str) -> str:
+    """An alias as policy sees it: letters that merely look different do not evade a pattern."""
+    letters = unicodedata.normalize("NFKD", alias).casefold()
+    return "".join(c for c in letters if unicodedata.category(c) not in ("Mn", "Cc", "Cf")).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ def move_alias(ports: Ports, request: Request, move: AliasMove, apply: Callable[
     with ports.store.read() as reading:
         record = load(reading, request.ref)
     action = {
-        "alias": move.alias,
+        "alias": plain(move.alias),
         "from_version": move.before,
         "to_version": None if move.delete else request.ref.version,
     }

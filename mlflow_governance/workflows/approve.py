@@ -31,7 +31,12 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
     with ports.store.begin() as uow:
         # Duties are checked inside: of two words at once the later one has to see the earlier.
         record = load(uow, request.ref)
-        refusal = _unfit(asked, record, uow.approvals(record.uid))
+        # Whoever registered the same content under another name is no stranger to it either.
+        also = uow.submitters(record.digest) if record.digest else set()
+        seen = record.with_(
+            submitter=request.actor.person if request.actor.person in also else record.submitter
+        )
+        refusal = _unfit(asked, seen, uow.approvals(record.uid))
         uow.record(
             Event(
                 act=Act.APPROVAL_REFUSED if refusal else Act.APPROVAL_GIVEN,

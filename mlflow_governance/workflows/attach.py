@@ -7,7 +7,13 @@ from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.manifest import refuse_unsafe_name
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
-from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, EvidenceItem
+from mlflow_governance.evidence.interface import (
+    MAX_ITEM_BYTES,
+    MAX_ITEMS,
+    MAX_TOTAL_BYTES,
+    EvidenceItem,
+)
+from mlflow_governance.workflows.accept import settle
 from mlflow_governance.workflows.judge import load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Attachment, Ports, Request
@@ -17,17 +23,20 @@ from mlflow_governance.workflows.record import MIRROR, MIRROR_DELAY, state_of, s
 def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
     """Store one signed statement with a version.
 
-    Anybody may bring evidence: it proves something only if its signature does.
+    Anybody may bring it; it is kept only if somebody trusted signed it about this content. At
+    stage None the version is judged at once: this may be what it lacked.
 
     Raises:
         NotFound: the version is not governed.
         InvalidRequest: the name or size is not acceptable.
-        Conflict: the version is revoked, or has another file of that name.
+        VerificationError: nobody trusted signed it, or it is about other content.
+        Conflict: the version is revoked, is full, or has another file of that name.
     """
     _refuse_unusable(item)
     with ports.store.read() as reading:
         record = load(reading, request.ref)
         present = {found.name: found.data for found in reading.evidence(record.uid)}
+        manifest = reading.manifest(record.digest) if record.digest else None
     if record.stage is Stage.REVOKED:
         raise Conflict(f"{request.ref} is revoked for ever; evidence cannot change that")
     if item.name in present:
@@ -37,6 +46,12 @@ def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
             f"{request.ref} already has evidence named {item.name}",
             advice="Evidence is never overwritten; attach it under another name.",
         )
+    if manifest is None:
+        raise Conflict(f"{request.ref} is not hashed yet", advice="Repeat it in a moment.")
+    kept = sum(len(data) for data in present.values()) + len(item.data)
+    if len(present) >= MAX_ITEMS or kept > MAX_TOTAL_BYTES:
+        raise Conflict(f"{request.ref} holds as much evidence as is read")
+    ports.examiner.recognise(manifest, record.ref.name, item, ports.clock())
     with ports.store.begin() as uow:
         uow.add_evidence(record.uid, [item])
         uow.add_attachments(record.uid, [Attachment(item.name, item.data)])
@@ -53,7 +68,10 @@ def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
             )
         )
         uow.add_task(MIRROR, record.uid, delay_seconds=MIRROR_DELAY)
-    mirror(ports, record.uid)
+    if record.stage is Stage.NONE:
+        settle(ports, request)
+    else:
+        mirror(ports, record.uid)
 
 
 def _refuse_unusable(item: EvidenceItem) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.errors import Denied
 from mlflow_governance.workflows.ports import Ports, Request
 from mlflow_governance.workflows.record import state_of, subject_of
+from mlflow_governance.workflows.refuse import Refused, refuse
 
 _DELETABLE = frozenset({Stage.NONE, Stage.CANDIDATE})
 
@@ -29,10 +28,10 @@ def delete_version(ports: Ports, request: Request, apply: Callable[[], None]) ->
     with ports.store.read() as reading:
         record = reading.version(request.ref)
     if record is not None and record.stage not in _DELETABLE:
-        _refuse(
+        refuse(
             ports,
             request.actor,
-            {"asked": "delete", **subject_of(record)},
+            Refused("delete", subject_of(record)),
             f"{record.ref} is {record.stage} and may not be deleted",
             f"Withdraw it instead: mlflow-governance revoke {record.ref} --reason WHY",
         )
@@ -53,44 +52,28 @@ def delete_version(ports: Ports, request: Request, apply: Callable[[], None]) ->
         apply()
 
 
-def refuse_if_governed(ports: Ports, actor: Actor, name: str, asked: str) -> None:
+def refuse_if_governed(ports: Ports, actor: Actor, name: str, workspace: str, asked: str) -> None:
     """Refuse to rename or delete a registered model that has governed versions.
 
     Args:
         ports: everything a workflow needs.
         actor: who asks.
         name: the registered model.
+        workspace: where it is.
         asked: ``rename`` or ``delete``.
 
     Raises:
         Denied: it has; names and histories stay together. The refusal is recorded.
     """
     with ports.store.read() as reading:
-        versions = reading.versions(name=name)
+        versions = reading.versions(name=name, workspace=workspace)
     if not versions:
         return
-    _refuse(
+    refuse(
         ports,
         actor,
-        {"asked": asked, "name": name},
+        Refused(asked, {"name": name, "workspace": workspace}),
         f"the model {name!r} has {len(versions)} governed versions: {asked} is refused",
         "Delete versions that were never released one by one; withdraw the others: "
         f"mlflow-governance revoke {versions[0].ref} --reason WHY",
     )
-
-
-def _refuse(
-    ports: Ports, actor: Actor, subject: Mapping[str, Any], message: str, advice: str
-) -> None:
-    with ports.store.begin() as uow:
-        uow.record(
-            Event(
-                act=Act.REQUEST_REFUSED,
-                person=actor.person,
-                at=ports.clock(),
-                subject={key: value for key, value in subject.items() if key != "asked"},
-                allowed=False,
-                facts={"asked": subject["asked"]},
-            )
-        )
-    raise Denied(message, advice=advice)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlflow_governance.core.decision import Decision
+from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Dossier, Gate, Outcome
 from mlflow_governance.core.model_ref import VersionRef
-from mlflow_governance.errors import Denied, NotFound
+from mlflow_governance.errors import Conflict, Denied, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.workflows.ports import (
@@ -29,6 +30,8 @@ class Judgement:
     record: VersionRecord
     dossier: Dossier
     decision: Decision
+    trust_digest: Digest | None = None
+    """The trust policy the evidence was proved against."""
 
     @property
     def evidence(self) -> dict[Kind, Outcome]:
@@ -119,8 +122,12 @@ def judge(
     """
     with ports.store.read() as reading:
         found = standing(reading, request.ref)
+    trust = ports.examiner.trust_digest
     outcomes = examine(ports, found.record) if evidence is None else evidence
-    return weigh(ports, gate, request, action, found, outcomes)
+    if ports.examiner.trust_digest != trust:
+        # Facts proved with a key must not be kept as proved under a policy that dropped it.
+        raise Conflict("the trust policy changed while this was being decided", advice="Repeat it.")
+    return replace(weigh(ports, gate, request, action, found, outcomes), trust_digest=trust)
 
 
 def weigh(  # noqa: PLR0913  (a decision has that many sides)

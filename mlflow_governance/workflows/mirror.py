@@ -68,7 +68,7 @@ def _missing(decision: dict[str, object]) -> str:
 def _next_step(record: VersionRecord, missing: bool) -> str:
     target = next_stage(record.stage)
     if record.stage is Stage.NONE:
-        return _submit(record.ref)
+        return f"mend what governance.missing names, most of it with: {_submit(record.ref)}"
     if target is None or target is Stage.DEPRECATED:
         return ""
     verb = "mend what governance.missing names, then " if missing else ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mlflow_governance.core.actor import Actor
-from mlflow_governance.core.stage import Stage
-from mlflow_governance.workflows.accept import READY, REGISTER, settle
+from mlflow_governance.core.stage import WITHDRAWN, Stage
+from mlflow_governance.workflows.accept import READY, REGISTER, block_late, settle
 from mlflow_governance.workflows.mirror import mirror_now
 from mlflow_governance.workflows.ports import Ports, Request, Task
 from mlflow_governance.workflows.record import MIRROR
@@ -30,6 +30,8 @@ def _register(ports: Ports, version_uid: str) -> None:
         judged = reading.last_decision(version_uid) is not None
     if record is None:
         return
+    if record.stage in WITHDRAWN:
+        block_late(ports, record)
     if record.stage is Stage.NONE and not judged:
         judgement = settle(ports, Request(_WORKER, record.ref))
         if ports.rules.strict_registration and not judgement.decision.allow:

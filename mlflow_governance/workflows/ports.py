@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -123,6 +123,7 @@ class Reading(Protocol):
         name: str | None = None,
         stage: Stage | None = None,
         *,
+        workspace: str | None = None,
         offset: int = 0,
         limit: int | None = None,
     ) -> list[VersionRecord]:
@@ -136,6 +137,9 @@ class Reading(Protocol):
 
     def versions_below(self, path: str) -> list[VersionRecord]:
         """Versions whose ``location`` lies below this path."""
+
+    def submitters(self, digest: Digest) -> set[str]:
+        """Everybody who registered this content, under whatever name."""
 
     def is_blocked(self, digest: Digest) -> bool:
         """True when a version with this digest is revoked or quarantined, under any name."""
@@ -271,6 +275,15 @@ class Examiner(Protocol):
     ) -> dict[Kind, Outcome]:
         """One outcome a kind; never raises for what the evidence contains."""
 
+    def recognise(
+        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+    ) -> None:
+        """Check that a statement is about this content and by somebody trusted for its type.
+
+        Raises:
+            VerificationError: it is not.
+        """
+
 
 class Signer(Protocol):
     """Signs what the registry says, with the registry's own key."""
@@ -291,7 +304,7 @@ class Rules:
     """Earlier bundles under which approved versions may still be served."""
     registry_name: str = "mlflow-governance"
     """The verifier id in verification summaries."""
-    dashboards: Mapping[str, str] = ()  # type: ignore[assignment]
+    dashboards: Mapping[str, str] = field(default_factory=dict)
     """Name to URL template (``{name}``, ``{version}``) for dashboards_links.json."""
 
 

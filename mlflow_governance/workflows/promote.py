@@ -7,10 +7,10 @@ from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
 from mlflow_governance.errors import Conflict
 from mlflow_governance.workflows.accept import READY, settle, verify_unchanged
-from mlflow_governance.workflows.judge import Judgement, examine, judge, load
+from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
-from mlflow_governance.workflows.record import write_allowed, write_denial
+from mlflow_governance.workflows.record import write_allowed, write_confirmed, write_denial
 from mlflow_governance.workflows.withdraw import withdraw
 
 
@@ -42,7 +42,7 @@ def transition(ports: Ports, request: Request, target: Stage) -> VersionRecord:
 def _promote(ports: Ports, request: Request, record: VersionRecord, target: Stage) -> VersionRecord:
     verify_unchanged(ports, record)
     action = {"from": record.stage.value, "to": target.value, "reason": request.reason}
-    judgement = judge(ports, Gate.PROMOTE, request, action, examine(ports, record))
+    judgement = judge(ports, Gate.PROMOTE, request, action)
     if judgement.record.stage is not record.stage:
         raise Conflict(f"{request.ref} was moved to {judgement.record.stage} meanwhile")
     if not judgement.decision.allow or not exists(record.stage, target, record.quarantined_from):
@@ -52,19 +52,19 @@ def _promote(ports: Ports, request: Request, record: VersionRecord, target: Stag
     with ports.store.begin() as uow:
         write_allowed(
             ports, uow, judgement, Act.VERSION_TRANSITIONED,
-            _moved(ports, judgement, target),
+            _moved(judgement, target),
         )  # fmt: skip
     mirror(ports, record.uid)
     return _current(ports, request)
 
 
-def _moved(ports: Ports, judgement: Judgement, target: Stage) -> VersionRecord:
+def _moved(judgement: Judgement, target: Stage) -> VersionRecord:
     return judgement.record.with_(
         stage=target,
         policy_digest=judgement.decision.policy_digest,
         decision_id=judgement.decision.decision_id,
         facts=judgement.evidence,
-        trust_digest=ports.examiner.trust_digest,
+        trust_digest=judgement.trust_digest,
     )
 
 
@@ -84,7 +84,7 @@ def rejudge(ports: Ports, request: Request) -> Judgement:
 
     At None this is the accept gate, and a pass accepts. At Candidate it is the accept gate, at
     Staging and Approved the gate that led there; a pass binds the version to the policy in
-    force, a failure is recorded and changes nothing.
+    force (nothing is renewed where that is so already), a failure is recorded and changes nothing.
 
     Raises:
         NotFound: the version is not governed.
@@ -103,13 +103,26 @@ def rejudge(ports: Ports, request: Request) -> Judgement:
     gate = Gate.ACCEPT if origin is Stage.NONE else Gate.PROMOTE
     action = {"from": origin.value, "to": record.stage.value, "again": True}
     judgement = judge(ports, gate, request, action)
+    if judgement.decision.allow and _is_bound(judgement):
+        write_confirmed(ports, judgement, Act.VERSION_REJUDGED)
+        return judgement
     if judgement.decision.allow:
         with ports.store.begin() as uow:
             write_allowed(
                 ports, uow, judgement, Act.VERSION_REJUDGED,
-                _moved(ports, judgement, record.stage),
+                _moved(judgement, record.stage),
             )  # fmt: skip
     else:
         write_denial(ports, judgement, Act.VERSION_REJUDGED)
     mirror(ports, record.uid)
     return judgement
+
+
+def _is_bound(judgement: Judgement) -> bool:
+    # Judging again what stands already would only let readers add to the record of a release.
+    record = judgement.record
+    return (
+        record.policy_digest == judgement.decision.policy_digest
+        and record.trust_digest == judgement.trust_digest
+        and record.facts == judgement.evidence
+    )

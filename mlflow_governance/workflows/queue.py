@@ -74,6 +74,9 @@ class TaskQueue(Protocol):
     def claim(self, limit: int, lease_seconds: float) -> list[Task]:
         """Lease due tasks, oldest first; ``attempts`` counts this attempt, from 1."""
 
+    def renew(self, task: Task, lease_seconds: float) -> None:
+        """The work goes on: the lease ends that long from now, if it is still this worker's."""
+
     def done(self, task: Task) -> None:
         """The work is done."""
 

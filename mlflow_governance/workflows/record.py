@@ -18,6 +18,7 @@ MIRROR = "mirror"
 MIRROR_DELAY = 5.0
 """Seconds before the worker repeats a mirror that the server itself should have done."""
 
+_ATTACHED = frozenset({Gate.ACCEPT, Gate.PROMOTE, Gate.WITHDRAW})
 _BINDING = frozenset({Act.VERSION_TRANSITIONED, Act.VERSION_REJUDGED})
 """Acts that bind a version to a decision anew, and so renew what is attached to a release."""
 
@@ -42,6 +43,12 @@ def write_denial(ports: Ports, judgement: Judgement, act: Act) -> None:
     """Record a refusal. The state stays what it was."""
     with ports.store.begin() as uow:
         _write(ports, uow, judgement, act, None)
+
+
+def write_confirmed(ports: Ports, judgement: Judgement, act: Act) -> None:
+    """Record a judgement that confirmed what stands already; nothing else is renewed."""
+    with ports.store.begin() as uow:
+        _record(uow, judgement, act, judgement.record)
 
 
 def write_allowed(
@@ -96,6 +103,16 @@ def _write(
     act: Act,
     target: VersionRecord | None,
 ) -> None:
+    _record(uow, judgement, act, target)
+    if target is not None and judgement.decision.gate in _ATTACHED:
+        # Only what moved or renewed a version is attached to it: whoever may ask for what they
+        # cannot have must not be able to fill the folder serving reads.
+        uow.add_attachments(judgement.record.uid, [summary_file(ports, judgement)])
+    if judgement.decision.gate is not Gate.DOWNLOAD:
+        uow.add_task(MIRROR, judgement.record.uid, delay_seconds=MIRROR_DELAY)
+
+
+def _record(uow: UnitOfWork, judgement: Judgement, act: Act, target: VersionRecord | None) -> None:
     # Without a target nothing happened, even where policy would have allowed it.
     after = target or judgement.record
     record, decision, request = judgement.record, judgement.decision, judgement.request
@@ -124,7 +141,3 @@ def _write(
             facts=facts,
         )
     )
-    if decision.gate is Gate.DOWNLOAD:
-        return  # a refused download is recorded; it attaches nothing to the version
-    uow.add_attachments(record.uid, [summary_file(ports, judgement, done=target is not None)])
-    uow.add_task(MIRROR, record.uid, delay_seconds=MIRROR_DELAY)

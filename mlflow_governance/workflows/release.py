@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mlflow_governance.core import digest, moment
+from mlflow_governance.core import canonical, digest, moment
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import VerificationError
 from mlflow_governance.evidence.attestation import RELEASE, statement
 from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.ports import Attachment, Ports, Reading, VersionRecord
+
+MANIFEST = "release/release_manifest.json"
 
 
 def release_files(
@@ -29,7 +31,7 @@ def release_files(
     )
     readable = json.dumps(document, indent=2, sort_keys=True).encode()
     return [
-        Attachment("release/release_manifest.json", readable),
+        Attachment(MANIFEST, readable),
         Attachment("release/release_manifest.json.sig", envelope),
         Attachment("release/release_notes.md", _notes(document).encode()),
         Attachment("release/dashboards_links.json", _dashboards(ports, target)),
@@ -50,8 +52,7 @@ def _manifest_document(
         "files": manifest.to_document(),
         "stage": target.stage.value,
         "submitter": target.submitter,
-        "released_by": dossier.actor.person,
-        "released_at": moment.to_text(dossier.now),
+        **_released(reading, judgement),
         "decision_id": decision.decision_id,
         "dossier_digest": decision.dossier_digest,
         "policy_digest": decision.policy_digest,
@@ -61,6 +62,19 @@ def _manifest_document(
         },
         "facts": {kind: dict(outcome.facts) for kind, outcome in dossier.evidence.items()},
     }
+
+
+def _released(reading: Reading, judgement: Judgement) -> dict[str, str]:
+    # Judging an approved version again renews its release; who released it, and when, stays.
+    by, at = judgement.dossier.actor.person, moment.to_text(judgement.dossier.now)
+    if judgement.record.stage is not Stage.APPROVED:
+        return {"released_by": by, "released_at": at}
+    for attachment in reading.attachments(judgement.record.uid):
+        if attachment.path == MANIFEST:
+            before = canonical.decode_object(attachment.data)
+            kept = {key: before[key] for key in ("released_by", "released_at")}
+            return {**kept, "judged_again_by": by, "judged_again_at": at}
+    raise VerificationError(f"the registry lost the release of {judgement.record.ref}")
 
 
 def _notes(document: dict[str, Any]) -> str:

@@ -13,14 +13,8 @@ _UNKNOWN = digest.of_bytes(b"")
 """The subject of a summary about a version nobody could hash: a FAILED one, necessarily."""
 
 
-def summary_file(ports: Ports, judgement: Judgement, *, done: bool) -> Attachment:
-    """``decisions/<gate>-<id>.vsa.json``: verdict, policy, and the dossier it was made from.
-
-    Args:
-        ports: everything a workflow needs.
-        judgement: what was judged.
-        done: whether what was asked for happened; only then does the summary say PASSED.
-    """
+def summary_file(ports: Ports, judgement: Judgement) -> Attachment:
+    """``decisions/<gate>-<id>.vsa.json`` of a decision that was carried out."""
     decision, record = judgement.decision, judgement.record
     predicate: dict[str, Any] = {
         "verifier": {"id": f"urn:mlflow-governance:registry:{ports.rules.registry_name}"},
@@ -36,8 +30,8 @@ def summary_file(ports: Ports, judgement: Judgement, *, done: bool) -> Attachmen
                 "digest": {"sha256": digest.hex_of(decision.dossier_digest)},
             }
         ],
-        "verificationResult": "PASSED" if done else "FAILED",
-        "verifiedLevels": [_level(judgement)] if done else [],
+        "verificationResult": "PASSED",
+        "verifiedLevels": [_level(judgement)],
         "slsaVersion": "1.1",
     }
     subject_digest = record.digest or _UNKNOWN

@@ -5,7 +5,8 @@ from __future__ import annotations
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
-from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.errors import Conflict, InvalidRequest
+from mlflow_governance.workflows.accept import REGISTER, hash_now
 from mlflow_governance.workflows.judge import judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
@@ -34,8 +35,11 @@ def withdraw(ports: Ports, request: Request, target: Stage) -> VersionRecord:
             advice=f"mlflow-governance {_VERBS.get(target, 'restore')} {request.ref} --reason WHY",
         )
     action = {"from": record.stage.value, "to": target.value, "reason": request.reason}
-    evidence = record.facts or {}
-    judgement = judge(ports, Gate.WITHDRAW, request, action, evidence)
+    if target in WITHDRAWN and record.digest is None:
+        record = hash_now(ports, record)
+    judgement = judge(ports, Gate.WITHDRAW, request, action, record.facts or {})
+    if judgement.record.stage is not record.stage:
+        raise Conflict(f"{request.ref} was moved to {judgement.record.stage} meanwhile")
     act = Act.VERSION_REVOKED if target is Stage.REVOKED else Act.VERSION_TRANSITIONED
     if not judgement.decision.allow or not exists(record.stage, target, record.quarantined_from):
         write_denial(ports, judgement, act)
@@ -52,6 +56,8 @@ def withdraw(ports: Ports, request: Request, target: Stage) -> VersionRecord:
                 uow.block(record.digest, target, judgement.dossier.now)
             else:
                 uow.unblock(record.digest)
+        elif target in WITHDRAWN:
+            uow.add_task(REGISTER, record.uid)  # the worker hashes and blocks what is too large
     mirror(ports, record.uid)
     return moved
 

@@ -126,8 +126,3 @@ def test_other_sites_cannot_act_for_who_is_logged_in(world: World) -> None:
 
     assert answer.status_code == 403
     assert world.tags("asked-about")["governance.stage"] == "Candidate"
-
-
-def test_the_history_of_mlflows_own_flags_goes_on(world: World) -> None:
-    # Passed on by the server command.
-    assert world.ask("", "GET", "/health").headers["X-Frame-Options"] == "DENY"

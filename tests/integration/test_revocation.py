@@ -217,13 +217,12 @@ def test_the_refused_downloads_are_in_the_ledger_and_it_verifies(
 def test_refused_downloads_do_not_push_the_revocation_out_of_sight(
     world: World, revoked: str
 ) -> None:
-    for _ in range(3):  # one entry a file
-        for user in EVERYBODY:
-            with pytest.raises(MlflowException):
-                world.load(revoked, user)
+    for _ in range(4):  # one entry a file
+        with pytest.raises(MlflowException):
+            world.load(revoked)
     shown = world.show("poison")
 
-    assert shown["timeline_length"] > 500
     acts = [entry["act"] for entry in shown["timeline"]]
     assert acts[0] == "version.registered"
     assert "version.revoked" in acts
+    assert acts.count("download.denied") == 100 < shown["timeline_length"]

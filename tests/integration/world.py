@@ -45,6 +45,18 @@ owner: alice
 """
 
 
+class StockServer(LocalServer):
+    """The same database and files under an MLflow that knows nothing of governance."""
+
+    def command(self) -> list[str]:
+        """Plain `mlflow server`."""
+        return [
+            *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.backend),
+            *("--artifacts-destination", (self.folder / "artifacts").as_uri()),
+            *("--port", str(self.port), "--workers", "1"),
+        ]
+
+
 class World:
     """One server and what people do with it."""
 
@@ -57,6 +69,10 @@ class World:
         """People, keys and trust."""
         for name, roles in PEOPLE.items():
             self.add_user(name, *roles)
+        self.trust_keys()
+
+    def trust_keys(self) -> None:
+        """Keys of a training pipeline, of CI and of a canary, and what they may sign."""
         for key, purposes in _KEYS.items():
             path = self.folder / f"{key}.pem"
             generate_key_pair(path)
@@ -69,9 +85,13 @@ class World:
     def add_user(self, name: str, *roles: str) -> None:
         """A person with roles; the password is the server's to know."""
         self.server.passwords[name] = secrets.token_urlsafe(16)
+        self.add_role(name, *roles)
+
+    def add_role(self, name: str, *roles: str) -> None:
+        """More roles for somebody."""
         flags = [word for role in roles for word in ("--role", role)]
         arguments = ("users", "add", name, *flags, "--password-stdin")
-        self.here("admin", *arguments, stdin=self.server.passwords[name])
+        self.here("admin", *arguments, stdin=self.server.password(name))
 
     @contextlib.contextmanager
     def speaking_as(self, user: str) -> Iterator[Any]:
@@ -109,6 +129,15 @@ class World:
                     pip_requirements=["scikit-learn"],
                 )
         return str(info.model_uri)
+
+    def log_large(self, *, user: str = "alice", seed: int = 0) -> str:
+        """A model of two mebibytes, which a limit of one leaves to the worker."""
+        uri = self.log(user=user, seed=seed)
+        ballast = self.folder / f"ballast-{seed}.bin"
+        ballast.write_bytes(secrets.token_bytes(2 * 1024 * 1024))
+        with self.speaking_as(user) as client:
+            client.log_model_artifact(uri.removeprefix("models:/"), str(ballast))
+        return uri
 
     def register(self, uri: str, name: str, *, user: str = "alice") -> int:
         """Register with the stock client; returns the version."""
@@ -195,7 +224,8 @@ class World:
 
     def ask(self, user: str, method: str, path: str, **options: Any) -> requests.Response:
         """A plain HTTP request as somebody; an empty name asks anonymously."""
-        auth = (user, self.server.password(user)) if user else None
+        known = bool(user) and self.server.auth == "basic"
+        auth = (user, self.server.password(user)) if known else None
         return requests.request(method, self.server.uri + path, auth=auth, timeout=60, **options)
 
     def load(self, uri: str, user: str = "rita") -> Any:
@@ -250,6 +280,11 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30) -> An
                 return found
         time.sleep(0.1)
     raise AssertionError(f"waited {seconds:.0f} s for {what} in vain")
+
+
+def sample() -> Any:
+    """Two patients."""
+    return _data().head(2)
 
 
 @cache

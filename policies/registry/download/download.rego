@@ -68,7 +68,7 @@ texts := {
 	"DLD-003": {
 		"path": "evidence.signature",
 		"message": "no trusted signature covers every file of the model",
-		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
 	},
 	"DLD-004": {
 		"path": "subject.policy_digest",

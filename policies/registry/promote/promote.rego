@@ -112,12 +112,12 @@ texts := {
 	"PRO-003": {
 		"path": "evidence.signature",
 		"message": "no trusted signature covers every file of the model",
-		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
 	},
 	"PRO-004": {
 		"path": "evidence.provenance",
 		"message": "no trusted provenance says how the model was built",
-		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
 	},
 	"PRO-005": {
 		"path": "subject.blocked",
@@ -137,12 +137,12 @@ texts := {
 	"PRO-008": {
 		"path": "evidence.vulnerabilities",
 		"message": vulnerabilities.problem(blocking),
-		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
 	},
 	"PRO-009": {
 		"path": "evidence.model_card",
 		"message": lib.card_problem(input),
-		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
 	},
 	"PRO-010": {
 		"path": "subject.policy_digest",
@@ -152,7 +152,7 @@ texts := {
 	"PRO-011": {
 		"path": "evidence.model_card.facts.risk_tier",
 		"message": "no signed model card declares the risk tier low, medium or high",
-		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
 	},
 	"PRO-012": {
 		"path": "approvals",

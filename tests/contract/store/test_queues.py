@@ -223,6 +223,26 @@ def test_a_task_whose_worker_died_is_due_again(
     assert tasks.pending_counts() == {"pending": 0, "dead": 1}
 
 
+def test_a_lease_that_is_renewed_is_nobody_elses(
+    database: Database, tasks: TaskQueue, clock: Clock
+) -> None:
+    with database.store.begin() as uow:
+        uow.add_task("register", "u1")
+    (first,) = tasks.claim(1, LEASE)
+
+    clock.forward(LEASE - 1)
+    tasks.renew(first, LEASE)
+    clock.forward(LEASE - 1)
+    assert tasks.claim(1, LEASE) == []
+    clock.forward(1)
+    (second,) = tasks.claim(1, LEASE)
+
+    tasks.renew(first, 10 * LEASE)
+    clock.forward(LEASE)
+    assert tasks.claim(1, LEASE) != [], "who lost a lease renews nothing"
+    assert second.attempts == 2
+
+
 def test_a_task_of_a_change_that_failed_was_never_there(
     database: Database, tasks: TaskQueue
 ) -> None:

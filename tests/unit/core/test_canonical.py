@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,21 @@ def test_a_huge_document_is_refused_unread() -> None:
 def test_a_value_that_is_no_object_is_refused_where_one_is_needed() -> None:
     with pytest.raises(InvalidRequest, match="not a JSON object"):
         canonical.decode_object(b"[]")
+
+
+@given(_json)
+def test_the_quick_way_gives_the_bytes_of_rfc_8785(value: object) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+        with pytest.raises(InvalidRequest):
+            canonical.encode(value)
+        return
+
+    assert canonical.encode(value) == expected
+
+
+def test_control_characters_and_foreign_keys_are_written_as_rfc_8785_wants() -> None:
+    value = {"a": '\x00\x1f\x7f\u2028"\\/\b\f\n\r\t', "\U0001f600": 1, "\ufb33": 2}
+
+    assert canonical.encode(value) == rfc8785.dumps(value)

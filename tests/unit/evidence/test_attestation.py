@@ -85,10 +85,10 @@ def test_with_trust_in_nobody_nothing_counts():
 
 
 def test_another_purpose_can_be_asked_for():
-    policy = builders.trust(signer(purposes=frozenset({Purpose.VEX})))
+    policy = builders.trust(signer(purposes=frozenset({Purpose.MODEL_CARD})))
     asked = case((ITEM, GOOD), policy=policy)
 
-    assert len(attestation.find_statements(asked, TEST_RESULT, Purpose.VEX)) == 1
+    assert len(attestation.find_statements(asked, TEST_RESULT, Purpose.MODEL_CARD)) == 1
 
 
 def test_nobody_may_attest_an_unknown_type():

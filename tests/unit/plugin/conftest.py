@@ -13,9 +13,7 @@ def _point_at(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("MLFLOW_GOVERNANCE_HOME", str(folder / "home"))
     patch.setenv("MLFLOW_GOVERNANCE_AUTH", "none")
     patch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
-    patch.setenv(
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION", f"governance+file://{folder / 'artifacts'}"
-    )
+    patch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", f"governance+file://{folder / 'artifacts'}")
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +29,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def governed(
-    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Governed]:
+def governed(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Governed]:
     from mlflow_governance.plugin import compat
 
     _point_at(tmp_path, monkeypatch)

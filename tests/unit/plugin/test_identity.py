@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import flask
@@ -92,15 +91,15 @@ def test_a_claim_ends_with_a_request_that_fails() -> None:
 
 
 @pytest.fixture
-def people(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tuple[bool, tuple[str, ...]]]]:
-    """What basic-auth knows; reading it twice is counted."""
+def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[bool, tuple[str, ...]]]:
+    """What basic-auth knows of people."""
     known: dict[str, tuple[bool, tuple[str, ...]]] = {"ann": (False, ("security",))}
 
     def person(name: str) -> tuple[bool, tuple[str, ...]]:
         return known[name]
 
     monkeypatch.setattr(compat, "basic_auth_person", person)
-    yield known
+    return known
 
 
 def test_a_server_without_authentication_knows_nobody(people: Any) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
@@ -123,9 +125,9 @@ def test_a_session_of_another_thread_is_not_joined(governed: Governed) -> None:
 
 
 def test_a_reading_of_ours_is_not_joined_by_what_mlflow_writes(governed: Governed) -> None:
-    with governed.store.sessions.for_us(True) as reading:
-        with governed.store.sessions.for_mlflow(read_only=False) as writing:
-            assert writing is not reading
+    sessions = governed.store.sessions
+    with sessions.for_us(True) as reading, sessions.for_mlflow(read_only=False) as writing:
+        assert writing is not reading
 
 
 def test_a_locked_database_is_a_clear_503_and_works_again_afterwards(governed: Governed) -> None:
@@ -146,6 +148,30 @@ def test_a_locked_database_is_a_clear_503_and_works_again_afterwards(governed: G
     assert governed.store.get_model_version(NAME, 1).current_stage == "Candidate"
     governed.agrees()
     governed.move(ref, "Staging")
+    governed.agrees()
+
+
+def test_a_full_database_is_a_clear_503_and_works_again_afterwards(governed: Governed) -> None:
+    ref = governed.candidate()
+    with governed.store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+
+    def full(raw: Any, *_: object) -> None:
+        raw.execute(f"PRAGMA max_page_count = {pages}")
+
+    sa.event.listen(governed.store.engine, "checkout", full)
+    for _ in range(500):  # refusals are recorded until the last free page is used up
+        with pytest.raises(Refusal) as refusal:
+            governed.move(ref, "Approved")
+        if refusal.value.get_http_status_code() != 403:
+            break
+    sa.event.remove(governed.store.engine, "checkout", full)
+    governed.store.engine.dispose()
+
+    assert "no room left; nothing was changed" in refusal.value.message
+    assert refusal.value.get_http_status_code() == 503
+    governed.agrees()
+    governed.move(governed.candidate("1/models/m-2/artifacts"), "Staging")
     governed.agrees()
 
 

@@ -93,6 +93,7 @@ class MemoryStore:
         name: str | None = None,
         stage: Stage | None = None,
         *,
+        workspace: str | None = None,
         offset: int = 0,
         limit: int | None = None,
     ) -> list[VersionRecord]:
@@ -111,6 +112,9 @@ class MemoryStore:
 
     def versions_below(self, path: str) -> list[VersionRecord]:
         return [r for r in self.records.values() if r.location.startswith(path + "/")]
+
+    def submitters(self, digest: Digest) -> set[str]:
+        return {r.submitter for r in self.records.values() if r.digest == digest}
 
     def is_blocked(self, digest: Digest) -> bool:
         return digest in self.withdrawn
@@ -263,6 +267,11 @@ class Told:
         self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
     ) -> dict[Kind, Outcome]:
         return dict(self.outcomes)
+
+    def recognise(
+        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+    ) -> None:
+        """Everything is signed by somebody trusted."""
 
     def sign_statement(self, statement: Mapping[str, Any]) -> bytes:
         return json.dumps({"payload": statement}, default=str).encode()

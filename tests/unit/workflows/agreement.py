@@ -53,19 +53,8 @@ def disagreements(sessions: Sessions, key: NoteKey, exported: Iterable[str] = ()
 
 
 def _stages(entries: list[Any], ours: list[Any], theirs: list[Any]) -> Iterable[str]:
-    replayed: dict[str, dict[str, Any]] = {}
-    for entry in sorted(entries, key=lambda e: e["index"]):
-        uid = entry["subject"]["uid"]
-        if not uid or not entry["allowed"]:
-            continue
-        known = replayed.get(uid, {}).get("stage")
-        if known is not None and entry["before"].get("stage") != known:
-            yield f"entry {entry['index']} leaves {entry['before']}, the ledger had {known}"
-        if entry["act"] == "version.deleted":
-            replayed.pop(uid)
-            continue
-        moved = entry["after"].get("stage") != known
-        replayed[uid] = {**entry["after"], "digest": entry["subject"]["digest"], "moved": moved}
+    replayed, problems = _replayed(entries)
+    yield from problems
     if set(replayed) != {row["uid"] for row in ours}:
         yield f"the ledger has {sorted(replayed)}, the table {sorted(row['uid'] for row in ours)}"
     stages = {
@@ -85,6 +74,24 @@ def _stages(entries: list[Any], ours: list[Any], theirs: list[Any]) -> Iterable[
             yield f"{where}: digest {said.get('digest')} and {row['digest']}"
     for where in stages:
         yield f"{where} is in MLflow's table alone"
+
+
+def _replayed(entries: list[Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What the allowed entries make of each version, and where they contradict themselves."""
+    replayed: dict[str, dict[str, Any]] = {}
+    problems = []
+    for entry in sorted(entries, key=lambda e: e["index"]):
+        uid = entry["subject"]["uid"]
+        if not uid or not entry["allowed"]:
+            continue
+        known = replayed.get(uid, {}).get("stage")
+        if known is not None and entry["before"].get("stage") != known:
+            problems.append(f"entry {entry['index']} leaves {entry['before']}, it was {known}")
+        if entry["act"] == "version.deleted":
+            replayed.pop(uid)
+        else:
+            replayed[uid] = {**entry["after"], "digest": entry["subject"]["digest"]}
+    return replayed, problems
 
 
 def _decisions(entries: list[Any], decisions: list[Any]) -> Iterable[str]:

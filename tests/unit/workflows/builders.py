@@ -15,7 +15,7 @@ from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
-from mlflow_governance.errors import NotFound
+from mlflow_governance.errors import NotFound, VerificationError
 from mlflow_governance.evidence.hashing import directory_size, hash_directory
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
@@ -97,6 +97,12 @@ class SetOutcomes:
         self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
     ) -> dict[Kind, Outcome]:
         return GOOD | self.spoiled
+
+    def recognise(
+        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+    ) -> None:
+        if not item.data.startswith(b"{"):
+            raise VerificationError(f"{item.name} is not a statement of anybody trusted")
 
 
 @dataclass

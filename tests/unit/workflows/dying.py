@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
+from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Denied
-from mlflow_governance.evidence.interface import EvidenceItem
+from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.store.mlflow_tables import model_versions
 from mlflow_governance.store.sessions import Sessions
 from mlflow_governance.store.task_queue import SqlTaskQueue
@@ -216,7 +217,7 @@ def _register(registry: Mortal) -> None:
     with registry.store.read() as reading:
         if reading.version(NEW) is None:
             register(registry.ports, lambda ref: Request(ALICE, ref), row, later=False)
-    settle(registry.ports, Request(ALICE, NEW))
+    transition(registry.ports, Request(ALICE, NEW), Stage.CANDIDATE)
 
 
 def _to(stage: Stage) -> Callable[[Mortal], None]:
@@ -267,6 +268,12 @@ def _attach(registry: Mortal) -> None:
     attach(registry.ports, Request(ALICE, REF), item)
 
 
+def _judge_again(registry: Mortal) -> None:
+    # Something was found out since: what stands already would not be written again.
+    registry.outcomes.spoiled = {Kind.SBOM: Outcome.passed(components=4)}
+    rejudge(registry.ports, Request(SAM, REF))
+
+
 def _delete(registry: Mortal) -> None:
     def row() -> None:
         registry.write(
@@ -287,7 +294,7 @@ ACTS: dict[str, tuple[Callable[[Mortal], None], Callable[[Mortal], None]]] = {
     "be refused": (Mortal.staging, _refused),
     "promote to approved": (Mortal.ready, _to(Stage.APPROVED)),
     "deprecate": (Mortal.approved, _to(Stage.DEPRECATED)),
-    "judge again": (Mortal.approved, lambda r: rejudge(r.ports, Request(SAM, REF)) and None),
+    "judge again": (Mortal.approved, _judge_again),
     "approve": (Mortal.staging, _approve),
     "approve one's own": (Mortal.staging, _approve_own),
     "quarantine": (Mortal.approved, _to(Stage.QUARANTINED)),
