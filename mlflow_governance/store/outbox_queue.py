@@ -25,6 +25,9 @@ PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 MAX_ERROR = 2000
 """Characters of an error that are kept."""
 
+_LONGEST = timedelta(days=3)
+"""No delay or lease is as long."""
+
 
 class OutboxQueue:
     """Deliveries to make. Safe to share between threads and processes.
@@ -171,9 +174,14 @@ class OutboxQueue:
 
 
 def is_due(table: sa.Table, now: datetime) -> list[sa.ColumnElement[bool]]:
-    """Conditions on a queue's row: pending, due, and leased by nobody alive."""
-    free = table.c.lease_until.is_(None) | (table.c.lease_until <= now)
-    return [table.c.state == PENDING, table.c.next_at <= now, free]
+    """Conditions on a queue's row: pending, due, and leased by nobody alive.
+
+    A moment nothing is ever put off to was written under a clock that was far ahead.
+    """
+    never = now + _LONGEST
+    due = (table.c.next_at <= now) | (table.c.next_at > never)
+    ended = (table.c.lease_until <= now) | (table.c.lease_until > never)
+    return [table.c.state == PENDING, due, table.c.lease_until.is_(None) | ended]
 
 
 def lease(

@@ -34,6 +34,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with LocalServer(folder) as server:
         world = World(server)
         world.populate()
+        world.add_role("admin", "evaluator")
         yield world
 
 
@@ -132,9 +133,7 @@ def test_an_adopted_version_goes_the_way_of_all_versions(strict: World) -> None:
     with strict.speaking_as("alice") as client:
         assert client.get_model_version("old", "1").current_stage == "None"
 
-    # Who submitted it is unknown, so an evaluator brings the evidence.
-    strict.add_role("admin", "evaluator")
-    strict.submit("models:/old/1", user="admin")
+    strict.submit("models:/old/1", user="admin")  # who submitted it is unknown: an evaluator
 
     assert strict.tags("old")["governance.stage"] == "Candidate"
     with pytest.raises(MlflowException, match="DLD-002"):
