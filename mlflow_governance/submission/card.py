@@ -46,7 +46,7 @@ def read_card(path: Path | None) -> AuthorCard:
     try:
         data = path.read_bytes()
         document = yaml.safe_load(data) if len(data) <= _MAX_BYTES else None
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the model card {path} cannot be read: {error}") from error
     known = {field.name for field in fields(AuthorCard)}
     if not isinstance(document, dict) or set(document) - known:
@@ -59,15 +59,16 @@ def read_card(path: Path | None) -> AuthorCard:
     texts: dict[str, Any] = {
         name: _texts(document.get(name)) for name in known - {"owner", "risk_tier"}
     }
-    return AuthorCard(
-        owner=str(document.get("owner", "")),
-        risk_tier=str(document.get("risk_tier", "")),
-        **texts,
-    )
+    owner = ", ".join(_texts(document.get("owner")))
+    return AuthorCard(owner=owner, risk_tier=document.get("risk_tier", ""), **texts)
 
 
 def _texts(value: object) -> tuple[str, ...]:
     entries = value if isinstance(value, list) else [value]
+    if any(isinstance(entry, list | dict) for entry in entries):
+        raise InvalidRequest(
+            "the model card nests its texts", advice="Write a text, or a list of texts."
+        )
     return tuple(str(entry).strip() for entry in entries if entry and str(entry).strip())
 
 

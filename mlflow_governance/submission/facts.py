@@ -78,7 +78,7 @@ def _flavors(folder: Path) -> tuple[str, ...]:
     try:
         document = yaml.safe_load((folder / "MLmodel").read_text("utf-8"))
         return tuple(sorted(map(str, document["flavors"])))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, TypeError, KeyError) as error:
         raise VerificationError(
             f"{folder.name} is no MLflow model: its MLmodel file cannot be read",
             advice="Log it with mlflow.<flavor>.log_model(…) first.",
@@ -89,7 +89,11 @@ def _requirements(folder: Path) -> tuple[str, ...]:
     path = folder / "requirements.txt"
     if not path.is_file():
         return ()
-    lines = (line.split("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VerificationError(f"the model's requirements.txt cannot be read: {error}") from error
+    lines = (line.split("#")[0].strip() for line in text.splitlines())
     return tuple(line for line in lines if line and not line.startswith("-"))
 
 

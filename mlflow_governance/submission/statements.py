@@ -17,6 +17,7 @@ from mlflow_governance.submission.facts import Dataset, Facts
 BUILD_TYPE = "urn:mlflow-governance:mlflow-run:v1"
 _MAX_RESULTS = 16 * 1024 * 1024
 _MAX_NAME = 1000
+_RESULTS = ("PASSED", "WARNED", "FAILED")
 
 
 def provenance(facts: Facts, model_name: str, builder_id: str = "") -> dict[str, Any]:
@@ -84,7 +85,7 @@ def test_result(path: Path) -> dict[str, Any]:
         raise InvalidRequest(f"the test result {path} cannot be read: {error.strerror}") from error
     if len(data) > _MAX_RESULTS:
         raise InvalidRequest(f"the test result {path} has more than {_MAX_RESULTS} bytes")
-    body = _junit(data) if data.lstrip()[:1] == b"<" else _json_result(data)
+    body = _junit(data) if b"<" in data.lstrip()[:4] else _json_result(data)
     source = {"name": path.name, "digest": {"sha256": digest.hex_of(digest.of_bytes(data))}}
     return {**body, "configuration": [source]}
 
@@ -109,9 +110,10 @@ def canary(result: str, at: datetime, hours: float = 1.0) -> dict[str, Any]:
 def _json_result(data: bytes) -> dict[str, Any]:
     document = canonical.decode_object(data)
     known = {"result", "passedTests", "warnedTests", "failedTests", "url"}
-    if "result" not in document or set(document) - known:
+    if document.get("result") not in _RESULTS or set(document) - known:
         raise InvalidRequest(
-            "the test result is not usable", advice='Write {"result": "PASSED"} or JUnit XML.'
+            "the test result is not usable",
+            advice=f'Write {{"result": …}} with {", ".join(_RESULTS)}, or JUnit XML.',
         )
     return document
 
@@ -140,7 +142,11 @@ def _junit(data: bytes) -> dict[str, Any]:
             passed.append(name)
     if not passed and not failed:
         raise InvalidRequest("the JUnit report ran no test")
-    result = "FAILED" if failed else "PASSED"
+    # What went wrong outside a test, such as in its set-up, may be counted by the suite alone.
+    counts = {
+        suite.get(word, "0") for suite in root.iter("testsuite") for word in ("failures", "errors")
+    }
+    result = "FAILED" if failed or counts - {"", "0"} else "PASSED"
     return {"result": result, "passedTests": passed, "failedTests": failed}
 
 
