@@ -6,8 +6,6 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from mlflow_governance.errors import Denied
-
 _PREFIX = "governance."
 _INVISIBLE = ("Cc", "Cf")
 """Unicode categories of control and format characters, such as zero-width spaces."""
@@ -21,19 +19,6 @@ def is_reserved(key: str) -> bool:
     plain = unicodedata.normalize("NFKC", key)
     seen = "".join(c for c in plain if unicodedata.category(c) not in _INVISIBLE)
     return seen.strip().casefold().startswith(_PREFIX)
-
-
-def refuse_reserved(key: str) -> None:
-    """Refuse to set or delete a tag of the registry.
-
-    Raises:
-        Denied: the key is in our name space.
-    """
-    if is_reserved(key):
-        raise Denied(
-            f"the tag {key[:80]!r} is written by the registry alone",
-            advice="Change the stage instead: transition_model_version_stage(name, version, stage)",
-        )
 
 
 def without_reserved(tags: Iterable[Any] | None) -> list[Any]:

@@ -46,7 +46,7 @@ def test_others_do_not_reach_it_past_the_catalogue_either(
     with pytest.raises(MlflowException, match="DLD-002"):
         world.load(plain, user)
     # On this way the stock client replaces the server's message by one of its own.
-    with pytest.raises(MlflowException, match="DLD-002|Failed to download"):
+    with pytest.raises(MlflowException, match=r"DLD-002|Failed to download"):
         world.load(f"runs:/{world.run_of(plain)}/model", user)
 
 

@@ -31,7 +31,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = folder / "home"
     home.mkdir(mode=0o700)
     (home / "config.yaml").write_text("strict_registration: true\nsync_limit_mebibytes: 1\n")
-    with LocalServer(folder) as server:
+    server = LocalServer(folder)
+    server.port, server.uri = stock.port, stock.uri  # as those who use it expect
+    with server:
         world = World(server)
         world.populate()
         world.add_role("admin", "evaluator")

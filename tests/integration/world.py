@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -269,6 +270,32 @@ class World:
     def artifacts(self) -> Path:
         """The artifact folder on the server's own disk."""
         return self.folder / "artifacts"
+
+
+def at_once(world: World, count: int, act: Callable[[Any], object]) -> list[str]:
+    """Have alice do one thing several times at the same moment; ``done`` or the error codes."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    outcomes: list[str] = []
+    barrier = threading.Barrier(count)
+
+    def run() -> None:
+        client = MlflowClient()
+        barrier.wait()
+        try:
+            act(client)
+            outcomes.append("done")
+        except MlflowException as error:
+            outcomes.append(error.error_code)
+
+    with world.speaking_as("alice"):
+        threads = [threading.Thread(target=run) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return outcomes
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:

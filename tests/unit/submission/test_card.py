@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -55,15 +56,15 @@ def test_an_unusable_card_is_refused_with_what_it_should_be(
 
 
 def test_a_card_that_names_itself_a_billion_times_is_refused_at_once(tmp_path: Path) -> None:
-    lines = ["limits: &a0 [x]", *(f"risks{n}: &a{n} [{f'*a{n - 1},' * 9}]" for n in range(1, 3))]
     bomb = "purpose:\n" + "\n".join(
         f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]" for n in range(12)
     )
+    started = time.monotonic()
 
     with pytest.raises(InvalidRequest):
         card(tmp_path, bomb)
-    with pytest.raises(InvalidRequest):
-        card(tmp_path, "\n".join(lines))
+
+    assert time.monotonic() - started < 1
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""The main path on PostgreSQL with two server processes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine, make_url, text
+
+from examples.local_server import LocalServer
+from tests.integration.world import World, at_once
+
+pytestmark = pytest.mark.skipif(
+    "GOVERNANCE_TEST_POSTGRESQL" not in os.environ, reason="no PostgreSQL was named"
+)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """A fresh database, gone afterwards."""
+    url = make_url(os.environ["GOVERNANCE_TEST_POSTGRESQL"])
+    name = f"integration_{secrets.token_hex(4)}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def big(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("postgresql")
+    with LocalServer(folder, backend=database, flags=("--workers", "2")) as server:
+        world = World(server)
+        world.populate()
+        yield world
+
+
+def test_the_way_to_release_and_out_again(big: World) -> None:
+    uri = big.approved("way", seed=120)
+    assert big.load("models:/way/Approved").metadata is not None
+
+    big.here("sam", "revoke", "way/1", "--reason", "leaks personal data")
+
+    for form in ("models:/way/1", "models:/way/latest", uri):
+        with pytest.raises(MlflowException, match="DLD-001"):
+            big.load(form)
+    assert big.tags("way")["governance.stage"] == "Revoked"
+
+
+def test_a_registration_without_evidence_is_kept(big: World) -> None:
+    big.log("kept", seed=121)
+
+    assert "ACC-002" in big.tags("kept")["governance.missing"]
+    with pytest.raises(MlflowException, match="DLD-002"):
+        big.load("models:/kept/1")
+
+
+def test_of_eight_transitions_at_once_one_wins(big: World) -> None:
+    big.candidate("race", seed=122)
+
+    outcomes = at_once(
+        big, 8, lambda client: client.transition_model_version_stage("race", "1", "Staging")
+    )
+
+    # Whoever comes after the winner finds the stage as asked for, which is a success, too.
+    assert "done" in outcomes
+    assert set(outcomes) <= {"done", "RESOURCE_CONFLICT"}
+    moves = [e for e in big.show("race")["timeline"] if e["after"].get("stage") == "Staging"]
+    assert len(moves) == 1
+
+
+def test_eight_registrations_at_once_all_get_a_version(big: World) -> None:
+    uri = big.log(seed=123)
+    big.submit(uri, "--no-register", "--name", "crowd")
+    source, run, model = f"mlflow-artifacts:/{big.location(uri)}", big.run_of(uri), uri[8:]
+    with big.speaking_as("alice") as client:
+        client.create_registered_model("crowd")
+
+    outcomes = at_once(
+        big,
+        8,
+        lambda client: client.create_model_version("crowd", source, run_id=run, model_id=model),
+    )
+
+    assert outcomes == ["done"] * 8
+    with big.speaking_as("alice") as client:
+        found = client.search_model_versions("name = 'crowd'")
+    assert sorted(int(v.version) for v in found) == list(range(1, 9))
+    assert {v.current_stage for v in found} == {"Candidate"}
+
+
+def test_once_a_revocation_is_answered_nobody_gets_the_bytes_from_any_process(big: World) -> None:
+    big.approved("hurried", seed=124)
+    permitted: list[float] = []
+    refused: set[str] = set()
+    stop = threading.Event()
+
+    def ask() -> None:
+        from mlflow import MlflowClient
+
+        client = MlflowClient()
+        while not stop.is_set():
+            asked = time.monotonic()
+            try:
+                client.get_model_version_download_uri("hurried", "1")
+                permitted.append(asked)
+            except MlflowException as error:
+                refused.add(error.error_code)
+
+    with big.speaking_as("rita"):
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        body = {"name": "hurried", "version": 1, "reason": "leaks personal data"}
+        assert big.ask("sam", "POST", "/api/2.0/mlflow-governance/revoke", json=body).ok
+        answered = time.monotonic()
+        time.sleep(1)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert permitted
+    assert max(permitted) < answered
+    assert refused == {"PERMISSION_DENIED"}
+
+
+def test_the_ledger_of_it_all_verifies(big: World) -> None:
+    assert big.ledger_verifies()["size"] > 10
