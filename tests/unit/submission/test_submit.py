@@ -104,12 +104,12 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def site(logged: Site) -> Iterator[Site]:
+def site(logged: Site) -> Site:
     """The same model without what another test submitted."""
     import shutil
 
     shutil.rmtree(logged.stored / "governance", ignore_errors=True)
-    yield logged
+    return logged
 
 
 def trust(site: Site) -> TrustPolicy:
