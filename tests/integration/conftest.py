@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from examples.local_server import LocalServer
+from tests.integration.told import Told
 from tests.integration.world import World
-
-pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +20,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         populated = World(server)
         populated.populate()
         yield populated
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """A governed server that tests may stop and start again, with a receiver of its events."""
+    with Told.running(tmp_path_factory.mktemp("told")) as world:
+        yield world
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -57,6 +57,26 @@ def test_a_detour_does_not_reach_it_either(world: World, accepted: str, path: st
     assert b"changed" not in (world.artifacts / world.location(accepted) / "MLmodel").read_bytes()
 
 
+@pytest.mark.parametrize("verb", ["create", "complete", "abort"])
+def test_no_upload_in_parts_reaches_it(world: World, accepted: str, verb: str) -> None:
+    path = f"{world.location(accepted)}/MLmodel"
+    body = {"path": "MLmodel", "num_parts": 1, "upload_id": "1", "parts": []}
+
+    answer = world.ask("alice", "POST", f"/api/2.0/mlflow-artifacts/mpu/{verb}/{path}", json=body)
+
+    # Local storage has no such uploads; storage that has them asks the same guard.
+    assert answer.status_code in (400, 403, 501), answer.text
+
+
+def test_no_link_to_upload_to_it_is_handed_out(world: World, accepted: str) -> None:
+    body = {"model_id": accepted.removeprefix("models:/"), "path": "MLmodel"}
+
+    answer = world.ask("alice", "POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", json=body)
+
+    assert answer.status_code in (400, 403, 501), answer.text
+    assert "presigned_url" not in answer.text
+
+
 @pytest.mark.parametrize("user", ["alice", "admin"])
 @pytest.mark.parametrize("below", ["", "/MLmodel", "/governance", "/.."])
 def test_nothing_of_an_accepted_version_is_deleted(

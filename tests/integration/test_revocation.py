@@ -123,6 +123,8 @@ def test_the_same_content_logged_and_registered_again_is_refused(
             world.load("models:/laundered/1", user)
         with pytest.raises(MlflowException):
             world.load(f"runs:/{run}/model", user)
+        answer = world.ask(user, "GET", f"/get-artifact?run_uuid={run}&path=model/MLmodel")
+        assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("stage", ["None", "Candidate", "Staging", "Approved"])

@@ -2,67 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from examples.demo import Receiver
-from examples.local_server import LocalServer
-from mlflow_governance.outbox.signing import new_secret
-from tests.integration.world import World, wait_for
-
-
-class Told(World):
-    """A server that tells a receiver of everything, and leaves models over 1 MiB to its worker."""
-
-    def __init__(self, server: LocalServer, receiver: Receiver) -> None:
-        super().__init__(server)
-        self.receiver = receiver
-
-    def received(self) -> list[str]:
-        """The ids of all events the receiver took."""
-        with sqlite3.connect(self.folder / "serving-cache-receiver.db") as db:
-            return [row[0] for row in db.execute("SELECT id FROM seen")]
-
-    def everything_arrived(self) -> bool:
-        """As many different events as the ledger has entries."""
-        return len(set(self.received())) == self.ledger_verifies()["size"]
-
-    def purges_of(self, name: str) -> list[str]:
-        """What the receiver did about a model, in order."""
-        purges = self.receiver.purges()
-        return [p["stage"] for p in purges if p["digest"] == self.show(name)["digest"]]
-
-    def governance_folder(self, uri: str, name: str) -> Path:
-        """Where the registry attaches what it says about version 1."""
-        return self.artifacts / self.location(uri) / "governance" / name / "v1"
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    folder = tmp_path_factory.mktemp("told")
-    receiver = Receiver(folder)
-    receiver.secret.write_text(new_secret())
-    receiver.secret.chmod(0o600)
-    server = LocalServer(folder)
-    server.home.mkdir(mode=0o700)
-    (server.home / "config.yaml").write_text(
-        "sync_limit_mebibytes: 1\n"
-        "webhooks:\n"
-        f"- {{name: cache, url: '{receiver.url('/events')}', secret_file: {receiver.secret}}}\n"
-    )
-    receiver.start()
-    try:
-        with server:
-            world = Told(server, receiver)
-            world.populate()
-            yield world
-    finally:
-        receiver.stop()
+from tests.integration.told import Told
+from tests.integration.world import wait_for
 
 
 def test_a_large_model_is_ready_when_the_worker_has_judged_it(told: Told) -> None:
@@ -138,10 +83,10 @@ def test_a_crash_right_after_a_revocation_loses_nothing(told: Told) -> None:
     assert told.purges_of("crashed") == ["Revoked"]
 
 
-def test_the_second_start_made_nothing_anew(told: Told) -> None:
+def test_a_later_start_makes_nothing_anew(told: Told) -> None:
     log = told.server.log.read_text()
 
-    assert log.count("governed MLflow is ready") == 2
+    assert log.count("governed MLflow is ready") >= 2
     assert log.count("created on this first start:") == 1
     assert told.show("seen")["stage"] == "Candidate"
 

@@ -50,8 +50,9 @@ class StockServer(LocalServer):
     """The same database and files under an MLflow that knows nothing of governance."""
 
     def command(self) -> list[str]:
-        """Plain `mlflow server`."""
+        """Plain `mlflow server`, without the job runners nobody here needs."""
         return [
+            *("env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"),
             *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.backend),
             *("--artifacts-destination", (self.folder / "artifacts").as_uri()),
             *("--port", str(self.port), "--workers", "1"),
