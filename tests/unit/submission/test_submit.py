@@ -19,7 +19,6 @@ from mlflow_governance.errors import (
     GovernanceError,
     InvalidRequest,
     NotFound,
-    VerificationError,
 )
 from mlflow_governance.evidence.examiner import EvidenceExaminer, default_verifiers
 from mlflow_governance.evidence.hashing import hash_directory
@@ -148,7 +147,7 @@ def test_what_is_submitted_verifies(site: Site, tmp_path: Path, spelling: str) -
     outcomes = examined(site, tmp_path)
     wanted = set(Kind) - {Kind.CANARY, Kind.VULNERABILITIES}
     assert {
-        kind: outcomes[kind].problem for kind in wanted if outcomes[kind].status != "pass"
+        kind: outcomes[kind].problem for kind in wanted if outcomes[kind].status != "passed"
     } == {}
     assert outcomes[Kind.CANARY].status is Status.MISSING
 
@@ -170,7 +169,7 @@ def test_submitting_twice_changes_neither_model_nor_digest(site: Site, tmp_path:
     second = site.submit()
 
     assert first.model_digest == second.model_digest
-    assert examined(site, tmp_path)[Kind.SIGNATURE].status is Status.PASS
+    assert examined(site, tmp_path)[Kind.SIGNATURE].status is Status.PASSED
 
 
 def test_a_byte_changed_afterwards_is_noticed(site: Site, tmp_path: Path) -> None:
@@ -183,8 +182,8 @@ def test_a_byte_changed_afterwards_is_noticed(site: Site, tmp_path: Path) -> Non
     finally:
         path.write_bytes(before)
 
-    assert outcomes[Kind.SIGNATURE].status is Status.FAIL
-    assert outcomes[Kind.PROVENANCE].status is Status.FAIL
+    assert outcomes[Kind.SIGNATURE].status is Status.FAILED
+    assert outcomes[Kind.PROVENANCE].status is Status.FAILED
 
 
 def test_a_registered_model_is_registered_with_the_stock_client(site: Site) -> None:
@@ -236,7 +235,7 @@ def test_a_link_in_the_model_is_refused_by_name(site: Site) -> None:
     link = site.stored / "link"
     link.symlink_to("/etc/hostname")
     try:
-        with pytest.raises(VerificationError, match=r"symlink.*link"):
+        with pytest.raises(GovernanceError, match="link"):
             site.submit()
     finally:
         link.unlink()
