@@ -75,6 +75,8 @@ class EmbeddedEngine:
             engine.set_input_json(document.decode("utf-8"))
             answer = json.loads(engine.eval_rule_as_json(f"data.registry.{gate.value}.decision"))
         except BaseException as error:
+            # The traceback keeps this frame, and an interpreter must die on its own thread.
+            engine = None
             _reraise_unless_engine(error)
             self._forget()
             raise EngineError("ENG-ERROR", f"the policy engine broke: {_explain(error)}") from error
@@ -101,10 +103,13 @@ class EmbeddedEngine:
         import regorus
 
         engine = regorus.Engine()
-        for name, source in self._bundle.modules.items():
-            engine.add_policy(name, source)
-        engine.add_data_json(self._data)
-        return engine
+        try:
+            for name, source in self._bundle.modules.items():
+                engine.add_policy(name, source)
+            engine.add_data_json(self._data)
+            return engine
+        finally:
+            engine = None  # as in evaluate
 
     def _refuse_unknown_functions(self) -> None:
         # The interpreter finds an unknown function only when it gets there; the compiler at once.
