@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
     from mlflow.store.model_registry.abstract_store import AbstractStore
 
 
 def registry_store(store_uri: str) -> AbstractStore:
     """The governed registry store for ``governance+<database URI>``."""
+    from mlflow_governance.plugin.methods import close_unknown
     from mlflow_governance.plugin.registry_store import build
 
-    return build(store_uri)
+    store = build(store_uri)
+    close_unknown(type(store))
+    return store
 
 
 def artifact_guard(
@@ -28,3 +32,12 @@ def artifact_guard(
 
     options: dict[str, Any] = {"tracking_uri": tracking_uri, "registry_uri": registry_uri}
     return build(artifact_uri, options)
+
+
+def models(
+    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> ModelsArtifactRepository:
+    """The repository for ``models:/…`` on a host that loads models."""
+    from mlflow_governance.plugin.models_repository import build
+
+    return build(artifact_uri, {"tracking_uri": tracking_uri, "registry_uri": registry_uri})

@@ -3,13 +3,15 @@
 ::
 
     <cache>/<64 hex>/model/       exactly the hashed files, read-only; what is loaded
+    <cache>/<64 hex>/proved.json  how each of them looked when it was hashed
     <cache>/<64 hex>/evidence/    one zip a version: the producer's evidence, the registry's word
     <cache>/index.json            which content a URI stood for when it last verified
     <cache>/revocations.json      the newest revocation list seen
 
 ``<cache>/<64 hex>`` is a contract: a receiver of the registry's events deletes it when the
 content is withdrawn. Nothing enters the cache before it has verified, and everything in it is
-verified again at each use; the index only says which content an offline URI means.
+verified again at each use, where files that look exactly as they did are not read again
+(:mod:`~mlflow_governance.serving.proved`). The index only says which content an offline URI means.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import (
     EvidenceMissing,
@@ -32,9 +35,8 @@ from mlflow_governance.errors import (
     Unavailable,
     VerificationError,
 )
-from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.serving import evidence as beside
-from mlflow_governance.serving import files
+from mlflow_governance.serving import files, proved
 from mlflow_governance.serving.evidence import Evidence
 from mlflow_governance.serving.interface import Located
 from mlflow_governance.serving.revocations import RevocationCache
@@ -68,7 +70,19 @@ class ModelCache:
 
     def model(self, subject: Digest) -> Path:
         """Where the copy of a content is, if there is one."""
-        return self._root / digest.hex_of(subject) / "model"
+        return self._entry(subject) / proved.MODEL
+
+    def has(self, subject: Digest) -> bool:
+        """True when there is a copy; nothing is said about its bytes."""
+        return self.model(subject).is_dir()
+
+    def manifest(self, subject: Digest) -> Manifest:
+        """What the copy of a content really is.
+
+        Raises:
+            VerificationError: a symlink, a special file or an unreadable one; names it.
+        """
+        return proved.manifest_of(self._entry(subject), subject)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -84,7 +98,7 @@ class ModelCache:
         """Take a verified copy in.
 
         Args:
-            entry: an incoming directory that holds ``model/``, hashed to ``subject``.
+            entry: an incoming directory that holds ``model/``, proved to be ``subject``.
             subject: the content.
 
         Raises:
@@ -92,28 +106,28 @@ class ModelCache:
         """
         model = self.model(subject)
         try:
-            files.make_read_only(entry / "model")
             while not self._moved(entry, model.parent):
                 # Somebody was faster; theirs counts if it is whole.
-                if self.is_whole(subject):
+                if self.whole(subject):
                     break
                 self.discard(subject)
         except OSError as error:
             raise Unavailable(f"the cache cannot be written: {error.strerror}") from error
         return model
 
-    def is_whole(self, subject: Digest) -> bool:
-        """True when there is a copy and its bytes, read now, are that content."""
+    def whole(self, subject: Digest) -> Manifest | None:
+        """The manifest of the copy of a content; None when there is none, or it has other bytes."""
         try:
-            return hash_directory(self.model(subject), private=True).digest == subject
+            manifest = self.manifest(subject)
         except VerificationError:
-            return False
+            return None
+        return manifest if manifest.digest == subject else None
 
     def discard(self, subject: Digest) -> None:
         """Delete a copy, from one moment to the next for everybody who looks for it."""
         gone = Path(tempfile.mkdtemp(prefix=_GONE, dir=self._root))
         with suppress(FileNotFoundError):
-            os.rename(self.model(subject).parent, gone / "entry")
+            os.rename(self._entry(subject), gone / "entry")
         files.delete_tree(gone)
 
     def save_evidence(self, located: Located, evidence: Evidence) -> None:
@@ -174,7 +188,10 @@ class ModelCache:
             raise ValueError("evidence is kept with a content")
         # A name may be longer than a file name can be; its hash is not.
         name = hashlib.sha256(str(located.ref).encode("utf-8")).hexdigest()[:32]
-        return self.model(located.digest).parent / "evidence" / f"{name}.zip"
+        return self._entry(located.digest) / "evidence" / f"{name}.zip"
+
+    def _entry(self, subject: Digest) -> Path:
+        return self._root / digest.hex_of(subject)
 
     def _moved(self, entry: Path, target: Path) -> bool:
         try:

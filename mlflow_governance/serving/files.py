@@ -107,11 +107,19 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_read_only(root: Path) -> None:
-    """Take the right to write from every file and folder below ``root``, and from itself."""
+    """Take the right to write from every file and folder below ``root``, and from itself.
+
+    What is so already is not touched, so that its ctime stays. There must be no symlink in it.
+    """
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
-            os.chmod(os.path.join(folder, name), 0o400)
-        os.chmod(folder, 0o500)
+            _set_mode(os.path.join(folder, name), 0o400)
+        _set_mode(folder, 0o500)
+
+
+def _set_mode(path: str, mode: int) -> None:
+    if stat.S_IMODE(os.lstat(path).st_mode) != mode:
+        os.chmod(path, mode)
 
 
 def delete_tree(root: Path) -> None:

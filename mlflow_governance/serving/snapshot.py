@@ -12,9 +12,8 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.manifest import EVIDENCE_FOLDER, Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import EvidenceMissing, GovernanceError, VerificationError
-from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.serving import evidence as beside
-from mlflow_governance.serving import files
+from mlflow_governance.serving import files, proved
 from mlflow_governance.serving.cache import ModelCache
 from mlflow_governance.serving.evidence import Evidence
 from mlflow_governance.serving.interface import Located, ModelSource
@@ -74,14 +73,15 @@ def snapshot(uri: ModelUri, cache: ModelCache, source: ModelSource | None) -> It
 
 def _kept(uri: ModelUri, cache: ModelCache) -> Snapshot:
     located = cache.recall(uri)
-    if located.digest is None or not (path := cache.model(located.digest)).is_dir():
+    if located.digest is None or not cache.has(located.digest):
         raise EvidenceMissing(
             f"the copy of {uri} is not in the cache any more",
             advice="It was purged, perhaps because it was withdrawn. Load it once with the "
             "registry in reach.",
         )
-    # The bytes are hashed, whatever the index says: verification then names what changed.
-    manifest = hash_directory(path, private=True)
+    # What the bytes are, whatever the index says: verification then names what changed.
+    manifest = cache.manifest(located.digest)
+    path = cache.model(located.digest)
     return Snapshot(uri, located.ref, path, manifest, cache.evidence(located))
 
 
@@ -89,13 +89,13 @@ def _refreshed(
     uri: ModelUri, located: Located, cache: ModelCache, source: ModelSource, folder: Path
 ) -> Snapshot | None:
     """The cached copy with the evidence of now; None when there is no whole copy."""
-    if located.digest is None or not cache.model(located.digest).is_dir():
+    if located.digest is None or not cache.has(located.digest):
         return None
-    path = cache.model(located.digest)
-    manifest = _hashed(path)
-    if manifest is None or manifest.digest != located.digest:
+    manifest = cache.whole(located.digest)
+    if manifest is None:
         cache.discard(located.digest)
         return None
+    path = cache.model(located.digest)
     try:
         fetched = source.download(located.ref, _empty(folder / "fresh"), EVIDENCE_FOLDER)
     except GovernanceError:
@@ -108,20 +108,12 @@ def _downloaded(uri: ModelUri, ref: VersionRef, source: ModelSource, folder: Pat
     entry = _empty(folder / "entry")
     if fetched.is_symlink() or not fetched.is_dir():
         raise VerificationError(f"{uri} is not a model directory")
-    os.rename(fetched, entry / "model")
-    manifest = hash_directory(entry / "model", private=True)
-    governance = entry / "model" / EVIDENCE_FOLDER
-    evidence = beside.read_folder(governance, ref)
+    model = entry / proved.MODEL
+    os.rename(fetched, model)
+    evidence = beside.read_folder(model / EVIDENCE_FOLDER, ref)
     # Nobody's signature covers these, so nothing may be loaded from there either.
-    files.delete_tree(governance)
-    return Snapshot(uri, ref, entry / "model", manifest, evidence, entry)
-
-
-def _hashed(path: Path) -> Manifest | None:
-    try:
-        return hash_directory(path, private=True)
-    except VerificationError:
-        return None
+    files.delete_tree(model / EVIDENCE_FOLDER)
+    return Snapshot(uri, ref, model, proved.prove(entry), evidence, entry)
 
 
 def _empty(path: Path) -> Path:

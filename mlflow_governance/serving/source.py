@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,22 @@ _DIGEST_TAG = "governance.digest"
 _BY_STATUS: dict[int, type[GovernanceError]] = {401: Unauthenticated, 403: Denied, 404: NotFound}
 
 
+@dataclass(frozen=True)
 class MlflowSource:
-    """Fulfils :class:`~mlflow_governance.serving.interface.ModelSource`."""
+    """Fulfils :class:`~mlflow_governance.serving.interface.ModelSource`.
+
+    Args:
+        tracking_uri: where runs and logged models are; None is MLflow's own setting.
+        registry_uri: where versions are; None is MLflow's own setting.
+    """
+
+    tracking_uri: str | None = None
+    registry_uri: str | None = None
 
     def locate(self, uri: ModelUri) -> Located:
         """Ask the registry which version a URI stands for."""
         with _translated(f"{uri} cannot be resolved"):
-            found = _find(_client(), uri)
+            found = _find(self._client(), uri)
             ref = VersionRef(uri.name, int(found.version))
         return Located(ref, _hint(found.tags.get(_DIGEST_TAG)))
 
@@ -45,26 +55,27 @@ class MlflowSource:
         """Copy the files from where the registry says they are.
 
         Not through ``models:/``: MLflow would add a file of its own to the copy, which nobody
-        signed.
+        signed, and what verifies ``models:/`` URIs asks here.
         """
         from mlflow.artifacts import download_artifacts
 
         with _translated(f"models:/{ref} cannot be downloaded"):
-            location = _location(_client(), ref).rstrip("/")
+            location = _location(self._client(), ref).rstrip("/")
             copied = download_artifacts(
                 artifact_uri=f"{location}/{part}" if part else location,
                 dst_path=str(destination),
+                tracking_uri=self.tracking_uri,
+                registry_uri=self.registry_uri,
             )
         path = Path(copied)
         if path.is_symlink() or not path.resolve().is_relative_to(destination.resolve()):
             raise VerificationError(f"models:/{ref} was not copied to where it was asked for")
         return path
 
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
 
-def _client() -> MlflowClient:
-    from mlflow import MlflowClient
-
-    return MlflowClient()
+        return MlflowClient(self.tracking_uri, self.registry_uri)
 
 
 def _find(client: MlflowClient, uri: ModelUri) -> ModelVersion:
@@ -82,10 +93,17 @@ def _find(client: MlflowClient, uri: ModelUri) -> ModelVersion:
 
 
 def _location(client: MlflowClient, ref: VersionRef) -> str:
+    """The storage behind a version, as the server follows it too."""
     location = str(client.get_model_version_download_uri(ref.name, str(ref.version)))
-    if location.startswith("models:/"):
-        logged = client.get_logged_model(location.removeprefix("models:/"))
-        location = str(logged.artifact_location)
+    scheme, _, rest = location.partition(":/")
+    if scheme.lower() == "models":
+        location = str(client.get_logged_model(rest).artifact_location)
+    elif scheme.lower() == "runs":
+        run_id, _, path = rest.partition("/")
+        location = f"{client.get_run(run_id).info.artifact_uri}/{path}"
+    if location.partition(":")[0].lower() in ("models", "runs"):
+        # MLflow would ask us again what it is.
+        raise VerificationError(f"the registry says models:/{ref} is at {location[:200]!r}")
     return location
 
 

@@ -1,6 +1,7 @@
 """What a consumer checks before it loads a byte, in this order:
 
-1. the bytes: a private copy of every file, hashed; no symlink, no special file;
+1. the bytes: a private copy of every file, hashed; no symlink, no special file. What is in the
+   cache is not hashed again while every file looks as it did when it was;
 2. the model signature: a trusted signer signed exactly these files (else: which differ);
 3. the provenance: a trusted builder attested to exactly this content;
 4. the registry's word: its newest verification summary about this version and content passed,

@@ -40,7 +40,7 @@ def test_a_damaged_copy_gives_way_to_a_whole_one(world: World) -> None:
 
     run(world)
 
-    assert ModelCache(world.settings.cache_dir).is_whole(world.digest)
+    assert ModelCache(world.settings.cache_dir).whole(world.digest)
 
 
 def test_what_a_process_that_died_left_is_swept_after_a_day(world: World) -> None:

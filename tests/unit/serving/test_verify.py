@@ -349,7 +349,7 @@ def revocations_file(world: World) -> bytes:
     return path.read_bytes()
 
 
-def test_a_copy_in_the_cache_is_hashed_again_and_only_its_evidence_fetched(world: World) -> None:
+def test_of_a_copy_in_the_cache_only_the_evidence_is_fetched(world: World) -> None:
     run(world)
     world.registry.tag = world.digest
     world.registry.asked.clear()
