@@ -188,6 +188,7 @@ def build_ports(
             accepted_policy_digests=settings.accepted_policy_digests,
             registry_name=settings.registry_name,
             dashboards=settings.dashboards,
+            ungoverned_models=settings.ungoverned_models,
         ),
         policy_files=bundle.files,
         clock=moment.now,

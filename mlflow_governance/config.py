@@ -13,6 +13,7 @@ The home folder (``--home``, ``MLFLOW_GOVERNANCE_HOME``, default ``./.mlflow-gov
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
 """Overrides ``auth`` of config.yaml; the server command sets it for its processes."""
 DEFAULT_HOME = ".mlflow-governance"
 _MEBIBYTE = 1024 * 1024
+_GLOB = re.compile(r"\[[^]]*\]|[*?]")
+_LEAST_LITERAL = 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Settings:
         registry_name: the verifier named in verification summaries and event sources.
         dashboards: name to URL template with ``{name}`` and ``{version}``.
         revocation_lifetime_minutes: how long a signed revocation list may be used offline.
+        ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
+            the registry and each registration under such a name are recorded.
     """
 
     home: Path
@@ -77,6 +82,7 @@ class Settings:
     registry_name: str = "mlflow-governance"
     dashboards: Mapping[str, str] = field(default_factory=dict)
     revocation_lifetime_minutes: int = 24 * 60
+    ungoverned_models: tuple[str, ...] = ()
 
     @property
     def trust_file(self) -> Path:
@@ -169,6 +175,7 @@ _TYPES: dict[str, type] = {
     "webhooks": list,
     "accepted_policy_digests": list,
     "opa": dict,
+    "ungoverned_models": list,
 }
 
 
@@ -202,9 +209,21 @@ def _target(home: Path, entry: Any) -> Target:
     )
 
 
+def _patterns(home: Path, entries: list[Any]) -> tuple[str, ...]:
+    for entry in entries:
+        # A pattern that matches nearly everything would silently govern nothing.
+        if not isinstance(entry, str) or len(_GLOB.sub("", entry)) < _LEAST_LITERAL:
+            raise ValueError(
+                f"ungoverned_models: {entry!r} is no pattern with at least {_LEAST_LITERAL} "
+                "characters of a name"
+            )
+    return tuple(entries)
+
+
 _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "policies": lambda home, text: (home / str(text)).resolve(),
     "opa": lambda _, options: OpaServer(**options),
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,
+    "ungoverned_models": _patterns,
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 
 from mlflow_governance.cli.connection import ADDRESS_ADVICE, Connection
 from mlflow_governance.core import canonical
-from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE, VersionRef
 from mlflow_governance.errors import (
     ConfigurationError,
     Conflict,
@@ -25,6 +26,9 @@ from mlflow_governance.errors import (
 )
 
 PREFIX = "/api/2.0/mlflow-governance"
+MLFLOW_ALIAS = "/api/2.0/mlflow/registered-models/alias"
+FROM_VERSION = "X-Governance-From-Version"
+REASON = "X-Governance-Reason"
 Document = dict[str, Any]
 
 _CONNECT_SECONDS = 10.0
@@ -44,6 +48,22 @@ _ERRORS: dict[str, type[GovernanceError]] = {
         Unavailable,
     )
 }
+_BY_STATUS: dict[int, type[GovernanceError]] = {
+    400: InvalidRequest,
+    401: Unauthenticated,
+    403: Denied,
+    404: NotFound,
+    409: Conflict,
+}
+
+
+@dataclass(frozen=True)
+class AliasSwap:
+    """An alias on its way from the ``expected`` version to ``version``; None is nowhere."""
+
+    alias: str
+    expected: int | None
+    version: int | None
 
 
 class RegistryClient:
@@ -76,6 +96,23 @@ class RegistryClient:
     def version(self, ref: VersionRef) -> Document:
         """Everything about one version."""
         return self._get("/version", **_named(ref))
+
+    def aliases(self, name: str, workspace: str = DEFAULT_WORKSPACE) -> Document:
+        """``{aliases: [{alias, version, before, at}]}``."""
+        return self._get("/aliases", name=name, workspace=workspace)
+
+    def point_alias(self, name: str, swap: AliasSwap, reason: str) -> None:
+        """Point an alias elsewhere through MLflow's own interface.
+
+        Raises:
+            Conflict: it does not point at ``swap.expected`` any more.
+        """
+        body: dict[str, str | int] = {"name": name, "alias": swap.alias}
+        headers = {FROM_VERSION: str(swap.expected or 0), REASON: reason}
+        if swap.version is not None:
+            body["version"] = str(swap.version)
+        method = "DELETE" if swap.version is None else "POST"
+        self._call(method, MLFLOW_ALIAS, body=body, headers=headers)
 
     def decision(self, decision_id: str) -> Document:
         """A stored decision with its dossier."""
@@ -158,12 +195,14 @@ class RegistryClient:
         *,
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        to = self._connection
+        to, ours = self._connection, path != MLFLOW_ALIAS
         try:
             with self._session.request(
                 method,
-                to.base + PREFIX + path,
+                to.base + (PREFIX if ours else "") + path,
+                headers=headers,
                 params=params,
                 json=body,
                 auth=to.auth,
@@ -173,23 +212,25 @@ class RegistryClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return self._read(response)
+                return self._read(response, ours=ours)
         except (requests.RequestException, OSError) as error:
             raise self._unreachable(error) from error
 
-    def _read(self, response: requests.Response) -> bytes:
+    def _read(self, response: requests.Response, *, ours: bool) -> bytes:
         data = bytearray()
         for piece in response.iter_content(64 * 1024):
             data += piece
             if len(data) > _MAX_ANSWER:
                 raise self._unusable(f"it has more than {_MAX_ANSWER} bytes")
         if response.status_code != 200:
-            raise self._error(response, bytes(data))
+            raise self._error(response, bytes(data), ours=ours)
         return bytes(data)
 
-    def _error(self, response: requests.Response, data: bytes) -> GovernanceError:
+    def _error(self, response: requests.Response, data: bytes, *, ours: bool) -> GovernanceError:
         try:
             document = canonical.decode_object(data)
+            if not ours and "error_code" in document:
+                return _of_mlflow(response.status_code, document)
             code, message = str(document.pop("code")), str(document.pop("message"))
         except (InvalidRequest, KeyError):
             return self._foreign(response)
@@ -232,6 +273,13 @@ class RegistryClient:
     def _unusable(self, why: str) -> Unavailable:
         base = self._connection.base
         return Unavailable(f"the answer of {base} cannot be used: {why}", advice=ADDRESS_ADVICE)
+
+
+def _of_mlflow(status: int, document: Document) -> GovernanceError:
+    message = str(document.get("message", "")).removeprefix("governance: ")
+    advice = str(document.get("advice", ""))
+    message = message.removesuffix(f"\n{advice}") if advice else message
+    return _BY_STATUS.get(status, GovernanceError)(message, advice=advice)
 
 
 def _named(ref: VersionRef) -> dict[str, str | int]:

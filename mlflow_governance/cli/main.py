@@ -28,9 +28,11 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "revoke": ("decide", "revoke", "Revoke a version and its content for ever."),
     "quarantine": ("decide", "quarantine", "Block a version while it is investigated."),
     "restore": ("decide", "restore", "Return a quarantined version to its stage."),
+    "alias": ("alias", "alias", "Where aliases point; move them, and take a move back."),
     "history": ("decide", "history", "What happened to a version, from the ledger."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
+    "validate": ("validate", "validate", "Compare registry, files and ledger."),
     "outbox": ("outbox", "outbox", "What still has to be told, and telling it again."),
     "policy": ("policy", "policy", "Check and ask the policy bundle."),
 }

@@ -26,6 +26,10 @@ class Act(StrEnum):
     ALIAS_DELETED = "alias.deleted"
     DOWNLOAD_DENIED = "download.denied"
     REQUEST_REFUSED = "request.refused"
+    MODEL_DELETED = "model.deleted"
+    MODEL_RENAMED = "model.renamed"
+    MODEL_UNGOVERNED = "model.ungoverned"
+    WEBHOOK_CHANGED = "webhook.changed"
     REGISTRY_STARTED = "registry.started"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities.model_registry import ModelVersion
@@ -16,6 +17,7 @@ from mlflow_governance.plugin.assembly import Assembly
 from mlflow_governance.plugin.refusals import refusing
 from mlflow_governance.plugin.reserved import without_reserved
 from mlflow_governance.workflows.accept import register, settle
+from mlflow_governance.workflows.administer import register_ungoverned
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.ports import Request
 
@@ -56,6 +58,9 @@ class Registration(_Base):
         if self._is_prompt(name):
             return create()
         location = self._location(source)
+        pattern = self.governance.ports.rules.exclusion(name)
+        if pattern is not None:
+            return self._leave_to_mlflow(name, pattern, create)
         later, rules = self._is_large(location), self.governance.ports.rules
         actor = self.governance.identity.current()
 
@@ -72,6 +77,17 @@ class Registration(_Base):
         if not later:
             self._settle(Request(actor, record.ref), strict=rules.strict_registration)
         return super().get_model_version(name, record.ref.version)
+
+    def _leave_to_mlflow(
+        self, name: str, pattern: str, create: Callable[[], ModelVersion]
+    ) -> ModelVersion:
+        def created() -> tuple[VersionRef, ModelVersion]:
+            version = create()
+            return self._ref(name, version.version), version
+
+        governance = self.governance
+        actor = governance.identity.current()
+        return register_ungoverned(governance.ports, actor, pattern, created)
 
     def _is_large(self, location: str) -> bool:
         try:
@@ -95,6 +111,8 @@ class Registration(_Base):
     def _location(self, source: str) -> str:
         named = compat.named_version(source)
         if named is None:
+            if (logged := compat.logged_model(source)) is not None:
+                compat.warm_client_store(logged)
             location = self.governance.artifacts.locate(source)
             self._refuse_taken(location)
             return location

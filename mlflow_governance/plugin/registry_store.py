@@ -10,12 +10,12 @@ import os
 from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModelTag
+from mlflow.entities.model_registry.model_version_stages import ALL_STAGES
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from sqlalchemy import select
 
-from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import (
@@ -25,21 +25,21 @@ from mlflow_governance.errors import (
 )
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.assembly import Assembly
+from mlflow_governance.plugin.disclosure import Disclosure
+from mlflow_governance.plugin.names import Names
 from mlflow_governance.plugin.refusals import refusing
 from mlflow_governance.plugin.registration import Registration
 from mlflow_governance.plugin.reserved import is_reserved, without_reserved
 from mlflow_governance.plugin.sessions import JoinableSessions
 from mlflow_governance.workflows.admit import admit
-from mlflow_governance.workflows.alias import AliasMove, move_alias
-from mlflow_governance.workflows.delete import delete_version, refuse_if_governed
-from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
+from mlflow_governance.workflows.ports import Request, VersionRecord
 from mlflow_governance.workflows.promote import transition
 from mlflow_governance.workflows.refuse import Refused, refuse
 
 _READY = "READY"
 
 
-class GovernedStore(Registration):
+class GovernedStore(Registration, Names, Disclosure):
     """The governed registry store.
 
     Args:
@@ -71,14 +71,17 @@ class GovernedStore(Registration):
         self, name: str, version: Any, stage: str, archive_existing_versions: bool
     ) -> ModelVersion:
         """Move a version; with ``archive_existing_versions`` deprecate the others afterwards."""
+        ref = self._ref(name, version)
+        if self._is_excluded(ref):
+            return super().transition_model_version_stage(
+                name, version, stage, archive_existing_versions
+            )
         target = Stage.parse(stage)
         if archive_existing_versions and target is not Stage.APPROVED:
             raise InvalidRequest(
                 "archive_existing_versions is possible only with Approved (Production)"
             )
-        actor = self.governance.identity.current()
-        ref = self._ref(name, version)
-        ports = self.governance.ports
+        actor, ports = self.governance.identity.current(), self.governance.ports
         transition(ports, Request(actor, ref, self._reason()), target)
         if archive_existing_versions:
             with ports.store.read() as reading:
@@ -99,7 +102,9 @@ class GovernedStore(Registration):
 
     def get_latest_versions(self, name: str, stages: Any = None) -> list[ModelVersion]:
         """The newest version of each stage; governed stages and MLflow's words alike."""
-        wanted = {Stage.parse(stage).value for stage in stages} if stages else set(Stage)
+        wanted = {Stage.parse(stage).value for stage in stages or Stage}
+        if self.governance.ports.rules.exclusion(name) is not None:
+            wanted |= {str(stage).capitalize() for stage in stages or ALL_STAGES}
         with self.ManagedSessionMaker() as session:
             model = self._get_registered_model(session, name)
             entity = model.to_mlflow_entity()
@@ -110,7 +115,7 @@ class GovernedStore(Registration):
                     for alias in model.registered_model_aliases
                     if alias.version == version.version
                 ]
-            return latest
+        return self._told(latest)
 
     get_latest_versions = refusing(get_latest_versions)
 
@@ -126,7 +131,8 @@ class GovernedStore(Registration):
                 f"{ref} is still being verified ({status})",
                 advice="Wait until its status is READY.",
             )
-        self._admit(ref)
+        if not self._is_excluded(ref):
+            self._admit(ref)
         return str(location)
 
     def _status_and_location(self, ref: VersionRef) -> tuple[str, str]:
@@ -177,70 +183,6 @@ class GovernedStore(Registration):
             raise InvalidRequest("a prompt cannot be turned into a model")
         super().delete_registered_model_tag(name, key)
 
-    # Aliases ----------------------------------------------------------------------------------
-
-    @refusing
-    def set_registered_model_alias(self, name: str, alias: str, version: Any) -> None:
-        """Point an alias at a version, if the alias gate permits."""
-        self._move_alias(name, alias, version, delete=False)
-
-    @refusing
-    def delete_registered_model_alias(self, name: str, alias: str) -> None:
-        """Take an alias away, if the alias gate permits."""
-        self._move_alias(name, alias, None, delete=True)
-
-    def _move_alias(self, name: str, alias: str, version: Any, *, delete: bool) -> None:
-        base: Any = super()
-
-        def apply() -> None:
-            if delete:
-                base.delete_registered_model_alias(name, alias)
-            else:
-                base.set_registered_model_alias(name, alias, version)
-
-        before = self._aliased(name, alias)
-        if self._is_prompt(name) or (delete and before is None):
-            apply()
-            return
-        ref = self._ref(name, before if delete else version)
-        request = Request(self.governance.identity.current(), ref, self._reason())
-        move = AliasMove(alias, before, delete)
-        move_alias(self.governance.ports, request, move, apply)
-
-    def _aliased(self, name: str, alias: str) -> int | None:
-        with self.ManagedSessionMaker() as session:
-            row = self._get_registered_model_alias(session, name, alias)
-            return int(row.version) if row is not None else None
-
-    # Deletion and renaming --------------------------------------------------------------------
-
-    @refusing
-    def delete_model_version(self, name: str, version: Any) -> None:
-        """Delete a version that was never released."""
-        if self._is_prompt(name):
-            super().delete_model_version(name, version)
-            return
-        self._delete(Request(self.governance.identity.current(), self._ref(name, version)))
-
-    def _delete(self, request: Request) -> None:
-        base: Any = super()
-        name, version = request.ref.name, request.ref.version
-        delete_version(
-            self.governance.ports, request, lambda: base.delete_model_version(name, version)
-        )
-
-    @refusing
-    def delete_registered_model(self, name: str) -> None:
-        """MLflow's own, for models without governed versions."""
-        refuse_if_governed(*self._asked(name), "delete")
-        super().delete_registered_model(name)
-
-    @refusing
-    def rename_registered_model(self, name: str, new_name: str) -> Any:
-        """MLflow's own, for models without governed versions."""
-        refuse_if_governed(*self._asked(name), "rename")
-        return super().rename_registered_model(name, new_name)
-
     # Helpers ----------------------------------------------------------------------------------
 
     def _ref(self, name: str, version: Any) -> VersionRef:
@@ -250,9 +192,16 @@ class GovernedStore(Registration):
             raise InvalidRequest(f"not a version number: {str(version)[:40]!r}") from error
         return VersionRef(name, number, self._get_active_workspace())
 
-    def _asked(self, name: str) -> tuple[Ports, Actor, str, str]:
-        actor = self.governance.identity.current()
-        return self.governance.ports, actor, name, self._get_active_workspace()
+    def _is_outside(self, ref: VersionRef) -> bool:
+        """True for what is left to MLflow: prompts, and names that are excluded."""
+        return self._is_excluded(ref) or self._is_prompt(ref.name)
+
+    def _is_excluded(self, ref: VersionRef) -> bool:
+        ports = self.governance.ports
+        if ports.rules.exclusion(ref.name) is None:
+            return False
+        with ports.store.read() as reading:
+            return reading.version(ref) is None  # governed once is governed for good
 
     def _refuse_reserved(self, asked: str, key: str, subject: dict[str, Any]) -> None:
         if is_reserved(key):

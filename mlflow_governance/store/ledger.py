@@ -28,6 +28,11 @@ _CHUNK = 5000
 """Rows a transaction: entries never change, so a long reading need not be one transaction."""
 
 
+def as_bytes(value: object) -> bytes:
+    """The bytes of a binary column; SQLite gives back whatever type somebody wrote."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+
+
 class _Row(NamedTuple):
     position: int
     entry: bytes
@@ -57,7 +62,8 @@ class SqlLedger:
         if count is None:
             count = self._last() + 1 - start
         for row in self._rows(start, start + count):
-            yield row.position, bytes(row.entry)
+            # An entry somebody wrote as another type is for its reader to refuse.
+            yield row.position, as_bytes(row.entry)
 
     def checkpoints(self) -> list[str]:
         """The signed notes kept in the database, smallest ledger first."""

@@ -129,13 +129,22 @@ class TimelineReading(Rows):
     def timeline(self, version_uid: str) -> list[dict[str, Any]]:
         """Ledger entries about a version, oldest first, with people and reasons resolved.
 
+        They begin with those of deleted versions of the same name and number: deleting and
+        registering again starts no new history.
+
         Raises:
             LedgerError: an entry or what it commits to was changed.
         """
-        entries = tables.ledger_entries
+        entries, now, gone = tables.ledger_entries, tables.versions.c, tables.former.c
+        earlier = sa.select(gone.uid).where(
+            now.uid == version_uid,
+            now.workspace == gone.workspace,
+            now.name == gone.name,
+            now.version == gone.version,
+        )
         query = (
             sa.select(entries.c.entry)
-            .where(entries.c.version_uid == version_uid)
+            .where(sa.or_(entries.c.version_uid == version_uid, entries.c.version_uid.in_(earlier)))
             .order_by(entries.c.position)
         )
         found = [entry.read_entry(bytes(e)) for e in self._connection.execute(query).scalars()]

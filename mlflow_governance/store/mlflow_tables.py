@@ -1,4 +1,4 @@
-"""The few columns of MLflow's ``model_versions`` a change of stage touches."""
+"""The few of MLflow's own rows that we touch, or compare with ours."""
 
 from __future__ import annotations
 
@@ -19,6 +19,36 @@ model_versions = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("current_stage", sa.String(20)),
     sa.Column("last_updated_time", sa.BigInteger),
+    sa.Column("source", sa.String(500)),
+    sa.Column("storage_location", sa.String(500)),
+)
+
+model_aliases = sa.Table(
+    "registered_model_aliases",
+    sa.MetaData(),
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("alias", sa.String(256), primary_key=True),
+    sa.Column("version", sa.Integer),
+)
+
+version_tags = sa.Table(
+    "model_version_tags",
+    sa.MetaData(),
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String(250), primary_key=True),
+    sa.Column("value", sa.Text),
+)
+
+model_tags = sa.Table(
+    "registered_model_tags",
+    sa.MetaData(),
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("key", sa.String(250), primary_key=True),
+    sa.Column("value", sa.String(5000)),
 )
 
 

@@ -72,6 +72,29 @@ blocked = sa.Table(
     sa.Column("at", Moment, nullable=False),
 )
 
+aliases = sa.Table(
+    "governance_aliases",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("name", exact(256), primary_key=True),
+    sa.Column("alias", exact(256), primary_key=True),
+    sa.Column("version", sa.Integer),
+    sa.Column("before", sa.Integer),
+    sa.Column("at", Moment, nullable=False),
+)
+"""Where an alias of a governed model points, and where it pointed before; NULL is nowhere."""
+
+former = sa.Table(
+    "governance_former_versions",
+    metadata,
+    sa.Column("uid", sa.String(64), primary_key=True),
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("name", exact(256), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Index("governance_former_ref", "workspace", "name", "version"),
+)
+"""Versions that were deleted. A name and number used again goes on with their history."""
+
 blobs = sa.Table(
     "governance_blobs",
     metadata,

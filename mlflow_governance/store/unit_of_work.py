@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy.orm import Session
 
 from mlflow_governance.ledger.note import NoteSigner
+from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.documents import DocumentReading, DocumentWriting
 from mlflow_governance.store.ledger_table import (
     Head,
@@ -21,11 +22,11 @@ from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
 
-class SqlReading(DocumentReading, VersionReading, TimelineReading):
+class SqlReading(DocumentReading, VersionReading, AliasReading, TimelineReading):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(DocumentWriting, LedgerWriting, SqlReading):
+class SqlUnitOfWork(DocumentWriting, AliasWriting, LedgerWriting, SqlReading):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(

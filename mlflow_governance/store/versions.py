@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,11 +18,39 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict
 from mlflow_governance.evidence.interface import Kind
-from mlflow_governance.store.tables import approvals, blocked, files, tasks, versions
-from mlflow_governance.workflows.ports import VersionRecord
+from mlflow_governance.store.tables import approvals, blocked, files, former, tasks, versions
+from mlflow_governance.workflows.ports import VersionRecord, Whereabouts
 
 StageWriter = Callable[[Session, VersionRef, Stage, Stage, datetime], int]
 """Compare-and-swaps MLflow's own stage (session, ref, origin, target, at); returns its rowcount."""
+
+_ACCEPTED = tuple(
+    stage.value for stage in (Stage.CANDIDATE, Stage.STAGING, Stage.APPROVED, Stage.DEPRECATED)
+)
+_STEP = 8
+
+
+@lru_cache(maxsize=64)
+def _around(count: int) -> sa.Select[Any]:
+    """Versions at one of ``count`` locations, or between ``start`` and ``end``.
+
+    Built once for each count: it is asked for every artifact that is handed out.
+    """
+    location = versions.c.location
+    return (
+        sa.select(versions, blocked.c.digest.label("blocked"))
+        .outerjoin(blocked, blocked.c.digest == versions.c.digest)
+        .where(
+            sa.or_(
+                *(location == sa.bindparam(f"at{n}") for n in range(count)),
+                sa.and_(location >= sa.bindparam("start"), location < sa.bindparam("end")),
+            )
+        )
+    )
+
+
+_BATCH = 500
+"""Names in one query: databases bound the parameters of a statement."""
 
 
 class Rows:
@@ -68,17 +98,57 @@ class VersionReading(Rows):
         query = sa.select(sa.func.count()).select_from(versions).where(*_named(name, stage))
         return int(self._connection.execute(query).scalar_one())
 
+    def whereabouts(
+        self, names: Iterable[str], workspace: str
+    ) -> dict[tuple[str, int], Whereabouts]:
+        """Of every governed version with one of these names, by name and number."""
+        table, found = versions.c, {}
+        query = (
+            sa.select(
+                table.name,
+                table.version,
+                table.stage,
+                table.submitter,
+                blocked.c.digest.label("by"),
+            )
+            .join_from(versions, blocked, table.digest == blocked.c.digest, isouter=True)
+            .where(table.workspace == workspace)
+        )
+        wanted = sorted(set(names))
+        for start in range(0, len(wanted), _BATCH):
+            some = query.where(table.name.in_(wanted[start : start + _BATCH]))
+            for row in self._connection.execute(some):
+                where = Whereabouts(Stage(row.stage), row.submitter, row.by is not None)
+                found[row.name, row.version] = where
+        return found
+
     def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
         """Versions whose ``location`` is one of these paths."""
         return self._versions(versions.c.location.in_(list(paths)))
 
-    def versions_below(self, path: str) -> list[VersionRecord]:
-        """Versions whose ``location`` lies below this path; below "" lies every one."""
-        if not path:
-            return self._versions()
-        # All text that begins with "path/" and nothing else: "0" is the character after "/".
-        start = path.rstrip("/")
-        return self._versions(versions.c.location >= start + "/", versions.c.location < start + "0")
+    def versions_around(
+        self, above: Sequence[str], paths: Sequence[str]
+    ) -> list[tuple[VersionRecord, bool]]:
+        """Versions at one of the locations ``above`` or below one of the ``paths``.
+
+        Below "" lies every one.
+
+        Returns:
+            Each once, with whether its content is blocked under whatever name.
+        """
+        found: dict[str, tuple[VersionRecord, bool]] = {}
+        # Few statements serve every depth; no location is "/".
+        padded = [*above, *"/" * (-len(above) % _STEP)]
+        given = {f"at{n}": location for n, location in enumerate(padded)}
+        for path in paths:
+            start, end = _below(path)
+            rows = self._connection.execute(
+                _around(len(padded)), {**given, "start": start, "end": end}
+            )
+            for row in rows:
+                if row.uid not in found:
+                    found[row.uid] = _record(row), row.blocked is not None
+        return list(found.values())
 
     def submitters(self, digest: Digest) -> set[str]:
         """Everybody who registered this content, under whatever name."""
@@ -95,6 +165,19 @@ class VersionReading(Rows):
         query = sa.select(blocked).order_by(blocked.c.at, blocked.c.digest)
         return [(Digest(r.digest), r.stage, r.at) for r in self._connection.execute(query)]
 
+    def blocked_digests(self) -> frozenset[Digest]:
+        """Every blocked digest."""
+        return frozenset(self._connection.execute(sa.select(blocked.c.digest)).scalars())
+
+    def accepted_digests(self) -> frozenset[Digest]:
+        """The content of every version past None that is neither withdrawn nor blocked."""
+        query = sa.select(versions.c.digest).where(
+            versions.c.stage.in_(_ACCEPTED),
+            versions.c.digest.is_not(None),
+            versions.c.digest.not_in(sa.select(blocked.c.digest)),
+        )
+        return frozenset(self._connection.execute(query.distinct()).scalars())
+
     def _versions(
         self, *conditions: sa.ColumnElement[bool], offset: int = 0, limit: int | None = None
     ) -> list[VersionRecord]:
@@ -106,6 +189,12 @@ class VersionReading(Rows):
             .limit(limit)
         )
         return [_record(row) for row in self._connection.execute(query)]
+
+
+def _below(path: str) -> tuple[str, str]:
+    # All text that begins with "path/" and nothing else: "0" is the character after "/".
+    start = path.rstrip("/")
+    return (start + "/", start + "0") if start else ("", chr(0x10FFFF))
 
 
 def _named(name: str | None, stage: Stage | None) -> list[sa.ColumnElement[bool]]:
@@ -184,6 +273,9 @@ class VersionWriting(VersionReading):
         _expect_one(self._connection.execute(removed).rowcount, record)
         for table in (files, approvals, tasks):
             self._connection.execute(sa.delete(table).where(table.c.version_uid == record.uid))
+        ref = record.ref
+        row = {"uid": record.uid, "workspace": ref.workspace, "name": ref.name}
+        self._connection.execute(sa.insert(former), row | {"version": ref.version})
 
     def block(self, digest: Digest, stage: Stage, at: datetime) -> None:
         """Put a digest on the revocation list; revoked is never weakened to quarantined."""
@@ -245,7 +337,6 @@ def _proved(record: VersionRecord) -> dict[str, Any]:
 
 
 def _record(row: Any) -> VersionRecord:
-    facts = None if row.facts is None else canonical.decode_object(row.facts)
     return VersionRecord(
         uid=row.uid,
         ref=VersionRef(row.name, row.version, row.workspace),
@@ -256,13 +347,18 @@ def _record(row: Any) -> VersionRecord:
         policy_digest=row.policy_digest,
         quarantined_from=Stage(row.quarantined_from) if row.quarantined_from else None,
         decision_id=row.decision_id,
-        facts=None
-        if facts is None
-        else {Kind(kind): Outcome.from_document(o) for kind, o in facts.items()},
+        facts=None if row.facts is None else _facts(row.facts),
         trust_digest=row.trust_digest,
         created_at=row.created_at,
         revision=row.revision,
     )
+
+
+@lru_cache(maxsize=1024)
+def _facts(stored: bytes) -> Mapping[Kind, Outcome]:
+    # Keyed by the bytes themselves: a change of a row is never overlooked.
+    document = canonical.decode_object(stored)
+    return MappingProxyType({Kind(k): Outcome.from_document(o) for k, o in document.items()})
 
 
 def _word(stage: Stage | None) -> str | None:

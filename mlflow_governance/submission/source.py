@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,8 +143,30 @@ def _of_version(ref: VersionRef) -> Source:
 
     from mlflow import MlflowClient
 
-    version = MlflowClient().get_model_version(ref.name, str(ref.version))
-    return replace(resolve(version.source), registered=ref)
+    client = MlflowClient()
+    version = client.get_model_version(ref.name, str(ref.version))
+    if version.source.removeprefix("models:/") != str(ref):
+        return replace(resolve(version.source), registered=ref)
+    # Where unreleased bytes are is told to whoever registered them; the download gate knows, too.
+    location = client.get_model_version_download_uri(ref.name, str(ref.version))
+    return replace(_at(location, version.run_id), registered=ref)
+
+
+def _at(location: str, run_id: str | None) -> Source:
+    from mlflow import MlflowClient
+
+    if logged := re.search(r"/models/(m-[0-9a-f]{32})/artifacts$", location):
+        return _of_model(logged[1], f"models:/{logged[1]}")
+    if location.startswith(("models:/", "runs:/")):
+        return resolve(location)
+    root = str(MlflowClient().get_run(run_id).info.artifact_uri) if run_id else ""
+    path = location.removeprefix(root + "/")
+    if not root or path == location:
+        raise InvalidRequest(
+            f"no run is known that logged {location}",
+            advice="Name the run or the logged model instead: runs:/RUN/PATH or models:/m-ID",
+        )
+    return Source(f"runs:/{run_id}/{path}", location, run_id, None, path)
 
 
 class translated:  # noqa: N801  (reads as a phrase after "with")

@@ -79,6 +79,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", views.health, (), schemas.HEALTH, public=True),
     Route("GET", "/versions", views.versions, _LISTING, schemas.VERSIONS),
     Route("GET", "/version", views.version, VERSION, schemas.DETAIL),
+    Route("GET", "/aliases", views.aliases, (VERSION[0], VERSION[2]), schemas.ALIASES),
     Route("GET", "/decision", views.decision, (Field("id", "Decision id."),), schemas.DECISION),
     Route("POST", "/approvals", views.give_approval, _APPROVAL, schemas.APPROVED),
     Route("POST", "/revoke", views.revoke, (*VERSION, _REASON), schemas.MOVED),
@@ -113,10 +114,10 @@ def served(static_prefix: str = "") -> Iterator[tuple[str, Route]]:
     """Every exact path of the interface with its route.
 
     Args:
-        static_prefix: MLflow's ``--static-prefix``, which stands before ``/ajax-api`` only.
+        static_prefix: MLflow's ``--static-prefix``, which stands before all of its own, too.
     """
     for route in ROUTES:
-        yield API + route.path, route
+        yield static_prefix + API + route.path, route
         yield static_prefix + AJAX + route.path, route
 
 

@@ -12,7 +12,14 @@ from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import Stage, next_stage
 from mlflow_governance.workflows.admit import permits
 from mlflow_governance.workflows.judge import judge
-from mlflow_governance.workflows.ports import ApprovalRecord, Ports, Reading, Request, VersionRecord
+from mlflow_governance.workflows.ports import (
+    AliasRecord,
+    ApprovalRecord,
+    Ports,
+    Reading,
+    Request,
+    VersionRecord,
+)
 
 MAX_TIMELINE = 500
 """Ledger entries told about one version, the newest; the ledger itself has them all."""
@@ -38,6 +45,16 @@ def summary(record: VersionRecord) -> Document:
         "submitter": record.submitter,
         "decision_id": record.decision_id,
         "created_at": moment.to_text(record.created_at) if record.created_at else None,
+    }
+
+
+def alias(record: AliasRecord) -> Document:
+    """Where one alias points, and where it pointed before."""
+    return {
+        "alias": record.alias,
+        "version": record.version,
+        "before": record.before,
+        "at": moment.to_text(record.at),
     }
 
 

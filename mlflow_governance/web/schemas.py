@@ -43,6 +43,12 @@ _SUMMARY_MEMBERS: dict[str, Schema] = {
     "created_at": _or_null(_INSTANT),
 }
 SUMMARY = _record(**_SUMMARY_MEMBERS)
+_NUMBER: Schema = {"type": "integer", "minimum": 1}
+ALIASES = _record(
+    aliases=_list_of(
+        _record(alias=_TEXT, version=_or_null(_NUMBER), before=_or_null(_NUMBER), at=_INSTANT)
+    )
+)
 _FILE = _record(path=_TEXT, size=_COUNT, digest=_DIGEST)
 _REASON = _record(code=_TEXT, path=_TEXT, message=_TEXT, fix=_TEXT)
 _CHECKS: Schema = {"type": "object", "additionalProperties": _YES_NO}

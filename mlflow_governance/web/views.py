@@ -10,7 +10,7 @@ from collections.abc import Callable
 from flask import Response
 
 from mlflow_governance.core import digest
-from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.model_ref import VersionRef, check_name
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, InvalidRequest, NotFound
 from mlflow_governance.evidence.interface import EvidenceItem
@@ -54,6 +54,15 @@ def versions(services: WebServices, values: Values) -> Document:
 def version(services: WebServices, values: Values) -> Document:
     """One version with evidence, decisions, approvals, attachments and history."""
     return documents.detail(services.ports, services.actor(), _record(services, values.ref()))
+
+
+def aliases(services: WebServices, values: Values) -> Document:
+    """Where the aliases of a governed model point, and where they pointed before."""
+    workspace = values.text("workspace")
+    check_name(workspace)
+    with services.ports.store.read() as reading:
+        found = reading.aliases(values.text("name"), workspace)
+    return {"aliases": [documents.alias(record) for record in found]}
 
 
 def decision(services: WebServices, values: Values) -> Document:

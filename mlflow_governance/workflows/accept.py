@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 
+from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import hex_of, of_bytes
 from mlflow_governance.core.dossier import Gate, Outcome
 from mlflow_governance.core.event import Act, Event
@@ -19,8 +20,9 @@ from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
-from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
+from mlflow_governance.workflows.ports import Ports, Request, UnitOfWork, VersionRecord
 from mlflow_governance.workflows.record import (
+    MIRROR,
     refuse_moved,
     state_of,
     subject_of,
@@ -73,6 +75,8 @@ def register(
                 subject=subject_of(record),
                 before={} if adopted_from is None else {"stage": adopted_from},
                 after=state_of(record),
+                # Of the place only the digest: an address may hold what is not for everybody.
+                facts={"location_digest": of_bytes(location.encode())},
             )
         )
         uow.add_task(REGISTER, record.uid, delay_seconds=0 if later else _REGISTER_DELAY)
@@ -150,13 +154,42 @@ def hash_now(ports: Ports, record: VersionRecord) -> VersionRecord:
 
 
 def block_late(ports: Ports, record: VersionRecord) -> None:
-    """Hash a version that was withdrawn before it was hashed, and block its content."""
+    """Hash a version that was withdrawn before it was hashed, block its content and say so."""
     if record.digest is None:
         _refresh(ports, record)
     with ports.store.begin() as uow:
         now = uow.version_by_uid(record.uid)
-        if now is not None and now.digest is not None and now.stage in WITHDRAWN:
-            uow.block(now.digest, now.stage, ports.clock())
+        if now is None or now.digest is None or now.stage not in WITHDRAWN:
+            return
+        uow.block(now.digest, now.stage, ports.clock())
+        if _is_told(uow, now):
+            return
+        # The same act again, now with the digest: whoever blocks by digest needs no other event.
+        revoked = now.stage is Stage.REVOKED
+        uow.record(
+            Event(
+                act=Act.VERSION_REVOKED if revoked else Act.VERSION_TRANSITIONED,
+                person=Actor.system("worker").person,
+                at=ports.clock(),
+                subject=subject_of(now),
+                before=state_of(now),
+                after=state_of(now),
+                facts={"hashed_late": True},
+            )
+        )
+        uow.add_task(MIRROR, now.uid)
+
+
+def _is_told(uow: UnitOfWork, record: VersionRecord) -> bool:
+    # Whether the ledger already says that this content was withdrawn with this version.
+    return any(
+        entry["act"] in (Act.VERSION_REVOKED, Act.VERSION_TRANSITIONED)
+        and entry["allowed"]
+        and entry["subject"]["uid"] == record.uid
+        and entry["subject"]["digest"] == record.digest
+        and entry["after"].get("stage") == record.stage.value
+        for entry in uow.timeline(record.uid)
+    )
 
 
 def verify_unchanged(ports: Ports, record: VersionRecord) -> None:

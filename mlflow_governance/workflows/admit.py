@@ -7,50 +7,91 @@ itself is made anew each time, from the stage, revocation and policy of now.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
+from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.dossier import Gate, Outcome
 from mlflow_governance.core.event import Act
+from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.evidence.interface import Kind
-from mlflow_governance.workflows.judge import Judgement, examine, standing, weigh
-from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
+from mlflow_governance.policy.interface import PolicyEngine
+from mlflow_governance.workflows.judge import Judgement, Standing, examine, standing, weigh
+from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
 from mlflow_governance.workflows.record import write_denial
 
 Door = Literal["registry", "artifact"]
 
 
-def admit(ports: Ports, request: Request, door: Door) -> VersionRecord:
+def admit(
+    ports: Ports, request: Request, door: Door, found: Standing | None = None
+) -> VersionRecord:
     """Ask the download gate; a denial is recorded and raised.
 
     Args:
         ports: everything a workflow needs.
         request: who wants the bytes of which version.
         door: ``registry`` for ``models:/name/…``, ``artifact`` for a raw artifact path.
+        found: what the store says about the version, where it was read just now.
 
     Raises:
         NotFound: the version is not governed.
         Denied: the gate said no.
     """
-    judgement = _judge(ports, request, door)
+    judgement = _judge(ports, request, door, found)
     if not judgement.decision.allow:
         write_denial(ports, judgement, Act.DOWNLOAD_DENIED)
         raise judgement.refuse(f"{request.ref} may not be downloaded")
     return judgement.record
 
 
-def permits(ports: Ports, request: Request, door: Door) -> bool:
+def permits(ports: Ports, request: Request, door: Door, found: Standing | None = None) -> bool:
     """The same question without a record of a no, for listings and pages."""
-    return _judge(ports, request, door).decision.allow
+    return _judge(ports, request, door, found).decision.allow
 
 
-def _judge(ports: Ports, request: Request, door: Door) -> Judgement:
-    with ports.store.read() as reading:
-        found = standing(reading, request.ref, approvals=False)
-    return weigh(ports, Gate.DOWNLOAD, request, {"door": door}, found, proved(ports, found.record))
+def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -> Judgement:
+    if found is None:
+        with ports.store.read() as reading:
+            found = standing(reading, request.ref, approvals=False)
+    evidence = proved(ports, found.record)
+    # To the second: of the many files of one model most are asked for in the same one, and then
+    # it is the same question, which is answered once.
+    now = ports.clock().replace(microsecond=0)
+    question = _Question(ports.engine, ports.rules, request, door, found, evidence, now)
+    last = _answered.get((request.ref, request.actor, door))
+    if last is not None and last[0] == question:
+        return last[1]
+    judgement = weigh(ports, Gate.DOWNLOAD, request, {"door": door}, found, evidence, now=now)
+    if judgement.decision.allow:  # a denial is recorded, each under an id of its own
+        if len(_answered) >= _REMEMBERED:
+            _answered.clear()
+        _answered[request.ref, request.actor, door] = question, judgement
+    return judgement
 
 
-def proved(ports: Ports, record: VersionRecord) -> dict[Kind, Outcome]:
+@dataclass(frozen=True)
+class _Question:
+    """Everything a dossier and its decision are made of. Equal questions have equal answers."""
+
+    engine: PolicyEngine
+    rules: Rules
+    request: Request
+    door: Door
+    found: Standing
+    evidence: Mapping[Kind, Outcome]
+    now: datetime
+
+
+_REMEMBERED = 1024
+_answered: dict[tuple[VersionRef, Actor, Door], tuple[_Question, Judgement]] = {}
+"""The last question of each actor about each version that was answered with yes."""
+
+
+def proved(ports: Ports, record: VersionRecord) -> Mapping[Kind, Outcome]:
     """The facts proved for a version, proved again if the trust policy changed."""
     if record.facts is not None and record.trust_digest == ports.examiner.trust_digest:
-        return dict(record.facts)
+        return record.facts
     return examine(ports, record)

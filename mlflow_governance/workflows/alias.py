@@ -10,7 +10,7 @@ from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
 from mlflow_governance.workflows.admit import proved
 from mlflow_governance.workflows.judge import judge, load
-from mlflow_governance.workflows.ports import Ports, Request
+from mlflow_governance.workflows.ports import AliasStep, Ports, Request
 from mlflow_governance.workflows.record import write_allowed, write_denial
 
 
@@ -45,19 +45,24 @@ def move_alias(ports: Ports, request: Request, move: AliasMove, apply: Callable[
     Raises:
         NotFound: the version is not governed.
         Denied: the gate said no.
+        Conflict: the alias no longer points at the version it was judged to leave.
     """
     with ports.store.read() as reading:
         record = load(reading, request.ref)
+    after = None if move.delete else request.ref.version
     action = {
         "alias": plain(move.alias),
+        "as_written": move.alias,
         "from_version": move.before,
-        "to_version": None if move.delete else request.ref.version,
+        "to_version": after,
     }
     judgement = judge(ports, Gate.ALIAS, request, action, proved(ports, record))
     act = Act.ALIAS_DELETED if move.delete else Act.ALIAS_MOVED
     if not judgement.decision.allow:
         write_denial(ports, judgement, act)
         raise judgement.refuse(f"the alias {move.alias!r} may not point at {request.ref}")
+    step = AliasStep(move.alias, move.before, after)
     with ports.store.begin() as uow:
+        uow.move_alias(request.ref, step, judgement.dossier.now)
         apply()
         write_allowed(ports, uow, judgement, act, judgement.record)

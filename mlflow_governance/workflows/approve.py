@@ -47,7 +47,7 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
                 after=state_of(record),
                 allowed=refusal is None,
                 reason=request.reason,
-                facts={"role": asked.role, "decision": decision},
+                facts={"role": asked.role, "decision": decision, "policy_digest": policy},
             )
         )
         if refusal is None:

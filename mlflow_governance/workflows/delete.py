@@ -1,10 +1,9 @@
-"""Deleting and renaming: allowed only where no governed history would be torn away."""
+"""Deleting a version: allowed only where no released history would be torn away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.workflows.ports import Ports, Request
@@ -39,6 +38,7 @@ def delete_version(ports: Ports, request: Request, apply: Callable[[], None]) ->
         if record is not None:
             uow.move_stage(record, record)  # fails if it was promoted meanwhile
             uow.remove_version(record)
+            uow.forget_aliases(record.ref, ports.clock())
             uow.record(
                 Event(
                     act=Act.VERSION_DELETED,
@@ -50,30 +50,3 @@ def delete_version(ports: Ports, request: Request, apply: Callable[[], None]) ->
                 )
             )
         apply()
-
-
-def refuse_if_governed(ports: Ports, actor: Actor, name: str, workspace: str, asked: str) -> None:
-    """Refuse to rename or delete a registered model that has governed versions.
-
-    Args:
-        ports: everything a workflow needs.
-        actor: who asks.
-        name: the registered model.
-        workspace: where it is.
-        asked: ``rename`` or ``delete``.
-
-    Raises:
-        Denied: it has; names and histories stay together. The refusal is recorded.
-    """
-    with ports.store.read() as reading:
-        versions = reading.versions(name=name, workspace=workspace)
-    if not versions:
-        return
-    refuse(
-        ports,
-        actor,
-        Refused(asked, {"name": name, "workspace": workspace}),
-        f"the model {name!r} has {len(versions)} governed versions: {asked} is refused",
-        "Delete versions that were never released one by one; withdraw the others: "
-        f"mlflow-governance revoke {versions[0].ref} --reason WHY",
-    )

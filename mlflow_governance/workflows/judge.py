@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from mlflow_governance.core.decision import Decision
@@ -137,8 +138,10 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
     action: Mapping[str, Any],
     found: Standing,
     evidence: Mapping[Kind, Outcome],
+    *,
+    now: datetime | None = None,
 ) -> Judgement:
-    """Build the dossier and ask policy; nothing is read any more."""
+    """Build the dossier and ask policy; nothing is read any more. ``now``: by default the clock."""
     current = ports.engine.policy_digest
     dossier = Dossier(
         gate=gate,
@@ -151,6 +154,6 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
             "policy_digest": current,
             "accepted_policy_digests": sorted({current, *ports.rules.accepted_policy_digests}),
         },
-        now=ports.clock(),
+        now=now or ports.clock(),
     )
     return Judgement(request, found.record, dossier, decide(ports.engine, dossier))

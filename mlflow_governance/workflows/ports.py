@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from mlflow_governance.core import moment
@@ -92,6 +93,34 @@ class ApprovalRecord:
 
 
 @dataclass(frozen=True)
+class Whereabouts:
+    """What decides who may be told where a version's bytes are."""
+
+    stage: Stage
+    submitter: str
+    blocked: bool
+
+
+@dataclass(frozen=True)
+class AliasRecord:
+    """Where an alias points, where it pointed before, and since when; None is nowhere."""
+
+    alias: str
+    version: int | None
+    before: int | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class AliasStep:
+    """An alias on its way from one version to another; None is nowhere."""
+
+    alias: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True)
 class Attachment:
     """A file the registry attaches to a version, path relative to the version's folder."""
 
@@ -132,11 +161,19 @@ class Reading(Protocol):
     def count_versions(self, name: str | None = None, stage: Stage | None = None) -> int:
         """How many governed versions there are."""
 
+    def whereabouts(
+        self, names: Iterable[str], workspace: str
+    ) -> dict[tuple[str, int], Whereabouts]:
+        """Of every governed version with one of these names, by name and number."""
+
     def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
         """Versions whose ``location`` is one of these paths."""
 
-    def versions_below(self, path: str) -> list[VersionRecord]:
-        """Versions whose ``location`` lies below this path."""
+    def versions_around(
+        self, above: Sequence[str], paths: Sequence[str]
+    ) -> list[tuple[VersionRecord, bool]]:
+        """Versions at one of the locations ``above`` or below one of the ``paths``, each with
+        whether its content is blocked under whatever name."""
 
     def submitters(self, digest: Digest) -> set[str]:
         """Everybody who registered this content, under whatever name."""
@@ -146,6 +183,15 @@ class Reading(Protocol):
 
     def blocked(self) -> list[tuple[Digest, str, datetime]]:
         """Every blocked digest with its stage and the moment it was blocked."""
+
+    def blocked_digests(self) -> frozenset[Digest]:
+        """Every blocked digest."""
+
+    def accepted_digests(self) -> frozenset[Digest]:
+        """The content of every version past None that is neither withdrawn nor blocked."""
+
+    def aliases(self, name: str, workspace: str) -> list[AliasRecord]:
+        """Every alias a governed model has or had."""
 
     def ledger_size(self) -> int:
         """Entries in the ledger."""
@@ -190,6 +236,16 @@ class UnitOfWork(Reading, Protocol):
 
     def remove_version(self, record: VersionRecord) -> None:
         """Forget a governed version; its ledger entries stay."""
+
+    def move_alias(self, model: VersionRef, step: AliasStep, at: datetime) -> None:
+        """Compare-and-swap an alias, before MLflow's own row is written.
+
+        Raises:
+            Conflict: it does not point where ``step`` says it did.
+        """
+
+    def forget_aliases(self, ref: VersionRef, at: datetime) -> None:
+        """No alias points at a deleted version, and none returns to it."""
 
     def block(self, digest: Digest, stage: Stage, at: datetime) -> None:
         """Put a digest on the revocation list."""
@@ -306,6 +362,12 @@ class Rules:
     """The verifier id in verification summaries."""
     dashboards: Mapping[str, str] = field(default_factory=dict)
     """Name to URL template (``{name}``, ``{version}``) for dashboards_links.json."""
+    ungoverned_models: tuple[str, ...] = ()
+    """Patterns of model names that are left to MLflow; their registrations are recorded."""
+
+    def exclusion(self, name: str) -> str | None:
+        """The pattern that excludes a model of this name from governance."""
+        return next((p for p in self.ungoverned_models if fnmatchcase(name, p)), None)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,11 @@ def subject_of(record: VersionRecord) -> dict[str, Any]:
 
 def state_of(record: VersionRecord) -> dict[str, Any]:
     """What an event's before and after say of a version."""
-    return {"stage": record.stage.value, "policy_digest": record.policy_digest}
+    return {
+        "stage": record.stage.value,
+        "policy_digest": record.policy_digest,
+        "trust_digest": record.trust_digest,
+    }
 
 
 def write_denial(ports: Ports, judgement: Judgement, act: Act) -> None:

@@ -28,6 +28,7 @@ def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
                     "trust_digest": ports.examiner.trust_digest,
                     "engine": ports.engine.name,
                     "strict_registration": ports.rules.strict_registration,
+                    "ungoverned_models": list(ports.rules.ungoverned_models),
                     **facts,
                 },
             )

@@ -242,9 +242,9 @@ class World:
         with self.speaking_as("sam") as client:
             return dict(client.get_model_version(name, str(version)).tags)
 
-    def location(self, uri: str) -> str:
+    def location(self, uri: str, *, user: str = "alice") -> str:
         """Where below the artifact destination the files of ``models:/m-…`` are."""
-        with self.speaking_as("alice") as client:
+        with self.speaking_as(user) as client:
             found = client.get_logged_model(uri.removeprefix("models:/")).artifact_location
         return str(found).removeprefix("mlflow-artifacts:/")
 

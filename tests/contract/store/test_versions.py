@@ -72,7 +72,7 @@ def test_versions_are_found_by_the_exact_place_of_their_bytes(database: Database
     with database.store.read() as reading:
 
         def below(path: str) -> set[str]:
-            return {v.location for v in reading.versions_below(path)}
+            return {record.location for record, _ in reading.versions_around([], [path])}
 
         assert {v.location for v in reading.versions_at(["1/m/a", "2/m", "3"])} == {"1/m/a", "2/m"}
         assert reading.versions_at([]) == []
@@ -83,6 +83,44 @@ def test_versions_are_found_by_the_exact_place_of_their_bytes(database: Database
         assert below("1/m/aé") == {"1/m/aé/b"}
         assert below("1") == set(places) - {"2/m"}
         assert below("") == set(places)
+
+
+def test_versions_around_a_path_are_those_above_and_those_below_it(database: Database) -> None:
+    places = ["1/m", "1/m/a", "1/m/a/b", "1/m/ab", "1/m/a%/b", "2/m"]
+    for number, location in enumerate(places, 1):
+        database.register(ref=VersionRef("churn", number), location=location)
+
+    with database.store.read() as reading:
+
+        def around(above: list[str], *paths: str) -> set[str]:
+            found = reading.versions_around(above, paths)
+            assert not any(is_blocked for _, is_blocked in found)
+            assert len({record.uid for record, _ in found}) == len(found)
+            return {record.location for record, _ in found}
+
+        assert around(["1", "1/m", "1/m/a"], "1/m/a") == {"1/m", "1/m/a", "1/m/a/b"}
+        assert around(["2", "2/m"], "2/m", "1/m/a") == {"2/m", "1/m/a/b"}
+        assert around([], "1/m") == {"1/m/a", "1/m/a/b", "1/m/ab", "1/m/a%/b"}
+        assert around([""], "") == set(places)
+        assert around([f"x/{n}" for n in range(100)] + ["2/m"], "x") == {"2/m"}
+        assert around(["/"], "3") == set()
+
+
+def test_versions_around_say_whether_their_content_is_blocked(database: Database) -> None:
+    one = database.register(ref=VersionRef("churn", 1), location="1/a")
+    same = database.register(ref=VersionRef("copy", 1), location="1/b")
+    other = database.register(ref=VersionRef("fraud", 1), location="1/c", digest=OTHER_MODEL)
+    unhashed = database.register(ref=VersionRef("fraud", 2), location="1/d", digest=None)
+    with database.store.begin() as uow:
+        assert uow.accepted_digests() == {one.digest, OTHER_MODEL}
+        assert one.digest is not None
+        uow.block(one.digest, Stage.REVOKED, AT)
+
+    with database.store.read() as reading:
+        found = {record.uid: is_blocked for record, is_blocked in reading.versions_around([], [""])}
+        assert found == {one.uid: True, same.uid: True, other.uid: False, unhashed.uid: False}
+        assert reading.blocked_digests() == {one.digest}
+        assert reading.accepted_digests() == {OTHER_MODEL}
 
 
 def test_saving_writes_what_was_proved_and_never_the_stage(database: Database) -> None:

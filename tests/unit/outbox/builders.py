@@ -39,6 +39,7 @@ _SUBJECT = {
     "name": "churn", "version": 3, "workspace": "default",
     "uid": "0f3a5c1be2d94c0aa7b8f1d2e3c4b5a6", "digest": MODEL,
 }  # fmt: skip
+_NAMED = {"name": "scratch-churn", "workspace": "default"}
 
 
 def state(stage: str) -> dict[str, Any]:
@@ -73,6 +74,13 @@ _KINDS: dict[Act, dict[str, Any]] = {
                           "allowed": False, "decision_id": "d-0007"},
     Act.REQUEST_REFUSED: {"before": {}, "after": {}, "allowed": False,
                           "subject": {"name": "churn"}, "facts": {"asked": "rename the model"}},
+    Act.MODEL_DELETED: {"before": {}, "after": {}, "subject": _NAMED},
+    Act.MODEL_RENAMED: {"before": {}, "after": {}, "subject": _NAMED,
+        "facts": {"new_name": "churn-retired"}},
+    Act.MODEL_UNGOVERNED: {"before": {}, "after": {}, "subject": {**_NAMED, "version": 1},
+        "facts": {"pattern": "scratch-*"}},
+    Act.WEBHOOK_CHANGED: {"before": {}, "after": {}, "subject": {},
+        "facts": {"asked": "create", "webhook_id": "6f3b", "events": ["model_version.created"]}},
     Act.REGISTRY_STARTED: {"before": {}, "after": {}, "subject": {}, "person": "system:server"},
 }  # fmt: skip
 

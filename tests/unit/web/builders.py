@@ -37,11 +37,14 @@ from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
 from mlflow_governance.workflows.ports import (
+    AliasRecord,
+    AliasStep,
     ApprovalRecord,
     Attachment,
     Ports,
     Rules,
     VersionRecord,
+    Whereabouts,
 )
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -110,8 +113,20 @@ class MemoryStore:
     def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
         return [r for r in self.records.values() if r.location in paths]
 
-    def versions_below(self, path: str) -> list[VersionRecord]:
-        return [r for r in self.records.values() if r.location.startswith(path + "/")]
+    def versions_around(
+        self, above: Sequence[str], paths: Sequence[str]
+    ) -> list[tuple[VersionRecord, bool]]:
+        wanted = tuple(f"{path}/" for path in paths)
+        found = [
+            r for r in self.records.values() if r.location in above or r.location.startswith(wanted)
+        ]
+        return [(r, r.digest in self.withdrawn) for r in found]
+
+    def blocked_digests(self) -> frozenset[Digest]:
+        return frozenset(self.withdrawn)
+
+    def accepted_digests(self) -> frozenset[Digest]:
+        return frozenset(r.digest for r in self.records.values() if r.digest)
 
     def submitters(self, digest: Digest) -> set[str]:
         return {r.submitter for r in self.records.values() if r.digest == digest}
@@ -127,6 +142,20 @@ class MemoryStore:
 
     def evidence(self, version_uid: str) -> list[EvidenceItem]:
         return list(self.items.get(version_uid, []))
+
+    def aliases(self, name: str, workspace: str) -> list[AliasRecord]:
+        return [AliasRecord("champion", 2, 1, NOW)] if name == "churn" else []
+
+    def whereabouts(
+        self, names: Iterable[str], workspace: str
+    ) -> dict[tuple[str, int], Whereabouts]:
+        return {}
+
+    def move_alias(self, model: VersionRef, step: AliasStep, at: datetime) -> None:
+        raise NotImplementedError
+
+    def forget_aliases(self, ref: VersionRef, at: datetime) -> None:
+        raise NotImplementedError
 
     def ledger_size(self) -> int:
         return len(self.ledger)

@@ -57,6 +57,7 @@ def test_every_schema_is_a_valid_json_schema(governed: Registry) -> None:
 _VERSION = {"name": "churn", "version": 1}
 _REQUESTS: dict[str, dict[str, Any]] = {
     "/version": _VERSION,
+    "/aliases": {"name": "churn"},
     "/approvals": {**_VERSION, "role": "security", "reason": "again"},
     "/revoke": {**_VERSION, "reason": "x"},
     "/quarantine": {**_VERSION, "reason": "x"},

@@ -23,7 +23,7 @@ from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
-from mlflow_governance.store.mlflow_tables import model_versions
+from mlflow_governance.store.mlflow_tables import model_aliases, model_versions
 from mlflow_governance.store.sessions import Sessions, session_factory_for
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.accept import register, settle
@@ -122,7 +122,8 @@ class InProcessRegistry:
     def __init__(self, folder: Path, *, url: str = "", rules: Rules | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.sessions: Sessions = session_factory_for(url or f"sqlite:///{folder / 'registry.db'}")
-        model_versions.create(self.sessions.engine, checkfirst=True)
+        for table in (model_versions, model_aliases):
+            table.create(self.sessions.engine, checkfirst=True)
         upgrade(self.sessions.engine)
         for name in ("ledger.pem", "registry.pem"):
             if not (folder / name).exists():  # a folder opened again is the same registry

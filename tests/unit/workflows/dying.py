@@ -17,7 +17,7 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Denied
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
-from mlflow_governance.store.mlflow_tables import model_versions
+from mlflow_governance.store.mlflow_tables import model_aliases, model_versions
 from mlflow_governance.store.sessions import Sessions
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from mlflow_governance.store.unit_of_work import SqlStore
@@ -34,13 +34,6 @@ from mlflow_governance.workflows.withdraw import withdraw
 from tests.unit.workflows.agreement import disagreements
 from tests.unit.workflows.builders import ALICE, PIA, SAM, InProcessRegistry
 
-aliases = sa.Table(
-    "registered_model_aliases",
-    sa.MetaData(),
-    sa.Column("name", sa.String(256), primary_key=True),
-    sa.Column("alias", sa.String(256), primary_key=True),
-    sa.Column("version", sa.Integer),
-)
 tags = sa.Table(
     "model_version_tags",
     sa.MetaData(),
@@ -49,6 +42,7 @@ tags = sa.Table(
 )
 REF = VersionRef("churn", 1)
 NEW = VersionRef("churn", 7)
+_CHAMPION = {"workspace": REF.workspace, "name": REF.name, "alias": "champion", "version": 1}
 
 
 class Death(BaseException):
@@ -114,8 +108,7 @@ class Mortal(InProcessRegistry):
         self.joined = JoinedSessions(self.sessions.engine)
         self.store = SqlStore(self.joined, ledger_signer=self.signer)
         self.ports = replace(self.ports, store=self.store, catalogue=TagTable(self))
-        for table in (aliases, tags):
-            table.create(self.sessions.engine, checkfirst=True)
+        tags.create(self.sessions.engine, checkfirst=True)
 
     def dying_at(self, step: int, die: Callable[[], NoReturn]) -> Dying:
         """From now on the store dies at that step."""
@@ -249,18 +242,23 @@ def _approve_own(registry: Mortal) -> None:
 
 def _alias(registry: Mortal) -> None:
     def row() -> None:
-        gone = sa.delete(aliases).where(aliases.c.alias == "champion")
-        registry.write(gone)
-        registry.write(sa.insert(aliases).values(name=REF.name, alias="champion", version=1))
+        registry.write(sa.delete(model_aliases).where(model_aliases.c.alias == "champion"))
+        registry.write(sa.insert(model_aliases).values(_CHAMPION))
 
-    move_alias(registry.ports, Request(ALICE, REF), AliasMove("champion"), row)
+    with registry.store.read() as reading:
+        known = reading.aliases(REF.name, REF.workspace)
+    before = known[0].version if known else None
+    move_alias(registry.ports, Request(ALICE, REF), AliasMove("champion", before), row)
 
 
 def _unalias(registry: Mortal) -> None:
     def row() -> None:
-        registry.write(sa.delete(aliases).where(aliases.c.alias == "champion"))
+        registry.write(sa.delete(model_aliases).where(model_aliases.c.alias == "champion"))
 
-    move_alias(registry.ports, Request(ALICE, REF), AliasMove("champion", 1, True), row)
+    with registry.store.read() as reading:
+        (known,) = reading.aliases(REF.name, REF.workspace)
+    if known.version is not None:
+        move_alias(registry.ports, Request(ALICE, REF), AliasMove("champion", 1, True), row)
 
 
 def _attach(registry: Mortal) -> None:
