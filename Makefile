@@ -8,8 +8,10 @@ OPA_VERSION    := v1.20.2
 COSIGN_VERSION := v3.1.2
 TESTS ?= tests
 T ?=
+UV     := $(or $(shell command -v uv),.tools/uv/bin/uv)
+MINORS ?= 3.14 3.16 3.17 3.18
 
-.PHONY: help demo test lint format bench docs lock tools clean
+.PHONY: help demo test compat lint format bench docs lock tools clean
 help: ## This list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -28,6 +30,25 @@ demo: $(READY) ## The whole story on a governed server of its own; KEEP=1 leaves
 test: $(READY) ## The test suite. Narrow it: make test TESTS=tests/unit/ledger T=tampered
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest $(TESTS) $(if $(T),-k $(T))
 
+compat: $(MINORS:%=compat-%) ## Each MLflow minor we support; narrow it: make compat MINORS=3.14
+
+compat-%: .tools/mlflow-%/.ready
+	@echo "mlflow $*"
+	@.tools/mlflow-$*/bin/python -m pytest -q -p no:cacheprovider tests/contract/mlflow \
+	  tests/unit/plugin/test_routes.py tests/unit/plugin/test_methods.py
+
+.PRECIOUS: .tools/mlflow-%/.ready
+.tools/mlflow-%/.ready: requirements/mlflow-%.lock pyproject.toml | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
+	@$(UV) pip sync --quiet --require-hashes --python $(@D) $<
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(@D) -e .
+	@touch $@
+
+.tools/uv/bin/uv: requirements/uv.lock
+	@$(PYTHON) -m venv .tools/uv
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 lint: $(READY) ## Style, types, import rules.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -44,10 +65,18 @@ bench: $(READY) ## Figures beside stock MLflow and the physical limits.
 docs: $(READY) ## Write the reference pages from the code.
 	@$(BIN)/python docs/reference.py
 
-lock: ## Renew requirements/dev.lock (needs uv).
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --no-header --quiet --extra auth --extra opa --extra postgresql \
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header --quiet
+
+lock: $(MINORS:%=lock-%) ## Renew every requirements/*.lock.
+	$(COMPILE) --extra auth --extra opa --extra postgresql \
 	  --group test --group lint --group build pyproject.toml -o requirements/dev.lock
+	echo uv | $(COMPILE) - -o requirements/uv.lock
+
+lock-%: | $(UV)
+	echo 'mlflow[auth]==$*.*' | $(COMPILE) --extra auth pyproject.toml requirements/compat.in - \
+	  $(if $(wildcard requirements/mlflow-$*.override),--override requirements/mlflow-$*.override \
+	  --no-emit-package mlflow-skinny --no-emit-package mlflow-tracing) -o requirements/mlflow-$*.lock
 
 tools: $(TOOLS)/opa $(TOOLS)/cosign ## Real opa and cosign, built with Go at pinned versions.
 

@@ -205,6 +205,22 @@ def events() -> str:
     return _page("Events", f"{intro}\n\n" + _table(("act, with its example", "when"), rows))
 
 
+def validation() -> str:
+    """Every check of ``mlflow-governance validate`` by its code."""
+    from mlflow_governance.workflows.validation.findings import CHECKS
+
+    rows = [
+        (f"`{code}`", check.severity.value, check.meaning, check.mend)
+        for code, check in CHECKS.items()
+    ]
+    intro = (
+        "What `mlflow-governance validate` looks for. Codes are stable. An error contradicts the "
+        "ledger and ends with exit code 3; a warning is worth knowing and contradicts nothing."
+    )
+    table = _table(("code", "severity", "what is wrong", "where to mend it"), rows)
+    return _page("Validation", f"{intro}\n\n{table}")
+
+
 def errors() -> str:
     """The error tree with exit codes and HTTP statuses."""
     from mlflow_governance import errors as module
@@ -241,14 +257,52 @@ def environment() -> str:
     return _page("Environment variables", "\n\n".join(parts))
 
 
+def routes() -> str:
+    """Every route the server knows, by what it reaches, with the gate that decides."""
+    from mlflow_governance.plugin.route_table import GROUPS, Reach
+    from mlflow_governance.web.mount import exact_routes
+
+    told = _constants(Reach)
+    parts = [
+        "What a governed server serves: MLflow's routes from 3.14 to 3.18 and our own. A route "
+        "that is not on this page is refused with HTTP 403 and named in the log, whether MLflow "
+        "or a plugin added it, before the start or after. `*/` stands for `/api/` and "
+        "`/ajax-api/`, `a|b` for either word; `HEAD` goes with `GET`. `QUERY` and `MUTATION` are "
+        "fields of GraphQL, `MOUNT` is an application inside the server. `make compat` compares "
+        "the page with each supported MLflow.",
+    ]
+    for reach in Reach:
+        rows = [
+            (group.about, group.gate, "<br>".join(f"`{line.strip()}`" for line in _lines(group)))
+            for group in GROUPS
+            if group.reach is reach
+        ]
+        parts += [f"## {reach}\n\n{told[reach.name]}", _table(("what", "gate", "routes"), rows)]
+    own = "\n".join(f"- `{route.method} {route.path}`" for route in exact_routes())
+    parts.append(f"## Ours\n\nThe [HTTP interface](rest.md) and the pages.\n\n{own}")
+    return _page("Routes", "\n\n".join(parts))
+
+
+def _lines(group: Any) -> list[str]:
+    return str(group.lines).strip().splitlines()
+
+
+def _constants(kind: type[Any]) -> dict[str, str]:
+    """The docstrings below the members of an enumeration."""
+    found = re.findall(r'^    (\w+) = .+\n    """(.+)"""', inspect.getsource(kind), re.M)
+    return dict(found)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands,
     "settings.md": settings,
     "rest.md": rest,
     "policy-checks.md": policy_checks,
     "events.md": events,
+    "validation.md": validation,
     "errors.md": errors,
     "environment.md": environment,
+    "routes.md": routes,
     "../operations.md": operations,
 }
 

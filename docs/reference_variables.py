@@ -37,9 +37,9 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "MLflow's own; commands whose output is no "
         "terminal set it to `false`, unless you set it",
     },
-    "Where models are loaded (`guard`, `mlflow_governance.serving`)": {
-        "MLFLOW_GOVERNANCE_TRUST": "required: the trust policy, from `mlflow-governance trust "
-        "export`",
+    "Where models are loaded (`guard`, `load_model`, `models:/` in plain MLflow)": {
+        "MLFLOW_GOVERNANCE_TRUST": "the trust policy, from `mlflow-governance trust export`; set, "
+        "plain MLflow verifies every `models:/NAME/…` it loads; `guard` needs it",
         "MLFLOW_GOVERNANCE_CACHE": "verified copies; a folder of this user alone; default "
         "`$XDG_CACHE_HOME/mlflow-governance/models`",
         "MLFLOW_GOVERNANCE_OFFLINE": "`true`: reach for no server, use the last verified copy",
@@ -58,6 +58,13 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "from `keys/webhook_encryption.key`",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": "the guarded artifact destination",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "`true`: every artifact is proxied",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "MLflow's default artifact root; `validate` sets it as "
+        "the server does",
+        "_MLFLOW_SERVER_FILE_STORE": "MLflow's database; `validate` sets it as the server does",
+        "_MLFLOW_SERVER_REGISTRY_STORE": "set by MLflow: tells a governed server's process from a "
+        "client's",
+        "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "MLflow's own since 3.15: the first administrator is "
+        "there",
         "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE": "MLflow's read replica, passed on to it; "
         "governance reads from the primary only",
     },

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import configparser
+import io
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -96,12 +98,15 @@ def _prepare_auth(settings: Settings, backend: str) -> list[str]:
     if not password_file.exists() and "MLFLOW_AUTH_ADMIN_PASSWORD" not in os.environ:
         _write_private(password_file, secrets.token_urlsafe(18))
         created.append(f"{password_file}: password of the user 'admin'; change it after login")
-    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.auth_config)
     os.environ["MLFLOW_FLASK_SERVER_SECRET_KEY"] = _secret(home / "keys" / "flask.key")
     if password_file.exists():
         os.environ.setdefault("MLFLOW_AUTH_ADMIN_PASSWORD", password_file.read_text("utf-8"))
     from mlflow_governance.plugin import compat
 
+    configuration = settings.auth_config
+    if compat.wants_admin_password_in_file():
+        configuration = _with_password(configuration, home / "keys" / "basic_auth.ini")
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(configuration)
     try:
         compat.bootstrap_basic_auth()
     except ImportError as error:
@@ -110,6 +115,20 @@ def _prepare_auth(settings: Settings, backend: str) -> list[str]:
             advice="pip install 'mlflow-governance[auth]', or start with --auth none",
         ) from error
     return created
+
+
+def _with_password(configuration: Path, copy: Path) -> Path:
+    """A private copy of basic-auth's settings that has the first password in it, too."""
+    parser = configparser.RawConfigParser()
+    parser.read(configuration, "utf-8")
+    password = os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD")
+    if password and not parser.has_option("mlflow", "admin_password"):
+        parser.set("mlflow", "admin_password", password.replace("%", "%%"))
+    text = io.StringIO()
+    parser.write(text)
+    copy.unlink(missing_ok=True)
+    _write_private(copy, text.getvalue())
+    return copy
 
 
 def _secret(path: Path) -> str:

@@ -1,11 +1,13 @@
 """The application MLflow starts with ``--app-name governance``.
 
 It refuses to start unless the live registry store and the artifact destination are ours:
-nothing else would stop a plain registry from answering on the same database.
+nothing else would stop a plain registry from answering on the same database. Routes and methods
+of the store that nobody has looked at are refused.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +16,26 @@ from mlflow.server import app as mlflow_app
 
 from mlflow_governance.errors import ConfigurationError, Denied
 from mlflow_governance.plugin import compat
+from mlflow_governance.plugin.artifact_guard import guard_every_repository
+from mlflow_governance.plugin.ground import keep_ground
 from mlflow_governance.plugin.identity import claimed_user, user_of
+from mlflow_governance.plugin.methods import close_unknown
 from mlflow_governance.plugin.refusals import Refusal
 from mlflow_governance.plugin.registry_store import GovernedStore
+from mlflow_governance.plugin.route_table import UPGRADE
+from mlflow_governance.plugin.routes import (
+    FlaskGate,
+    Inventory,
+    NativeGate,
+    Route,
+    close_graphql,
+    flask_routes,
+    native_routes,
+)
 from mlflow_governance.web.mount import blueprints, exact_routes
 from mlflow_governance.web.services import WebServices
 
+_log = logging.getLogger(__name__)
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -34,6 +50,8 @@ def create_app(app: Any = mlflow_app) -> Any:
     store = _governed_store()
     _refuse_open_destination()
     governance = store.governance
+    guard_every_repository()
+    keep_ground(governance)
     basic = governance.settings.auth == "basic"
     inner = compat.basic_auth_app(app) if basic else app
     services = WebServices(
@@ -53,9 +71,23 @@ def create_app(app: Any = mlflow_app) -> Any:
                 compat.open_route_to_everybody(route.path)
             else:
                 compat.allow_route_for_everybody_logged_in(route.path, route.method)
+    inventory = Inventory(prefix, people=basic)
+    FlaskGate(app, inventory)
+    close_unknown(type(store))
+    unknown = close_graphql(inventory)
     if not compat.under_uvicorn():
+        _name_in_log([*unknown, *inventory.unknown(flask_routes(app))])
         return inner
-    return ClaimedUser(inner if basic else compat.create_fastapi_app(app))
+    asgi = inner if basic else compat.create_fastapi_app(app)
+    routes = [*flask_routes(app), *native_routes(asgi, app)]
+    _name_in_log([*unknown, *inventory.unknown(routes)])
+    return ClaimedUser(NativeGate(asgi, app, inventory))
+
+
+def _name_in_log(unknown: list[Route]) -> None:
+    if unknown:
+        names = ", ".join(sorted(map(str, unknown)))
+        _log.warning("routes nobody knows are refused: %s. %s", names, UPGRADE)
 
 
 def _governed_store() -> GovernedStore:

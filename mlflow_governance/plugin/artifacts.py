@@ -24,6 +24,7 @@ from mlflow_governance.evidence.interface import (
     EvidenceItem,
 )
 from mlflow_governance.plugin import compat
+from mlflow_governance.plugin.places import Root, normalise, true_path
 from mlflow_governance.workflows.ports import Attachment
 
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ SUBMITTED = f"{EVIDENCE_FOLDER}/evidence"
 _F = TypeVar("_F")
 _MAX_NAME = 1000
 _MAX_FILES = 100_000
-
-
-def normalise(path: str) -> str:
-    """The one spelling of a path below the artifact destination."""
-    return posixpath.normpath("/" + path).lstrip("/")
 
 
 class ServerArtifacts:
@@ -59,14 +55,23 @@ class ServerArtifacts:
         """
         storage = compat.tracking_location(uri)
         path = compat.proxied_path(storage)
-        if path is not None:
-            return normalise(path)
-        if urlsplit(storage).scheme in ("", "file"):
+        place = storage if path is None else self._true_place(normalise(path))
+        if path is not None and not place.startswith("file://"):
+            return place
+        if urlsplit(place).scheme in ("", "file"):
             raise Denied(
                 "the model lies outside the artifact destination of this server",
                 advice="Log it to an experiment without an artifact location of its own.",
             )
-        return storage.rstrip("/")
+        return place.rstrip("/")
+
+    @staticmethod
+    def _true_place(path: str) -> str:
+        # Behind a link, or in other letters on a disk that folds them, are the same files.
+        folder = compat.local_folder(compat.plain_uri(compat.artifact_destination_uri()))
+        if folder is None:
+            return path
+        return Root("", "", folder, folder).place_of(true_path(str(folder / path)))
 
     def size(self, location: str) -> int:
         """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""
@@ -116,13 +121,11 @@ class ServerArtifacts:
             repository.log_artifacts(temporary, posixpath.join(root, folder))
 
     def _open(self, location: str) -> tuple[ArtifactRepository, str]:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
+        # The stock repository, not the guarded one: the registry itself may read what is blocked.
         if "://" in location or location.startswith("/"):
             return compat.direct_repository(location), ""
-        # The stock repository, not the guarded one: the registry itself may read what is blocked.
         destination = compat.plain_uri(compat.artifact_destination_uri())
-        return get_artifact_repository(destination), location
+        return compat.stock_repository(destination), location
 
     @staticmethod
     def _local(repository: ArtifactRepository, root: str) -> Path | None:

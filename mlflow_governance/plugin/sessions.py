@@ -9,15 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from mlflow.exceptions import MlflowException
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mlflow_governance.errors import GovernanceError
 from mlflow_governance.plugin.compat import ManagedSessionMaker
+
+
+class _Reading:
+    """What our readings need of a session: a connection, and statements executed on it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.execute = connection.execute
+
+    def connection(self) -> Connection:
+        """The one connection of this reading."""
+        return self._connection
 
 
 class JoinableSessions:
@@ -52,9 +64,10 @@ class JoinableSessions:
         means.
         """
         if read_only:
-            # Without MLflow's session maker and the three PRAGMAs it sends each time on SQLite.
-            with Session(self._engine) as reading:
-                yield reading
+            # Without MLflow's session maker and the three PRAGMAs it sends each time on SQLite,
+            # and without the ORM: this is asked for every artifact that is handed out.
+            with self._engine.connect() as connection:
+                yield cast("Session", _Reading(connection))
             return
         try:
             with self._managed(read_only=False) as session:

@@ -10,7 +10,8 @@ import pytest
 
 from mlflow_governance.errors import Denied, NotFound, VerificationError
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES
-from mlflow_governance.plugin.artifacts import ServerArtifacts, normalise
+from mlflow_governance.plugin.artifacts import ServerArtifacts
+from mlflow_governance.plugin.places import normalise
 from mlflow_governance.workflows.ports import Attachment
 from tests.unit.plugin.builders import Governed
 
