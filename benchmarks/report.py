@@ -85,6 +85,23 @@ def overhead(what: str, ours: Samples, stock: Samples, *, at_most: float | None 
     )
 
 
+def times(what: str, ours: Samples, stock: Samples, *, at_most: float) -> Row:
+    """How many times as long as stock ours takes, in milliseconds; the aim is for the median.
+
+    Each call is compared with its neighbour in time.
+    """
+    ratio = 1 / ours.speed_beside(stock)
+    return Row(
+        what,
+        "ms",
+        Spread.milliseconds(ours),
+        Spread.milliseconds(stock),
+        f"{ratio:.2f}x",
+        f"≤ {at_most:g} x stock",
+        ratio <= at_most,
+    )
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows in aligned columns, with a sentence on the aims below."""
     head = ("what", "unit", "stock/limit", "ours p50/p95", "compared", "aim", "met")

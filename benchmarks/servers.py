@@ -20,11 +20,13 @@ import requests
 
 from benchmarks.material import NAME, PURPOSES, Material
 from benchmarks.measure import Samples, Scale, alternate
-from benchmarks.report import Row, overhead
+from benchmarks.report import Row, overhead, times
 from examples.local_server import LocalServer
 
 _API = "/api/2.0/mlflow/"
 _DOWNLOAD_AIM, _TRANSITION_AIM = 1.0, 10.0  # milliseconds
+_READ_AIM = 1.1  # times stock
+_READS = 100
 _WARM = 5
 _AUTH_CONFIG = """\
 [mlflow]
@@ -62,7 +64,11 @@ def _compare(folder: Path, scale: Scale, auth: str) -> Iterator[Row]:
         moved = _in_turns(versions, stock.promote_next, governed.promote_next)
         governed.require_stage(versions, "Staging")
         asked = _in_turns(scale.pick(500, 100), stock.download_uri, governed.download_uri)
+        read = _in_turns(scale.pick(40, 15), stock.read_artifacts, governed.read_artifacts)
     yield overhead(f"get-download-uri{with_auth}", *asked, at_most=_DOWNLOAD_AIM)
+    yield times(
+        f"{_READS} artifact reads of a released version{with_auth}", *read, at_most=_READ_AIM
+    )
     yield overhead(f"transition to Staging{with_auth}", *moved, at_most=_TRANSITION_AIM)
     size = sum(file.size for file in material.manifest.files) // 1000
     yield overhead(f"register, {size} kB, hashed and judged{with_auth}", *registered)
@@ -136,6 +142,7 @@ class Registry:
             self._session.auth = ("admin", server.password("admin"))
         self._sources: list[dict[str, str]] = []
         self._moved = 0
+        self._files: list[str] = []
 
     def bring(self, model: Path, versions: int) -> None:
         """Make a run with this model as its artifacts, one a version, and a name for them."""
@@ -146,6 +153,11 @@ class Registry:
             shutil.copytree(model, folder / f"model-{number}")
             self._sources.append({"source": f"{uri}/model-{number}", "run_id": info["run_id"]})
         self._post("registered-models/create", name=NAME)
+        # Versions are registered from the last model on: the first one's files.
+        root = f"{self.server.uri}{_API[:-1]}-artifacts/artifacts/"
+        below = f"{uri.removeprefix('mlflow-artifacts:/')}/model-{versions - 1}"
+        names = sorted(file.name for file in model.iterdir() if file.is_file())
+        self._files = [f"{root}{below.lstrip('/')}/{name}" for name in names]
 
     def register(self) -> None:
         """One more version."""
@@ -165,6 +177,16 @@ class Registry:
     def download_uri(self) -> None:
         """Where the bytes of the first version are."""
         self._ask("GET", "model-versions/get-download-uri", params={"name": NAME, "version": "1"})
+
+    def read_artifacts(self) -> None:
+        """Read files of the first version through the proxy, one request each.
+
+        The gate is the one of an Approved version: both stages are deployable.
+        """
+        for number in range(_READS):
+            answer = self._session.get(self._files[number % len(self._files)], timeout=60)
+            if not answer.ok:
+                raise RuntimeError(f"{answer.url}: HTTP {answer.status_code}: {answer.text[:500]}")
 
     def require_stage(self, version: int, stage: str) -> None:
         """Stop when a version is not where it should be: refusals are not what is measured.

@@ -73,7 +73,7 @@ def server(
     if auth:
         os.environ[config.AUTH_VARIABLE] = auth
     environment = prepare(
-        config.home_folder(home), backend_store_uri, _destination(artifacts_destination)
+        config.home_folder(home), backend_store_uri, destination_uri(artifacts_destination)
     )
     workers = options["workers"] or (1 if backend_store_uri.startswith("sqlite") else 4)
     command = [
@@ -129,7 +129,8 @@ def _refuse_our_flags(flags: tuple[str, ...]) -> None:
             )
 
 
-def _destination(given: str) -> str:
+def destination_uri(given: str) -> str:
+    """The guarded artifact destination for what was given on the command line."""
     uri = given if "://" in given else Path(given).resolve().as_uri()
     return f"governance+{uri}"
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.hashing import parse_speed
 from benchmarks.measure import Samples
-from benchmarks.report import Row, Spread, latency, number, overhead, table, write_json
+from benchmarks.report import Row, Spread, latency, number, overhead, table, times, write_json
 
 SLOW, FAST = Samples((0.004,) * 4), Samples((0.002,) * 4)
 
@@ -37,6 +37,12 @@ def test_a_latency_is_held_to_its_median():
     assert latency("decide", SLOW, at_most=4).met is True
     assert latency("decide", SLOW, at_most=3.9).met is False
     assert latency("decide", SLOW, beside=FAST).compared == "2.00x"
+
+
+def test_a_ratio_is_taken_between_neighbours():
+    assert times("read", SLOW, FAST, at_most=2).met is True
+    assert times("read", SLOW, FAST, at_most=1.9).met is False
+    assert times("read", SLOW, FAST, at_most=2).compared == "2.00x"
 
 
 def test_the_table_is_aligned_and_ends_in_a_verdict():

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.replay import Replay
 from mlflow_governance.store import tables
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.mlflow_tables import model_versions
@@ -49,7 +50,51 @@ def disagreements(sessions: Sessions, key: NoteKey, exported: Iterable[str] = ()
         *_events(entries, rows["outbox"]),
         *_approvals(entries, rows["approvals"], rows["versions"]),
         *_blocked(rows["versions"], {row["digest"]: row["stage"] for row in rows["blocked"]}),
+        *replay_disagreements(sessions),
     ]
+
+
+def replay_disagreements(sessions: Sessions) -> list[str]:
+    """Every way in which the tables say something else than the replayed ledger."""
+    told = Replay()
+    for index, data in SqlLedger(sessions).entries():
+        told.apply(index, data)
+    with sessions(True) as session:
+        connection = session.connection()
+        versions, blocked, aliases = (
+            connection.execute(sa.select(table)).all()
+            for table in (tables.versions, tables.blocked, tables.aliases)
+        )
+    ours = {row.uid: _state(row, row.policy_digest, row.trust_digest) for row in versions}
+    replayed = {
+        one.uid: _state(one, one.state["policy_digest"], one.state["trust_digest"])
+        for one in told.living()
+    }
+    for row in versions:  # at None a version may be hashed without having been judged since
+        if row.stage == Stage.NONE.value and row.uid in replayed:
+            replayed[row.uid]["digest"] = row.digest
+    pairs = {
+        "versions": (replayed, ours),
+        "blocked": (told.blocked(), {row.digest: row.stage for row in blocked}),
+        "aliases": (
+            {tuple(key): tuple(value) for key, value in told.aliases.items()},
+            {(row.workspace, row.name, row.alias): (row.version, row.before) for row in aliases},
+        ),
+    }
+    return [
+        *(f"entry {place}: {message}" for place, message in told.problems),
+        *(
+            f"{what} {key}: the ledger says {left.get(key)}, the table {right.get(key)}"
+            for what, (left, right) in pairs.items()
+            for key in {*left, *right}
+            if left.get(key) != right.get(key)
+        ),
+    ]
+
+
+def _state(one: Any, policy: str | None, trust: str | None) -> dict[str, Any]:
+    names = ("stage", "digest", "quarantined_from", "decision_id")
+    return {name: getattr(one, name) for name in names} | {"policy": policy, "trust": trust}
 
 
 def _stages(entries: list[Any], ours: list[Any], theirs: list[Any]) -> Iterable[str]:

@@ -21,6 +21,7 @@ from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import transition
 from mlflow_governance.workflows.withdraw import withdraw
+from tests.unit.workflows.agreement import replay_disagreements
 from tests.unit.workflows.builders import ALICE, EVE, NOBODY, PIA, ROOT, SAM, InProcessRegistry
 
 _ACTORS = st.sampled_from([ALICE, SAM, PIA, EVE, ROOT, NOBODY])
@@ -189,6 +190,11 @@ class LifeCycle(RuleBasedStateMachine):
                     if entry["allowed"] and entry["after"].get("stage")
                 ]
             assert moves[-1] == version.stage.value, "the ledger tells another story"
+
+    @invariant()
+    def the_replayed_ledger_is_the_state(self) -> None:
+        if hasattr(self, "registry"):
+            assert replay_disagreements(self.registry.sessions) == []
 
     @invariant()
     def nobody_gets_withdrawn_or_unreleased_bytes(self) -> None:

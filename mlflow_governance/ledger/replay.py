@@ -1,0 +1,297 @@
+"""The state of the registry, from nothing but its ledger.
+
+Entries are applied in their order. What comes out is what the registry's tables should say; the
+validator compares the two. A contradiction inside the ledger (a version that leaves a stage it
+was not in) is kept as a problem, and the replay goes on with what the later entry says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mlflow_governance.core import canonical
+from mlflow_governance.core.event import Act
+from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
+from mlflow_governance.errors import InvalidRequest
+
+_JUDGING = ("accept", "promote")
+"""Gates whose decisions are a judgement of the version itself."""
+
+
+class Ref(NamedTuple):
+    """A version as entries name it, unchecked."""
+
+    workspace: str
+    name: str
+    version: int
+
+
+class AliasKey(NamedTuple):
+    """An alias as it was written."""
+
+    workspace: str
+    name: str
+    alias: str
+
+
+class Pointing(NamedTuple):
+    """Where an alias points, and where it pointed before; None is nowhere."""
+
+    version: int | None
+    before: int | None
+
+
+class Problem(NamedTuple):
+    """An entry that cannot be applied; ``place`` is its index in the ledger."""
+
+    place: int
+    message: str
+
+
+@dataclass(slots=True)
+class ToldVersion:
+    """One version as the ledger tells it."""
+
+    uid: str
+    ref: Ref
+    stage: str
+    state: Mapping[str, Any]
+    """What the last move said of it after: ``stage``, ``policy_digest``, ``trust_digest``; an
+    absent key was not told."""
+    digest: str | None = None
+    quarantined_from: str | None = None
+    decision_id: str = ""
+    """The decision that brought it into its stage."""
+    bound: str = ""
+    """The decision whose dossier holds the facts proved for it."""
+    judged: list[str] = field(default_factory=list)
+    """Its newest judgement, and before it the one that a mere confirmation followed."""
+    submitter: str | None = None
+    """The commitment to who registered it; None for an adopted version: nobody is known."""
+    location_digest: str | None = None
+    at: str = ""
+    """When it was registered."""
+    deleted: bool = False
+
+
+class ToldApproval(NamedTuple):
+    """One person's word as the ledger tells it, in the entry with the index ``place``.
+
+    ``policy_digest`` is None where the entry does not tell it.
+    """
+
+    place: int
+    uid: str
+    role: str
+    decision: str
+    at: str
+    model_digest: str | None
+    policy_digest: str | None
+    person: str
+    """The commitment."""
+
+
+class ToldEvidence(NamedTuple):
+    """A statement attached after registration."""
+
+    uid: str
+    name: str
+    digest: str
+    replaceable: bool
+    """At stage None a new submission may still replace it."""
+
+
+class Replay:
+    """Applies entries, one after the other.
+
+    ``versions`` has every version that was ever governed by its uid, ``aliases`` every alias that
+    was ever moved, ``decisions`` the digest of each decision by its id.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.versions: dict[str, ToldVersion] = {}
+        self.aliases: dict[AliasKey, Pointing] = {}
+        self.decisions: dict[str, str] = {}
+        self.approvals: list[ToldApproval] = []
+        self.evidence: list[ToldEvidence] = []
+        self.problems: list[Problem] = []
+        self._living: dict[Ref, str] = {}
+        self._gone: set[Ref] = set()
+
+    def apply(self, index: int, data: bytes) -> None:
+        """Apply the entry with this index; one that cannot be read becomes a problem."""
+        self.size = index + 1
+        try:
+            self._apply(index, canonical.decode_object(data))
+        except (InvalidRequest, KeyError, TypeError, ValueError, AttributeError) as error:
+            self._problem(index, f"it cannot be read: {error!r}"[:200])
+
+    def living(self) -> Iterator[ToldVersion]:
+        """The versions that were not deleted."""
+        return (version for version in self.versions.values() if not version.deleted)
+
+    def at(self, ref: Ref) -> ToldVersion | None:
+        """The version that has this name and number now."""
+        uid = self._living.get(ref)
+        return None if uid is None else self.versions[uid]
+
+    def was_deleted(self, ref: Ref) -> bool:
+        """True when a version of this name and number was deleted."""
+        return ref in self._gone
+
+    def blocked(self) -> dict[str, str]:
+        """Every digest that is withdrawn with some version, and its stage; revoked weighs more."""
+        found: dict[str, str] = {}
+        for version in self.living():
+            withdrawn = version.digest and version.stage in WITHDRAWN
+            if withdrawn and found.get(version.digest or "") != Stage.REVOKED:
+                found[str(version.digest)] = version.stage
+        return found
+
+    def _apply(self, index: int, entry: Mapping[str, Any]) -> None:
+        if entry["index"] != index:
+            self._problem(index, f"it names the index {entry['index']}")
+        self._note_decision(index, entry)
+        act = entry["act"]
+        if act == Act.VERSION_REFUSED:
+            self._refused(entry)
+        elif entry["allowed"] and act in _ACTS:
+            _ACTS[act](self, index, entry)
+
+    def _note_decision(self, index: int, entry: Mapping[str, Any]) -> None:
+        decision_id = entry["decision_id"]
+        if not decision_id:
+            return
+        if decision_id in self.decisions:
+            self._problem(index, f"it names decision {decision_id}, as another entry did")
+        self.decisions[str(decision_id)] = str(entry["decision_digest"])
+        version = self.versions.get(str(entry["subject"]["uid"]))
+        if version is not None and entry["facts"].get("gate") in _JUDGING:
+            confirmed = entry["act"] == Act.VERSION_REJUDGED and entry["allowed"]
+            version.judged = [*(version.judged if confirmed else ()), decision_id]
+
+    def _registered(self, index: int, entry: Mapping[str, Any]) -> None:
+        subject, ref = entry["subject"], _ref(entry)
+        version = ToldVersion(
+            uid=str(subject["uid"]),
+            ref=ref,
+            stage=str(entry["after"]["stage"]),
+            state=entry["after"],
+            digest=subject["digest"],
+            submitter=None if entry["before"] else str(entry["actor"]),
+            location_digest=entry["facts"].get("location_digest"),
+            at=str(entry["at"]),
+        )
+        if version.uid in self.versions or ref in self._living:
+            self._problem(index, f"it registers {ref.name}/{ref.version}, which is there already")
+        if version.stage != Stage.NONE:
+            self._problem(index, f"it registers {ref.name}/{ref.version} as {version.stage}")
+        self.versions[version.uid] = version
+        self._living[ref] = version.uid
+
+    def _refused(self, entry: Mapping[str, Any]) -> None:
+        version = self.versions.get(str(entry["subject"]["uid"]))
+        if version is not None and version.stage == Stage.NONE:
+            version.digest = entry["subject"]["digest"]  # hashed anew, as long as it is at None
+
+    def _moved(self, index: int, entry: Mapping[str, Any]) -> None:
+        version = self._known(index, entry)
+        before, after = str(entry["before"]["stage"]), str(entry["after"]["stage"])
+        if version.stage != before:
+            self._problem(index, f"it leaves {before}, and the version was {version.stage}")
+        version.digest, version.state = entry["subject"]["digest"], entry["after"]
+        if before == after:
+            return  # withdrawn before it was hashed: now the digest is known
+        if not _possible(before, after, version.quarantined_from):
+            self._problem(index, f"the life cycle has no way from {before} to {after}")
+        version.stage = after
+        version.quarantined_from = before if after == Stage.QUARANTINED else None
+        version.decision_id = version.bound = str(entry["decision_id"])
+
+    def _rejudged(self, index: int, entry: Mapping[str, Any]) -> None:
+        version = self._known(index, entry)
+        # A confirmation writes nothing, so it may have been overtaken by a move.
+        if entry["after"]["stage"] == version.stage:
+            version.state, version.bound = entry["after"], str(entry["decision_id"])
+
+    def _deleted(self, index: int, entry: Mapping[str, Any]) -> None:
+        version = self._known(index, entry)
+        gone = version.ref
+        version.deleted = True
+        self._living.pop(gone, None)
+        self._gone.add(gone)
+        for key, (now, before) in list(self.aliases.items()):
+            if (key.workspace, key.name) == (gone.workspace, gone.name):
+                self.aliases[key] = Pointing(
+                    None if now == gone.version else now,
+                    None if before == gone.version else before,
+                )
+
+    def _alias(self, index: int, entry: Mapping[str, Any]) -> None:
+        action, ref = entry["facts"]["action"], self._known(index, entry).ref
+        key = AliasKey(ref.workspace, ref.name, str(action.get("as_written", action["alias"])))
+        known = self.aliases.get(key, Pointing(None, None))
+        target = action["to_version"]
+        if target != known.version:
+            self.aliases[key] = Pointing(target, action["from_version"])
+
+    def _approved(self, index: int, entry: Mapping[str, Any]) -> None:
+        version, facts = self._known(index, entry), entry["facts"]
+        self.approvals.append(
+            ToldApproval(
+                place=index,
+                uid=version.uid,
+                role=str(facts["role"]),
+                decision=str(facts["decision"]),
+                at=str(entry["at"]),
+                model_digest=entry["subject"]["digest"],
+                policy_digest=facts.get("policy_digest"),
+                person=str(entry["actor"]),
+            )
+        )
+
+    def _attached(self, index: int, entry: Mapping[str, Any]) -> None:
+        version, facts = self._known(index, entry), entry["facts"]
+        early = version.stage == Stage.NONE
+        self.evidence.append(
+            ToldEvidence(version.uid, str(facts["name"]), str(facts["digest"]), early)
+        )
+
+    def _known(self, index: int, entry: Mapping[str, Any]) -> ToldVersion:
+        subject = entry["subject"]
+        version = self.versions.get(str(subject["uid"]))
+        if version is None:
+            raise KeyError(f"version {subject['uid']} was never registered")
+        if version.deleted:
+            self._problem(index, f"it is about {version.uid}, which was deleted before")
+        if version.ref != _ref(entry):
+            self._problem(index, f"it calls {version.ref.name}/{version.ref.version} otherwise")
+        return version
+
+    def _problem(self, index: int, message: str) -> None:
+        self.problems.append(Problem(index, message))
+
+
+_ACTS: dict[str, Callable[[Replay, int, Mapping[str, Any]], None]] = {
+    Act.VERSION_REGISTERED: Replay._registered,
+    Act.VERSION_TRANSITIONED: Replay._moved,
+    Act.VERSION_REVOKED: Replay._moved,
+    Act.VERSION_REJUDGED: Replay._rejudged,
+    Act.VERSION_DELETED: Replay._deleted,
+    Act.ALIAS_MOVED: Replay._alias,
+    Act.ALIAS_DELETED: Replay._alias,
+    Act.APPROVAL_GIVEN: Replay._approved,
+    Act.EVIDENCE_ATTACHED: Replay._attached,
+}
+
+
+def _ref(entry: Mapping[str, Any]) -> Ref:
+    subject = entry["subject"]
+    return Ref(str(subject["workspace"]), str(subject["name"]), int(subject["version"]))
+
+
+def _possible(before: str, after: str, origin: str | None) -> bool:
+    return exists(Stage(before), Stage(after), Stage(origin) if origin else None)

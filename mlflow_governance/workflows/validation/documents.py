@@ -1,0 +1,199 @@
+"""What is kept beside the ledger: decisions and dossiers, approvals, evidence, manifests."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from mlflow_governance.core import canonical
+from mlflow_governance.core.digest import of_bytes
+from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.ledger.entry import opens
+from mlflow_governance.ledger.replay import ToldApproval, ToldVersion
+from mlflow_governance.workflows.validation.books import (
+    DECISION,
+    ApprovalRow,
+    Books,
+    DecisionRow,
+    Scene,
+    Use,
+)
+from mlflow_governance.workflows.validation.findings import Finding, each, found
+
+_BATCH = 500
+
+
+def check_decisions(scene: Scene, books: Books) -> Iterator[Finding]:
+    """Decisions and the facts taken from them: VAL-019 and VAL-050 to VAL-053."""
+    bound = {told.bound: told for told in scene.told.living() if told.bound}
+    seen: set[str] = set()
+    rows = books.decisions(scene.seen.last_decision)
+    while batch := list(islice(rows, _BATCH)):
+        seen.update(row.decision_id for row in batch)
+        mine = [bound[row.decision_id].uid for row in batch if row.decision_id in bound]
+        facts = books.facts(mine)
+
+        def check(row: DecisionRow, facts: dict[str, bytes | None] = facts) -> Iterator[Finding]:
+            if _concerns(scene, row.version_uid):
+                yield from _decision(scene, row)
+                yield from _facts(scene, row, bound.get(row.decision_id), facts)
+
+        yield from each(batch, check, lambda row: _decided(row.decision_id))
+    for decision_id in scene.told.decisions.keys() - seen:
+        yield found("VAL-051", _decided(decision_id), "no row", scene.told.decisions[decision_id])
+
+
+def _concerns(scene: Scene, uid: str) -> bool:
+    version = scene.told.versions.get(uid)
+    return version is None or scene.in_scope(version.ref.name)
+
+
+def _decision(scene: Scene, row: DecisionRow) -> Iterator[Finding]:
+    name, told = _decided(row.decision_id), scene.told.decisions.get(row.decision_id)
+    really = of_bytes(row.document)
+    if told is None or (told != really and really == row.digest):
+        yield found("VAL-052", name, row.digest, told)
+    elif told != really:
+        yield found("VAL-050", name, f"bytes of digest {really}", told)
+        return  # what they say is worth nothing
+    document = canonical.decode_object(row.document)
+    dossier = {} if row.dossier is None else canonical.decode_object(row.dossier)
+    said = {
+        "decision_id": document["decision_id"],
+        "digest": really,
+        "gate": document["gate"],
+        "allow": document["allow"],
+        "dossier_digest": document["dossier_digest"],
+        "version_uid": dossier.get("subject", {}).get("uid", row.version_uid),
+    }
+    for key, value in said.items():
+        if getattr(row, key) != value:
+            yield found("VAL-053", name, f"{key} {getattr(row, key)}", f"{key} {value}")
+
+
+def _facts(
+    scene: Scene, row: DecisionRow, told: ToldVersion | None, facts: dict[str, bytes | None]
+) -> Iterator[Finding]:
+    if told is None or row.dossier is None or of_bytes(row.dossier) != row.dossier_digest:
+        return  # a dossier that is gone or was changed is a finding of its own
+    stored = facts.get(told.uid)
+    now: Any = {} if stored is None else _parsed(stored)
+    then = canonical.decode_object(row.dossier)["evidence"]
+    if told.uid in facts and now != then:
+        kinds = [k for k in {*now, *then} if now.get(k) != then.get(k)] if now else ["everything"]
+        what = ", ".join(sorted(kinds))
+        yield found("VAL-019", scene.subject(told.uid), f"other {what}", _decided(row.decision_id))
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    try:
+        return canonical.decode_object(data)
+    except InvalidRequest:
+        return {"unreadable": True}
+
+
+def check_documents(scene: Scene, books: Books) -> Iterator[Finding]:
+    """Evidence, attachments, manifests and dossiers by their digests: VAL-054 and VAL-055."""
+    changed = list(books.changed_documents())
+    used: set[str] = set()
+    for use in books.uses(changed):
+        used.add(use.digest)
+        if _is_mine(scene, use):
+            yield found("VAL-054", _used(scene, use), "other bytes", use.digest)
+    for digest in sorted(set(changed) - used):
+        yield found("VAL-054", digest, "other bytes", digest)
+    for use in books.lost_documents():
+        if _is_mine(scene, use):
+            yield found("VAL-055", _used(scene, use), None, use.digest)
+
+
+def _is_mine(scene: Scene, use: Use) -> bool:
+    return use.path == DECISION or _concerns(scene, use.owner)
+
+
+def _used(scene: Scene, use: Use) -> str:
+    if use.path == DECISION:
+        return f"dossier of {_decided(use.owner)}"
+    return scene.subject(use.owner, f":{use.path}")
+
+
+def _decided(decision_id: str) -> str:
+    return f"decision {decision_id}"
+
+
+def check_approvals(scene: Scene, books: Books) -> Iterator[Finding]:
+    """Approvals and objections, each against the entry about it: VAL-056 to VAL-058."""
+    told = _by_word([a for a in scene.told.approvals if scene.looks_at(a.uid)])
+    behind = books.private({one.person for ones in told.values() for one in ones})
+    given: list[tuple[ApprovalRow, ToldApproval]] = []
+
+    def check(row: ApprovalRow) -> Iterator[Finding]:
+        word = (row.version_uid, row.role, row.decision, row.at)
+        entry = next((one for one in told[word] if _fits(row, one, behind)), None)
+        if entry is None:
+            yield found("VAL-056", _approval(scene, row), _said(row), "no entry about it")
+            return
+        told[word].remove(entry)
+        given.append((row, entry))
+
+    rows = [row for row in scene.seen.approvals if _concerns(scene, row.version_uid)]
+    yield from each(rows, check, lambda row: f"approval {row.uid}")
+    for (uid, role, decision, at), left in told.items():
+        for _ in left:
+            subject = f"{role} approval of {scene.subject(uid)}"
+            yield found("VAL-057", subject, "no row", f"{decision} at {at}")
+    yield from _withdrawn(scene, given)
+
+
+_Word = tuple[str, str, str, str]
+
+
+def _by_word(approvals: list[ToldApproval]) -> dict[_Word, list[ToldApproval]]:
+    told: dict[_Word, list[ToldApproval]] = defaultdict(list)
+    for one in approvals:
+        told[one.uid, one.role, one.decision, one.at].append(one)
+    return told
+
+
+def _fits(row: ApprovalRow, told: ToldApproval, behind: dict[str, tuple[bytes, str]]) -> bool:
+    person = behind.get(told.person)  # None: erased, and nobody can tell any more
+    return (
+        told.model_digest == row.model_digest
+        and told.policy_digest in (None, row.policy_digest)
+        and (person is None or opens(told.person, person[0], row.person))
+    )
+
+
+def _withdrawn(scene: Scene, given: list[tuple[ApprovalRow, ToldApproval]]) -> Iterator[Finding]:
+    # A person's later word in the same role withdraws the earlier one.
+    last: Counter[tuple[str, str, str]] = Counter()
+    for row, entry in given:
+        key = (row.version_uid, row.person, row.role)
+        last[key] = max(last[key], entry.place)
+    for row, entry in given:
+        superseded = entry.place < last[row.version_uid, row.person, row.role]
+        if bool(row.withdrawn) != superseded:
+            words = {True: "withdrawn", False: "counts"}
+            yield found(
+                "VAL-058", _approval(scene, row), words[bool(row.withdrawn)], words[superseded]
+            )
+
+
+def _approval(scene: Scene, row: ApprovalRow) -> str:
+    return f"{row.role} approval of {scene.subject(row.version_uid)}"
+
+
+def _said(row: ApprovalRow) -> str:
+    return f"{row.decision} by {row.person} at {row.at}"
+
+
+def check_evidence(scene: Scene) -> Iterator[Finding]:
+    """Statements attached after registration are still there: VAL-059."""
+    kept = {(f.version_uid, f.path): f.digest for f in scene.seen.files if f.role == "evidence"}
+    for told in scene.told.evidence:
+        stored = kept.get((told.uid, told.name))
+        changed = stored != told.digest and not told.replaceable
+        if scene.looks_at(told.uid) and (stored is None or changed):
+            yield found("VAL-059", scene.subject(told.uid, f":{told.name}"), stored, told.digest)
