@@ -74,9 +74,9 @@ class Client:
 @pytest.fixture(scope="module")
 def served(world: World) -> str:
     """A version at Approved, read by everybody and changed by no test."""
-    uri = world.approved("plain", seed=170)
+    uri = world.approved("client", seed=170)
     with world.speaking_as("alice") as client:
-        client.set_registered_model_alias("plain", "champion", "1")
+        client.set_registered_model_alias("client", "champion", "1")
     return uri
 
 
@@ -98,7 +98,7 @@ def tampered(world: World, uri: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("form", ["/1", "/Approved", "/latest", "@champion"])
 def test_plain_load_model_loads_the_verified_copy(host: Client, form: str) -> None:
-    model = host.pyfunc(f"models:/plain{form}")
+    model = host.pyfunc(f"models:/client{form}")
 
     assert len(model.predict(sample())) == 2
     (kept,) = host.cache.glob("*/model")
@@ -110,7 +110,7 @@ def test_a_flavors_own_loader_does_too(host: Client) -> None:
     from sklearn.pipeline import Pipeline
 
     with host.speaking():
-        assert isinstance(mlflow.sklearn.load_model("models:/plain@champion"), Pipeline)
+        assert isinstance(mlflow.sklearn.load_model("models:/client@champion"), Pipeline)
     assert len(list(host.cache.glob("*/model"))) == 1
 
 
@@ -120,52 +120,52 @@ def test_code_that_names_the_server_itself_needs_one_setting_alone(host: Client)
     with host.speaking(), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI")
         mlflow.set_tracking_uri(host.world.server.uri)
-        assert mlflow.pyfunc.load_model("models:/plain/1")
+        assert mlflow.pyfunc.load_model("models:/client/1")
 
 
 def test_one_changed_byte_on_the_shared_disk_is_refused_by_the_name_of_its_file(
     world: World, host: Client
 ) -> None:
-    uri = world.approved("plain-flipped", seed=171)
+    uri = world.approved("client-flipped", seed=171)
     with tampered(world, uri) as name:
-        assert world.load("models:/plain-flipped/1")  # who does not check loads it
+        assert world.load("models:/client-flipped/1")  # who does not check loads it
         with pytest.raises(VerificationError, match=f"file changed: {name}"):
-            host.pyfunc("models:/plain-flipped/1")
-    assert host.pyfunc("models:/plain-flipped/1")
+            host.pyfunc("models:/client-flipped/1")
+    assert host.pyfunc("models:/client-flipped/1")
     with tampered(world, uri):  # what was verified is here, whatever became of the disk
-        assert host.pyfunc("models:/plain-flipped/1")
+        assert host.pyfunc("models:/client-flipped/1")
 
 
 def test_a_version_not_yet_approved_is_refused(world: World, host: Client) -> None:
     import mlflow
 
-    world.candidate("plain-early", seed=172)
+    world.candidate("client-early", seed=172)
 
     for user in ("rita", "eve"):  # even where the registry lets an evaluator have the bytes
         with host.speaking(user), pytest.raises(GovernanceError, match="Candidate"):
-            mlflow.pyfunc.load_model("models:/plain-early/1")
+            mlflow.pyfunc.load_model("models:/client-early/1")
 
 
 def test_a_revoked_version_is_refused_although_it_was_loaded_before(
     world: World, host: Client
 ) -> None:
-    world.approved("plain-gone", seed=173)
-    assert host.pyfunc("models:/plain-gone/1")
+    world.approved("client-gone", seed=173)
+    assert host.pyfunc("models:/client-gone/1")
 
-    world.here("sam", "revoke", "plain-gone/1", "--reason", "leaks personal data")
+    world.here("sam", "revoke", "client-gone/1", "--reason", "leaks personal data")
 
     with pytest.raises(GovernanceError, match="DLD-001"):
-        host.pyfunc("models:/plain-gone/1")
-    assert host.pyfunc("models:/plain/1")  # brings the list that names it
+        host.pyfunc("models:/client-gone/1")
+    assert host.pyfunc("models:/client/1")  # brings the list that names it
     with pytest.raises(VerificationError, match="Revoked"):
-        host.pyfunc("models:/plain-gone/1", MLFLOW_GOVERNANCE_OFFLINE="true")
+        host.pyfunc("models:/client-gone/1", MLFLOW_GOVERNANCE_OFFLINE="true")
 
 
 def test_without_the_registry_a_verified_model_goes_on(host: Client) -> None:
-    assert host.pyfunc("models:/plain/Approved")
+    assert host.pyfunc("models:/client/Approved")
 
     away = {"MLFLOW_GOVERNANCE_OFFLINE": "true", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    assert len(host.pyfunc("models:/plain/Approved", **away).predict(sample())) == 2
+    assert len(host.pyfunc("models:/client/Approved", **away).predict(sample())) == 2
 
 
 def test_a_logged_model_is_refused_with_what_to_do_and_still_written(
@@ -192,8 +192,8 @@ def test_a_logged_model_is_refused_with_what_to_do_and_still_written(
 def test_submitting_works_on_a_host_that_trusts(world: World, host: Client) -> None:
     uri = world.log(seed=174)
     with host.speaking("alice"):
-        world.submit(uri, "--name", "plain-submitted")
-    assert world.show("plain-submitted")["stage"] == "Candidate"
+        world.submit(uri, "--name", "client-submitted")
+    assert world.show("client-submitted")["stage"] == "Candidate"
 
 
 def test_metadata_parts_and_copies_come_from_the_verified_files(
@@ -202,7 +202,7 @@ def test_metadata_parts_and_copies_come_from_the_verified_files(
     import mlflow
     from mlflow.models import Model, get_model_info
 
-    uri = "models:/plain@champion"
+    uri = "models:/client@champion"
     (tmp_path / "copy").mkdir()
     with host.speaking():
         assert get_model_info(uri).flavors["sklearn"]
@@ -225,7 +225,7 @@ def test_what_other_loaders_ask_the_storage_for_comes_through_here_too(host: Cli
 
     with host.speaking():
         found = _get_flavor_configuration_from_uri(
-            "models:/plain/1", "sklearn", logging.getLogger("mlflow")
+            "models:/client/1", "sklearn", logging.getLogger("mlflow")
         )
         assert found["pickled_model"].startswith("model.")
     assert list(host.cache.glob("*/model"))
@@ -233,7 +233,7 @@ def test_what_other_loaders_ask_the_storage_for_comes_through_here_too(host: Cli
 
 def test_mlflow_models_serve_answers_from_the_verified_copy(host: Client) -> None:
     port = free_port()
-    command = ("models", "serve", "-m", "models:/plain/Approved", "--env-manager", "local")
+    command = ("models", "serve", "-m", "models:/client/Approved", "--env-manager", "local")
     with (host.folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(
             [*MLFLOW, *command, "--port", str(port)],
@@ -257,19 +257,19 @@ def test_mlflow_models_serve_answers_from_the_verified_copy(host: Client) -> Non
 def test_mlflow_models_serve_ends_with_our_words_when_the_model_does_not_verify(
     world: World, host: Client
 ) -> None:
-    with tampered(world, world.approved("plain-bad", seed=175)) as name:
-        command = ("models", "serve", "-m", "models:/plain-bad/1", "--env-manager", "local")
+    with tampered(world, world.approved("client-bad", seed=175)) as name:
+        command = ("models", "serve", "-m", "models:/client-bad/1", "--env-manager", "local")
         done = host.mlflow(*command, "--port", str(free_port()))
 
     assert done.returncode != 0
-    assert "models:/plain-bad/1 may not be loaded" in done.stderr
+    assert "models:/client-bad/1 may not be loaded" in done.stderr
     assert f"file changed: {name}" in done.stderr
 
 
 def test_mlflow_models_predict_scores_a_batch(host: Client) -> None:
     batch, scores = host.folder / "batch.csv", host.folder / "scores.json"
     sample().to_csv(batch, index=False)
-    command = ("models", "predict", "-m", "models:/plain@champion", "--env-manager", "local")
+    command = ("models", "predict", "-m", "models:/client@champion", "--env-manager", "local")
     done = host.mlflow(*command, "-i", str(batch), "-t", "csv", "-o", str(scores))
 
     assert done.returncode == 0, done.stderr
@@ -283,9 +283,9 @@ def test_without_the_setting_it_is_stock_mlflow_that_says_so_once(
     monkeypatch.setattr(models_repository, "_said", threading.Event())
     with caplog.at_level(logging.WARNING, "mlflow_governance"):
         for _ in range(2):
-            assert len(world.load("models:/plain/Approved").predict(sample())) == 2
+            assert len(world.load("models:/client/Approved").predict(sample())) == 2
 
     (said,) = [record.getMessage() for record in caplog.records]
-    assert "models:/plain/Approved is loaded without being verified" in said
+    assert "models:/client/Approved is loaded without being verified" in said
     assert "MLFLOW_GOVERNANCE_TRUST" in said
     assert not host.cache.exists()

@@ -8,17 +8,13 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
 
-from examples.local_server import LocalServer
-from tests.integration.test_postgresql import database
 from tests.integration.world import World
-
-__all__ = ["database"]
 
 pytestmark = pytest.mark.skipif(
     "GOVERNANCE_TEST_POSTGRESQL" not in os.environ, reason="no PostgreSQL was named"
@@ -31,17 +27,13 @@ OURS = "/api/2.0/mlflow-governance"
 
 
 @pytest.fixture(scope="module")
-def busy(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Four server processes, and a few versions at Staging."""
-    folder = tmp_path_factory.mktemp("busy")
-    with LocalServer(folder, backend=database, flags=("--workers", "4")) as server:
-        world = World(server)
-        world.populate()
-        for number in range(MODELS):
-            world.candidate(f"m{number}", seed=500 + number)
-            world.move(f"m{number}", 1, "Staging")
-            world.canary(f"m{number}")
-        yield world
+def busy(big: World) -> World:
+    """A few versions at Staging."""
+    for number in range(MODELS):
+        big.candidate(f"m{number}", seed=500 + number)
+        big.move(f"m{number}", 1, "Staging")
+        big.canary(f"m{number}")
+    return big
 
 
 class Person:

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import secrets
 import shutil
 import sqlite3
 import threading
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 
 from examples.local_server import LocalServer
 from mlflow_governance import config
@@ -60,20 +59,6 @@ def live(world: World) -> None:
         client.set_prompt_alias(PROMPT, "polite", 1)
     world.candidate("again", seed=505)
     world.log("raw", seed=506)
-
-
-@pytest.fixture
-def database() -> Iterator[str]:
-    """A fresh database on PostgreSQL, gone afterwards."""
-    url = make_url(os.environ["GOVERNANCE_TEST_POSTGRESQL"])
-    name = f"validated_{secrets.token_hex(4)}"
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield url.set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
 
 
 class Inspector:

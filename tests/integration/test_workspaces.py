@@ -10,20 +10,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from examples.local_server import LocalServer
 from tests.integration.world import World
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A server with two workspaces. MLflow lets its administrator alone write in them."""
-    folder = tmp_path_factory.mktemp("wide")
-    with LocalServer(folder, flags=("--enable-workspaces",)) as server:
-        world = World(server)
-        world.populate()
-        with world.speaking_as("admin"):
-            mlflow.create_workspace("team-b")
-        yield world
 
 
 @contextmanager
@@ -38,7 +25,7 @@ def workspace(name: str) -> Iterator[None]:
 
 def test_one_name_in_two_workspaces_is_two_models(wide: World) -> None:
     wide.log("twin", user="admin", seed=404)
-    with workspace("team-b"):
+    with workspace("team"):
         wide.log("twin", user="admin", seed=405)
         with wide.speaking_as("admin") as client:
             assert client.get_model_version("twin", "1").tags["governance.stage"] == "None"
@@ -50,16 +37,16 @@ def test_one_name_in_two_workspaces_is_two_models(wide: World) -> None:
 
 
 def test_a_path_in_another_workspace_leads_to_its_own_bytes_alone(wide: World) -> None:
-    with workspace("team-b"):
+    with workspace("team"):
         uri = wide.log("secretive", user="admin", seed=406)
         location = wide.location(uri, user="admin")
     route = "/api/2.0/mlflow-artifacts/artifacts"
 
     for path in (
         f"{location}/MLmodel",
-        f"workspaces/team-b/{location}/MLmodel",
-        f"x/../workspaces/team-b/{location}/MLmodel",
-        f"workspaces/default/../team-b/{location}/MLmodel",
+        f"workspaces/team/{location}/MLmodel",
+        f"x/../workspaces/team/{location}/MLmodel",
+        f"workspaces/default/../team/{location}/MLmodel",
     ):
         for user in ("sam", "admin"):
             answer = wide.ask(user, "GET", f"{route}/{path}")
@@ -73,7 +60,7 @@ def test_revoked_content_is_blocked_in_every_workspace(wide: World) -> None:
     with wide.speaking_as("admin"):
         mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
     (folder / "registered_model_meta").unlink()  # the stock client's own, not of the content
-    with workspace("team-b"), wide.speaking_as("admin"):
+    with workspace("team"), wide.speaking_as("admin"):
         mlflow.set_experiment("copies")
         with mlflow.start_run() as run:
             mlflow.log_artifacts(str(folder), "model")
@@ -83,7 +70,7 @@ def test_revoked_content_is_blocked_in_every_workspace(wide: World) -> None:
 
     wide.here("sam", "revoke", "poison/1", "--reason", "leaks")
 
-    with workspace("team-b"):
+    with workspace("team"):
         with pytest.raises(MlflowException, match="DLD-001"):
             wide.load("models:/harmless/1", "admin")
         with pytest.raises(MlflowException, match="Failed to download"):  # all MLflow says of it
