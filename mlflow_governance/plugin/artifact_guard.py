@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.path_guard import Guard, Permit
 from mlflow_governance.plugin.places import Root, root_anywhere, root_below
+from mlflow_governance.plugin.refusals import refusing
 
 LINK_SECONDS = 300
 """How long a link for a download may be used at most, as MLflow has it by default. MLflow's client
@@ -36,6 +37,7 @@ _ELSEWHERE = frozenset({"runs", "models", "http", "https", "mlflow-artifacts"})
 """Schemes that only lead to another repository, or to a server with a guard of its own."""
 
 
+@refusing
 def build(artifact_uri: str, options: dict[str, Any]) -> Any:
     """The guarded repository for ``governance+<URI>``: the artifact destination, or below it.
 
@@ -57,6 +59,7 @@ def guard_every_repository() -> None:
     compat.wrap_repositories(_wrapped)
 
 
+@refusing
 def _wrapped(uri: str, repository: Any) -> Any:
     scheme = urlsplit(uri).scheme.lower()
     if scheme in _ELSEWHERE or scheme.startswith(compat.PREFIX):

@@ -50,6 +50,18 @@ class Disclosure(_Base):
         return found
 
     @refusing
+    def update_model_version(self, name: str, version: Any, description: Any = None) -> Any:
+        """MLflow's own, without a source that is not the caller's to know."""
+        return self._told([super().update_model_version(name, version, description)])[0]
+
+    @refusing
+    def update_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """MLflow's own, without sources that are not the caller's to know."""
+        model = super().update_registered_model(name, *args, **kwargs)
+        self._told(model.latest_versions or ())
+        return model
+
+    @refusing
     def get_registered_model(self, name: str) -> Any:
         """MLflow's own, without sources that are not the caller's to know."""
         model = super().get_registered_model(name)

@@ -78,7 +78,7 @@ READ = frozenset(
 """Tell of the registry and hand out no bytes; ``GovernedStore`` may leave something out."""
 
 DESCRIPTIVE = frozenset({"update_model_version", "update_registered_model"})
-"""Change a description, and nothing that a gate reads."""
+"""Change a description, and nothing that a gate reads; the reply may leave something out."""
 
 BESIDE = frozenset(
     {

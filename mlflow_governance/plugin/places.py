@@ -136,6 +136,8 @@ def true_path(path: str) -> str:
 
     What does not exist yet keeps the name it was given.
     """
+    if "\0" in path:
+        raise InvalidRequest("a path holds no NUL")
     real = os.path.realpath(path)
     if not _folds_names(os.path.dirname(real)):
         return real

@@ -18,6 +18,7 @@ from mlflow_governance.core.stage import WITHDRAWN, Stage
 from mlflow_governance.errors import Conflict, NotFound, VerificationError
 from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
+from mlflow_governance.workflows.admit import permits
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, UnitOfWork, VersionRecord
@@ -192,11 +193,12 @@ def _is_told(uow: UnitOfWork, record: VersionRecord) -> bool:
     )
 
 
-def verify_unchanged(ports: Ports, record: VersionRecord) -> None:
-    """Hash the bytes again and compare them with the accepted digest, if that takes seconds.
+def verify_unchanged(ports: Ports, actor: Actor, record: VersionRecord) -> None:
+    """Hash the bytes again and compare them with the recorded digest, if that takes seconds.
 
     Raises:
-        VerificationError: a file changed, is missing or was added; the message names it.
+        VerificationError: a file changed, is missing or was added; the message names it to whoever
+            may read it.
     """
     limit = ports.rules.sync_limit_bytes
     if record.digest is None or ports.artifacts.size(record.location) > limit:
@@ -207,6 +209,14 @@ def verify_unchanged(ports: Ports, record: VersionRecord) -> None:
     with ports.store.read() as reading:
         accepted = reading.manifest(record.digest)
     changes = accepted.differences(found) if accepted else ["the accepted manifest is lost"]
+    if not permits(ports, Request(actor, record.ref), "artifact"):
+        changes = [f"{len(changes)} of them differ; their names are for those who may read them"]
+    if record.stage is Stage.NONE:
+        raise VerificationError(
+            f"the files of {record.ref} changed since they were hashed:\n  "
+            + "\n  ".join(changes[:20]),
+            advice=f"Have it hashed and judged as it is now: mlflow-governance judge {record.ref}",
+        )
     raise VerificationError(
         f"the stored files of {record.ref} are not the accepted ones:\n  "
         + "\n  ".join(changes[:20]),

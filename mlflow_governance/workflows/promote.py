@@ -40,7 +40,7 @@ def transition(ports: Ports, request: Request, target: Stage) -> VersionRecord:
 
 
 def _promote(ports: Ports, request: Request, record: VersionRecord, target: Stage) -> VersionRecord:
-    verify_unchanged(ports, record)
+    verify_unchanged(ports, request.actor, record)
     action = {"from": record.stage.value, "to": target.value, "reason": request.reason}
     judgement = judge(ports, Gate.PROMOTE, request, action)
     if judgement.record.stage is not record.stage:
@@ -98,7 +98,7 @@ def rejudge(ports: Ports, request: Request) -> Judgement:
         return judgement
     if record.stage in WITHDRAWN or record.stage is Stage.DEPRECATED:
         raise Conflict(f"{request.ref} is {record.stage}: there is nothing to judge again")
-    verify_unchanged(ports, record)
+    verify_unchanged(ports, request.actor, record)
     origin = _BROUGHT_BY.get(record.stage, Stage.NONE)
     gate = Gate.ACCEPT if origin is Stage.NONE else Gate.PROMOTE
     action = {"from": origin.value, "to": record.stage.value, "again": True}

@@ -52,7 +52,7 @@ def test_what_is_overridden_is_called_governed_or_tells_less(store: type) -> Non
         if name in methods.KNOWN
     }
 
-    assert ours <= methods.GOVERNED | methods.READ
+    assert ours <= methods.GOVERNED | methods.READ | methods.DESCRIPTIVE
 
 
 @pytest.mark.parametrize("name", sorted(methods.COMPOSED))

@@ -280,7 +280,7 @@ def test_a_repository_opened_deeper_knows_where_it_is(
 def test_a_repository_that_may_lie_elsewhere_is_not_opened(
     governed: Governed, elsewhere: str
 ) -> None:
-    with pytest.raises(Denied, match="outside the artifact destination"):
+    with pytest.raises(Refusal, match="outside the artifact destination"):
         guarded(governed, elsewhere)
 
 
