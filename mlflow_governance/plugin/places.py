@@ -61,8 +61,10 @@ class Root:
                 raise InvalidRequest(f"not the one spelling of an artifact path: {path[:200]!r}")
             return [self._named(path)]
         forms = list(_forms(path))
-        # A path that is absolute replaces the folder it is joined to.
-        joined = (os.path.join(self.folder, os.path.normpath(form)) for form in forms)
+        # A path that is absolute replaces the folder it is joined to. Reading shortens "a/.." and
+        # deleting leaves it to the disk, which follows a link named "a" first.
+        spelled = dict.fromkeys([*map(os.path.normpath, forms), *forms])
+        joined = (os.path.join(self.folder, form) for form in spelled)
         return list(
             dict.fromkeys(
                 [*map(self._named, forms), *(self.place_of(true_path(file)) for file in joined)]

@@ -89,6 +89,7 @@ def test_whatever_spelling_storage_reads_a_file_by_the_guard_knows_the_file(
 
 
 @given(spelling=_spellings())
+@example(spelling="1/models/link/../artifacts/sub/weights.bin")
 @settings(max_examples=300, deadline=None)
 def test_whatever_spelling_storage_deletes_by_the_guard_knows_it(disk: Path, spelling: str) -> None:
     from mlflow.utils.file_utils import local_file_uri_to_path
