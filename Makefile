@@ -7,6 +7,7 @@ TOOLS  := .tools/bin
 OPA_VERSION    := v1.20.2
 COSIGN_VERSION := v3.1.2
 TESTS ?= tests
+JOBS  ?= 2
 T ?=
 UV     := $(or $(shell command -v uv),.tools/uv/bin/uv)
 MINORS ?= 3.14 3.16 3.17 3.18
@@ -28,7 +29,8 @@ demo: $(READY) ## The whole story on a governed server of its own; KEEP=1 leaves
 	@$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
 
 test: $(READY) ## The test suite. Narrow it: make test TESTS=tests/unit/ledger T=tampered
-	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest $(TESTS) $(if $(T),-k $(T))
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
+	  $(TESTS) $(if $(T),-k $(T))
 
 compat: $(MINORS:%=compat-%) ## Each MLflow minor we support; narrow it: make compat MINORS=3.14
 

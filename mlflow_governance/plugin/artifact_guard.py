@@ -227,7 +227,10 @@ def _write(base: Any, name: str, path_at: int, file_at: int, made_of: str) -> Ca
         elif made_of is not _ITSELF:
             targets = [posixpath.join(path, os.path.basename(file))]
         for target in targets:
-            _guard_of(self).check_write(target)
+            if made_of is _ITSELF:
+                _guard_of(self).check_delete(target)
+            else:
+                _guard_of(self).check_write(target)
         return original(self, *args, **kwargs)
 
     method.__name__ = name

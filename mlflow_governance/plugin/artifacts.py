@@ -56,6 +56,11 @@ class ServerArtifacts:
         storage = compat.tracking_location(uri)
         path = compat.proxied_path(storage)
         place = storage if path is None else self._true_place(normalise(path))
+        if not place:
+            raise Denied(
+                "the artifact destination itself is no model",
+                advice="Register the folder of one model.",
+            )
         if path is not None and not place.startswith("file://"):
             return place
         if urlsplit(place).scheme in ("", "file"):

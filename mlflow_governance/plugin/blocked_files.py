@@ -89,7 +89,7 @@ class BlockedFiles:
 
     def _elsewhere(self, store: Store, sha256: str, besides: Collection[Digest]) -> bool:
         with store.read() as reading:
-            others = reading.accepted_digests().union(besides)
+            others = reading.released_digests().union(besides)
             return any(self._has(reading, digest, sha256) for digest in others)
 
     def _of(self, reading: Reading, digest: Digest) -> _BySize:

@@ -203,7 +203,13 @@ def basic_auth_person(username: str) -> tuple[bool, tuple[str, ...]]:
 
     user = auth.store.get_user(username)
     roles = auth.store.list_user_roles(user.id)
-    names = {role.name.lower() for role in roles if not role.name.startswith("__")}
+    # Only roles of the default workspace: whoever manages another may make roles there, and would
+    # otherwise be an approver everywhere.
+    names = {
+        role.name.lower()
+        for role in roles
+        if not role.name.startswith("__") and getattr(role, "workspace", "default") == "default"
+    }
     return bool(user.is_admin), tuple(sorted(names))
 
 

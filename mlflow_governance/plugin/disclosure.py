@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.assembly import Assembly
 from mlflow_governance.plugin.refusals import refusing
@@ -45,6 +46,13 @@ class Disclosure(_Base):
     @refusing
     def search_model_versions(self, *args: Any, **kwargs: Any) -> Any:
         """MLflow's own, without sources that are not the caller's to know."""
+        asked = str(kwargs.get("filter_string") or (args[0] if args else ""))
+        if "source_path" in asked.lower():
+            # Whether a hidden source matches would tell it, a letter at a time.
+            raise InvalidRequest(
+                "versions are not searched by source_path here: it may not be yours to know",
+                advice="Filter by name, run_id or a tag instead.",
+            )
         found = super().search_model_versions(*args, **kwargs)
         self._told(found)
         return found
@@ -80,9 +88,9 @@ class Disclosure(_Base):
         shown = list(versions)
         if not shown:
             return shown
-        names = {version.name for version in shown}
+        wanted = [(version.name, int(version.version)) for version in shown]
         with self.governance.ports.store.read() as reading:
-            known = reading.whereabouts(names, self._get_active_workspace())
+            known = reading.whereabouts(wanted, self._get_active_workspace())
         person = self.governance.identity.current(fresh=False).person
         for version in shown:
             where = known.get((version.name, int(version.version)))

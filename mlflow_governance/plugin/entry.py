@@ -6,6 +6,7 @@ module that imports MLflow's stores at its top would silently lose its scheme.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +35,26 @@ def artifact_guard(
     return build(artifact_uri, options)
 
 
-def models(
+def __getattr__(name: str) -> Any:
+    # MLflow takes ``models`` when its table of repositories is being made, before any loader runs:
+    # the moment to close the short cuts some loaders have around that table.
+    if name != "models":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mlflow_governance.plugin import compat
+
+    compat.resolve_model_uris_by(_unresolved)
+    return _models
+
+
+def _unresolved(uri: str) -> str | None:
+    if not os.environ.get("MLFLOW_GOVERNANCE_TRUST"):
+        return None
+    from mlflow_governance.plugin.models_repository import unresolved
+
+    return unresolved(uri)
+
+
+def _models(
     artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
 ) -> ModelsArtifactRepository:
     """The repository for ``models:/…`` on a host that loads models."""

@@ -19,6 +19,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Denied
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.assembly import Assembly
+from mlflow_governance.plugin.path_guard import at_and_above
 from mlflow_governance.plugin.places import root_anywhere
 from mlflow_governance.plugin.refusals import refusing
 from mlflow_governance.workflows.ports import VersionRecord
@@ -115,7 +116,7 @@ class Ground:
             found = (
                 {
                     record.uid: record
-                    for record, _ in reading.versions_around([location], [location])
+                    for record, _ in reading.versions_around(at_and_above(location), [location])
                 }
                 if location
                 else {}

@@ -50,7 +50,6 @@ def build(uri: str, options: Mapping[str, str | None]) -> ModelsArtifactReposito
     """
     if not os.environ.get(TRUST):
         return UnverifiedModels(uri, **options)
-    compat.resolve_model_uris_by(_unresolved)
     if compat.is_logged_model(uri):
         return UnregisteredModels(uri, **options)
     return VerifiedModels(uri, **options)
@@ -184,10 +183,12 @@ def _environment(tracking: str, registry: str) -> dict[str, str]:
     return found
 
 
-def _unresolved(uri: str) -> str | None:
-    """What MLflow's short cuts to the storage get instead; None lets them go on."""
-    if not os.environ.get(TRUST):
-        return None
+def unresolved(uri: str) -> str:
+    """What MLflow's short cuts to the storage get instead, where models are verified.
+
+    Raises:
+        VerificationError: a logged model, which nobody decided about.
+    """
     if compat.is_logged_model(uri):
         raise _unregistered(uri)
     return uri

@@ -90,9 +90,6 @@ class Names(_Base):
     def delete_registered_model(self, name: str) -> None:
         """MLflow's own, for models without governed versions."""
         base: Any = super()
-        if self._is_prompt(name):
-            base.delete_registered_model(name)
-            return
         change = ModelChange(Act.MODEL_DELETED, "delete", name, self._get_active_workspace())
         change_model(*self._asked(), change, lambda: base.delete_registered_model(name))
 
@@ -100,10 +97,8 @@ class Names(_Base):
     def rename_registered_model(self, name: str, new_name: str) -> Any:
         """MLflow's own, for models without governed versions."""
         base: Any = super()
-        if self._is_prompt(name):
-            return base.rename_registered_model(name, new_name)
         rules, workspace = self.governance.ports.rules, self._get_active_workspace()
-        if rules.exclusion(name) != rules.exclusion(new_name):
+        if (rules.exclusion(name) is None) != (rules.exclusion(new_name) is None):
             refuse(
                 *self._asked(),
                 Refused("rename", {"name": name, "workspace": workspace}),

@@ -24,6 +24,7 @@ from mlflow_governance.workflows.ports import Request, VersionRecord
 from mlflow_governance.workflows.record import subject_of
 from mlflow_governance.workflows.refuse import Refused, refuse
 
+_RELEASED = frozenset({Stage.STAGING, Stage.APPROVED, Stage.DEPRECATED})
 _DOOR: Literal["artifact"] = "artifact"
 _blocked_files = BlockedFiles()
 
@@ -34,7 +35,7 @@ class Permit:
 
     Args:
         path: as it was asked for.
-        judged: digests of the versions it belongs to.
+        judged: digests of the released versions it belongs to.
         blocked: every blocked digest; none where the path belongs to a version whose files
             cannot change any more and are in its digest: that has decided.
     """
@@ -75,7 +76,11 @@ class Guard:
             self._refuse_unless_permitted(here, only_withdrawn=bool(around.holding))
         return Permit(
             path=str(path or ""),
-            judged=tuple(s.record.digest for s in around.holding if s.record.digest),
+            judged=tuple(
+                s.record.digest
+                for s in around.holding
+                if s.record.digest and s.record.stage in _RELEASED
+            ),
             blocked=around.blocked,
         )
 
@@ -145,6 +150,28 @@ class Guard:
                     )
 
     @refusing
+    def check_delete(self, path: str | None) -> None:
+        """Refuse to delete what may not be changed.
+
+        Raises:
+            Refusal: it is, or may take with it, an accepted version.
+        """
+        self.check_write(path)
+        if self._root.folder is not None:
+            return
+        # MLflow 3.14 deletes every key of a bucket that begins so, not only what lies below.
+        for place in self._root.places(path):
+            with _governance().ports.store.read() as reading:
+                found = reading.versions_beginning(place)
+            for record in found:
+                if record.stage is not Stage.NONE:
+                    _refuse(
+                        record,
+                        f"deleting what begins with {place!r} could take the files of {record.ref}",
+                        "Name the folder or the file itself.",
+                    )
+
+    @refusing
     def refuse_link(self, path: str | None) -> NoReturn:
         """Refuse a link that would write past the guard, at any time until it expires.
 
@@ -176,8 +203,12 @@ class Guard:
                 admit(ports, Request(actor, found.record.ref), _DOOR, found)
         if only_withdrawn:
             return
+        # Of folders within one another the innermost decides: who registered it was permitted
+        # what lies around it, and a folder registered above must not take over what is below.
+        inner = max((found.record.location for found in here), key=len)
+        here = [found for found in here if found.record.location == inner]
         first = min(here, key=lambda found: str(found.record.created_at))
-        released = [s for s in here if s.record.stage not in (Stage.NONE, Stage.CANDIDATE)]
+        released = [s for s in here if s.record.stage in _RELEASED]
         for found in released:
             if permits(ports, Request(actor, found.record.ref), _DOOR, found):
                 return
@@ -185,7 +216,7 @@ class Guard:
 
     def _around(self, path: str | None) -> _Around:
         places = self._root.places(path)
-        above = {at for place in places for at in _at_and_above(place)}
+        above = {at for place in places for at in at_and_above(place)}
         with _governance().ports.store.read() as reading:
             found = [Standing(*f, ()) for f in reading.versions_around(list(above), places)]
             holding = [s for s in found if s.record.location in above]
@@ -195,14 +226,15 @@ class Guard:
         return _Around(holding, below, fixed, blocked)
 
 
-def _at_and_above(place: str) -> list[str]:
+def at_and_above(place: str) -> list[str]:
+    """A location and every folder it lies in."""
     parts = place.split("/")
     return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def _is_fixed(record: VersionRecord, place: str) -> bool:
-    if record.stage is Stage.NONE:
-        return False
+    if record.stage not in _RELEASED:
+        return False  # nobody but its submitter has looked at it
     # What lies in the evidence folder is in no digest.
     evidence = posixpath.join(record.location, EVIDENCE_FOLDER)
     return not f"{place}/".startswith(f"{evidence}/")

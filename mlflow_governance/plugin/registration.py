@@ -14,12 +14,15 @@ from mlflow_governance.core.stage import WITHDRAWN, Stage
 from mlflow_governance.errors import Conflict, Denied, NotFound, VerificationError
 from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.assembly import Assembly
+from mlflow_governance.plugin.path_guard import at_and_above
 from mlflow_governance.plugin.refusals import refusing
 from mlflow_governance.plugin.reserved import without_reserved
 from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.administer import register_ungoverned
 from mlflow_governance.workflows.admit import admit
-from mlflow_governance.workflows.ports import Request
+from mlflow_governance.workflows.ports import Request, VersionRecord
+from mlflow_governance.workflows.record import subject_of
+from mlflow_governance.workflows.refuse import Refused, refuse
 
 if TYPE_CHECKING:
     from typing import Any as _Base  # MLflow ships no types, and GovernedStore stands on us
@@ -65,6 +68,9 @@ class Registration(_Base):
         actor = self.governance.identity.current()
 
         def create_row() -> tuple[VersionRef, str]:
+            # Again: writers take turns, and this is ours.
+            if compat.named_version(source) is None and self._nested(location) is not None:
+                raise Conflict("files inside or around these were registered meanwhile")
             version = create()
             ref = self._ref(name, version.version)
             if later:
@@ -122,11 +128,26 @@ class Registration(_Base):
     def _refuse_taken(self, location: str) -> None:
         # Registering a directory again must not open it: its bytes have to be permitted already.
         ports, actor = self.governance.ports, self.governance.identity.current()
+        if (other := self._nested(location)) is not None:
+            refuse(
+                ports,
+                actor,
+                Refused("register", subject_of(other)),
+                f"these files lie inside or around those of {other.ref}",
+                "Log the model to a folder of its own, and register that.",
+            )
         with ports.store.read() as reading:
             others = reading.versions_at([location])
         for other in others:
             if other.stage not in WITHDRAWN:
                 admit(ports, Request(actor, other.ref), "artifact")
+
+    def _nested(self, location: str) -> VersionRecord | None:
+        # What is attached to one would be a changed file of the other, and neither verdict would
+        # be about a whole model any more.
+        with self.governance.ports.store.read() as reading:
+            around = reading.versions_around(at_and_above(location), [location])
+        return next((other for other, _ in around if other.location != location), None)
 
     def _set_pending(self, ref: VersionRef) -> None:
         with self.ManagedSessionMaker(read_only=False) as session:

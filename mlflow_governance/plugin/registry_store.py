@@ -73,6 +73,8 @@ class GovernedStore(Registration, Names, Disclosure):
         """Move a version; with ``archive_existing_versions`` deprecate the others afterwards."""
         ref = self._ref(name, version)
         if self._is_excluded(ref):
+            if archive_existing_versions:
+                self._refuse_to_archive_governed(ref)
             return super().transition_model_version_stage(
                 name, version, stage, archive_existing_versions
             )
@@ -90,6 +92,15 @@ class GovernedStore(Registration, Names, Disclosure):
                 if other.ref != ref:
                     transition(ports, Request(actor, other.ref), Stage.DEPRECATED)
         return super().get_model_version(name, ref.version)
+
+    def _refuse_to_archive_governed(self, ref: VersionRef) -> None:
+        with self.governance.ports.store.read() as reading:
+            governed = reading.versions(ref.name, workspace=ref.workspace, limit=1)
+        if governed:
+            raise InvalidRequest(
+                f"{ref.name!r} has governed versions, which MLflow would archive past their gates",
+                advice="Leave archive_existing_versions out.",
+            )
 
     @staticmethod
     def _reason() -> str:

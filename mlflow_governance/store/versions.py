@@ -24,9 +24,7 @@ from mlflow_governance.workflows.ports import VersionRecord, Whereabouts
 StageWriter = Callable[[Session, VersionRef, Stage, Stage, datetime], int]
 """Compare-and-swaps MLflow's own stage (session, ref, origin, target, at); returns its rowcount."""
 
-_ACCEPTED = tuple(
-    stage.value for stage in (Stage.CANDIDATE, Stage.STAGING, Stage.APPROVED, Stage.DEPRECATED)
-)
+_RELEASED = tuple(stage.value for stage in (Stage.STAGING, Stage.APPROVED, Stage.DEPRECATED))
 _STEP = 8
 
 
@@ -50,7 +48,7 @@ def _around(count: int) -> sa.Select[Any]:
 
 
 _BATCH = 500
-"""Names in one query: databases bound the parameters of a statement."""
+"""Versions in one query: databases bound the parameters of a statement."""
 
 
 class Rows:
@@ -99,9 +97,9 @@ class VersionReading(Rows):
         return int(self._connection.execute(query).scalar_one())
 
     def whereabouts(
-        self, names: Iterable[str], workspace: str
+        self, wanted: Iterable[tuple[str, int]], workspace: str
     ) -> dict[tuple[str, int], Whereabouts]:
-        """Of every governed version with one of these names, by name and number."""
+        """Of those versions that are governed, by name and number."""
         table, found = versions.c, {}
         query = (
             sa.select(
@@ -114,9 +112,10 @@ class VersionReading(Rows):
             .join_from(versions, blocked, table.digest == blocked.c.digest, isouter=True)
             .where(table.workspace == workspace)
         )
-        wanted = sorted(set(names))
-        for start in range(0, len(wanted), _BATCH):
-            some = query.where(table.name.in_(wanted[start : start + _BATCH]))
+        pairs = sorted(set(wanted))
+        here = sa.tuple_(table.name, table.version)
+        for start in range(0, len(pairs), _BATCH):
+            some = query.where(here.in_(pairs[start : start + _BATCH]))
             for row in self._connection.execute(some):
                 where = Whereabouts(Stage(row.stage), row.submitter, row.by is not None)
                 found[row.name, row.version] = where
@@ -150,6 +149,11 @@ class VersionReading(Rows):
                     found[row.uid] = _record(row), row.blocked is not None
         return list(found.values())
 
+    def versions_beginning(self, prefix: str) -> list[VersionRecord]:
+        """Versions whose ``location`` begins with these characters."""
+        end = prefix + chr(0x10FFFF)
+        return self._versions(versions.c.location >= prefix, versions.c.location < end)
+
     def submitters(self, digest: Digest) -> set[str]:
         """Everybody who registered this content, under whatever name."""
         query = sa.select(versions.c.submitter).where(versions.c.digest == digest).distinct()
@@ -169,10 +173,10 @@ class VersionReading(Rows):
         """Every blocked digest."""
         return frozenset(self._connection.execute(sa.select(blocked.c.digest)).scalars())
 
-    def accepted_digests(self) -> frozenset[Digest]:
-        """The content of every version past None that is neither withdrawn nor blocked."""
+    def released_digests(self) -> frozenset[Digest]:
+        """The content of every version past Candidate that is neither withdrawn nor blocked."""
         query = sa.select(versions.c.digest).where(
-            versions.c.stage.in_(_ACCEPTED),
+            versions.c.stage.in_(_RELEASED),
             versions.c.digest.is_not(None),
             versions.c.digest.not_in(sa.select(blocked.c.digest)),
         )

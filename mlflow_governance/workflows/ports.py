@@ -162,9 +162,9 @@ class Reading(Protocol):
         """How many governed versions there are."""
 
     def whereabouts(
-        self, names: Iterable[str], workspace: str
+        self, wanted: Iterable[tuple[str, int]], workspace: str
     ) -> dict[tuple[str, int], Whereabouts]:
-        """Of every governed version with one of these names, by name and number."""
+        """Of those versions that are governed, by name and number."""
 
     def versions_at(self, paths: Sequence[str]) -> list[VersionRecord]:
         """Versions whose ``location`` is one of these paths."""
@@ -184,10 +184,13 @@ class Reading(Protocol):
     def blocked(self) -> list[tuple[Digest, str, datetime]]:
         """Every blocked digest with its stage and the moment it was blocked."""
 
+    def versions_beginning(self, prefix: str) -> list[VersionRecord]:
+        """Versions whose ``location`` begins with these characters."""
+
     def blocked_digests(self) -> frozenset[Digest]:
         """Every blocked digest."""
 
-    def accepted_digests(self) -> frozenset[Digest]:
+    def released_digests(self) -> frozenset[Digest]:
         """The content of every version past None that is neither withdrawn nor blocked."""
 
     def aliases(self, name: str, workspace: str) -> list[AliasRecord]:

@@ -130,6 +130,17 @@ def test_nothing_accepted_is_written_or_deleted(
     assert not bucket.has(f"{location}//")
 
 
+def test_nothing_is_deleted_by_the_beginning_of_an_accepted_versions_place(
+    s3: World, bucket: Bucket, approved: str
+) -> None:
+    location = s3.location(approved)
+
+    answer = s3.ask("alice", "DELETE", f"/api/2.0/mlflow-artifacts/artifacts/{location[:-2]}")
+
+    assert answer.status_code == 403, answer.text
+    assert bucket.get(f"{location}/MLmodel")
+
+
 def test_an_upload_in_parts_is_not_begun_for_what_was_accepted(
     s3: World, bucket: Bucket, approved: str
 ) -> None:

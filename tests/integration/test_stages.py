@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from mlflow.exceptions import MlflowException
 
+from mlflow_governance.errors import Denied
 from tests.integration.world import World, at_once
 
 
@@ -104,3 +105,24 @@ def test_protected_aliases_point_only_at_what_is_approved(world: World) -> None:
             client.set_registered_model_alias("aliased", "champion", "1")
         client.set_registered_model_alias("aliased", "latest-try", "1")
         assert client.get_model_version_by_alias("aliased", "latest-try").version == "1"
+
+
+def test_a_role_of_another_workspace_counts_nowhere(world: World) -> None:
+    world.candidate_once("elsewhere", seed=31)
+    world.add_user("walter")
+    with world.speaking_as("admin"):
+        from mlflow.server.auth.client import AuthServiceClient
+
+        auth = AuthServiceClient(world.server.uri)
+        role = auth.create_role("team-of-his-own", "security")
+        auth.assign_role("walter", role.id)
+
+    with pytest.raises(Denied):
+        world.here("walter", "quarantine", "elsewhere/1", "--reason", "because I can")
+
+    assert world.tags("elsewhere")["governance.stage"] == "Candidate"
+
+
+def test_hidden_sources_are_not_guessed_by_searching_for_them(world: World) -> None:
+    with world.speaking_as("rita") as client, pytest.raises(MlflowException, match="source_path"):
+        client.search_model_versions("source_path LIKE 'models:/m-1%'")

@@ -107,12 +107,14 @@ def test_versions_around_a_path_are_those_above_and_those_below_it(database: Dat
 
 
 def test_versions_around_say_whether_their_content_is_blocked(database: Database) -> None:
-    one = database.register(ref=VersionRef("churn", 1), location="1/a")
+    released = {"stage": Stage.STAGING}
+    one = database.register(ref=VersionRef("churn", 1), location="1/a", **released)
     same = database.register(ref=VersionRef("copy", 1), location="1/b")
-    other = database.register(ref=VersionRef("fraud", 1), location="1/c", digest=OTHER_MODEL)
+    fraud = VersionRef("fraud", 1)
+    other = database.register(ref=fraud, location="1/c", digest=OTHER_MODEL, **released)
     unhashed = database.register(ref=VersionRef("fraud", 2), location="1/d", digest=None)
     with database.store.begin() as uow:
-        assert uow.accepted_digests() == {one.digest, OTHER_MODEL}
+        assert uow.released_digests() == {one.digest, OTHER_MODEL}
         assert one.digest is not None
         uow.block(one.digest, Stage.REVOKED, AT)
 
@@ -120,7 +122,7 @@ def test_versions_around_say_whether_their_content_is_blocked(database: Database
         found = {record.uid: is_blocked for record, is_blocked in reading.versions_around([], [""])}
         assert found == {one.uid: True, same.uid: True, other.uid: False, unhashed.uid: False}
         assert reading.blocked_digests() == {one.digest}
-        assert reading.accepted_digests() == {OTHER_MODEL}
+        assert reading.released_digests() == {OTHER_MODEL}
 
 
 def test_saving_writes_what_was_proved_and_never_the_stage(database: Database) -> None:

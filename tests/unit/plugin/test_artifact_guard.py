@@ -382,25 +382,16 @@ def test_a_folder_above_hands_out_nothing_of_what_is_below(
     assert not list((tmp_path / "scratch").rglob("*.bin"))
 
 
-def test_a_released_folder_is_not_handed_out_with_a_withdrawn_one_inside(
-    governed: Governed,
+@pytest.mark.parametrize("place", ["1/run", "1/run/artifacts/part"])
+def test_a_folder_around_or_inside_a_version_is_not_registered(
+    governed: Governed, place: str
 ) -> None:
-    outer, inner = "1/run/artifacts", "1/run/artifacts/part"
-    governed.model(inner, "inner weights")
-    governed.model(outer, "outer weights")
-    withdrawn = governed.register(inner)
-    governed.staging(outer)
-    governed.actor = RITA
-    repository = guarded(governed)
-    assert repository.get_local_path(outer)
-    assert repository.get_local_path(f"{inner}/model.bin")
+    governed.model("1/run/artifacts", "weights")
+    governed.model(f"{place}/other" if place == "1/run" else place, "more weights")
+    governed.register("1/run/artifacts")
 
-    governed.withdraw(withdrawn, Stage.REVOKED)
-
-    for path in (outer, f"{inner}/model.bin"):
-        with pytest.raises(Refusal):
-            repository.get_local_path(path)
-    assert repository.get_local_path(f"{outer}/model.bin")
+    with pytest.raises((Denied, Refusal), match="inside or around"):
+        governed.register(place)
 
 
 def test_trace_data_inside_a_version_is_read_and_written_as_the_rest_of_it(

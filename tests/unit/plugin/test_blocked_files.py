@@ -107,7 +107,7 @@ def test_what_is_no_models_own_stays_readable(
     assert repository.get_local_path(logged(governed, name, content))
 
 
-def test_a_file_an_accepted_version_has_too_stays_readable(
+def test_a_file_a_released_version_has_too_stays_readable(
     governed: Governed, repository: Any
 ) -> None:
     withdrawn(governed)
@@ -116,7 +116,7 @@ def test_a_file_an_accepted_version_has_too_stays_readable(
         repository.get_local_path(copy)
 
     (governed.model("1/models/m-2/artifacts", "good weights") / "vocab.txt").write_text(SHARED)
-    governed.candidate("1/models/m-2/artifacts")
+    governed.staging("1/models/m-2/artifacts")
 
     assert repository.get_local_path(copy)
     with pytest.raises(Refusal):

@@ -245,6 +245,21 @@ def test_loaders_that_ask_for_the_storage_get_the_verified_file(host: World) -> 
     assert configuration(ALIAS, "sklearn", logger)["pickled_model"].startswith("model.")
 
 
+def test_the_short_cuts_are_closed_before_the_first_model_is_loaded() -> None:
+    code = (
+        "import mlflow\n"
+        "from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository as R\n"
+        "print(R.get_underlying_uri('models:/churn/1'))"
+    )
+    environment = {**os.environ, "MLFLOW_GOVERNANCE_TRUST": "/nowhere/trust.yaml"}
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout.strip() == "models:/churn/1"  # MLflow itself would have asked a registry
+
+
 def test_the_short_cut_is_mlflows_where_nothing_is_to_be_verified(
     host: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

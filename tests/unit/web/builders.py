@@ -125,7 +125,10 @@ class MemoryStore:
     def blocked_digests(self) -> frozenset[Digest]:
         return frozenset(self.withdrawn)
 
-    def accepted_digests(self) -> frozenset[Digest]:
+    def versions_beginning(self, prefix: str) -> list[VersionRecord]:
+        raise NotImplementedError
+
+    def released_digests(self) -> frozenset[Digest]:
         return frozenset(r.digest for r in self.records.values() if r.digest)
 
     def submitters(self, digest: Digest) -> set[str]:
@@ -147,7 +150,7 @@ class MemoryStore:
         return [AliasRecord("champion", 2, 1, NOW)] if name == "churn" else []
 
     def whereabouts(
-        self, names: Iterable[str], workspace: str
+        self, wanted: Iterable[tuple[str, int]], workspace: str
     ) -> dict[tuple[str, int], Whereabouts]:
         return {}
 
