@@ -1,6 +1,7 @@
 """Every private name of MLflow this package touches, in one place.
 
-Checked against MLflow 3.17. When a new minor moves one of these, this is the file to mend.
+Checked against MLflow 3.14 to 3.18 by ``make compat``. When a new minor moves one of these, this is
+the file to mend.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ GOVERNED = frozenset(
         "update_webhook",
     }
 )
-"""Overridden: a workflow decides, and the ledger has it."""
+"""Overridden. What moves a version, an alias, a name or a webhook is in the ledger; tags outside
+our name space and new, empty models are not, and ``get_latest_versions`` only tells."""
 
 COMPOSED = frozenset(
     {
