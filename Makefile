@@ -71,7 +71,7 @@ COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes 
   --no-emit-index-url --no-emit-find-links --no-header --quiet
 
 lock: $(MINORS:%=lock-%) ## Renew every requirements/*.lock.
-	$(COMPILE) --extra auth --extra opa --extra postgresql \
+	$(COMPILE) --extra auth --extra aws --extra hsm --extra opa --extra postgresql --extra vault \
 	  --group test --group lint --group build pyproject.toml -o requirements/dev.lock
 	echo uv | $(COMPILE) - -o requirements/uv.lock
 

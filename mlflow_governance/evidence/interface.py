@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlflow_governance.core.manifest import Manifest
 
 if TYPE_CHECKING:
+    from mlflow_governance.evidence.inspection import Inspection
     from mlflow_governance.evidence.trust import TrustPolicy
 
 MAX_ITEM_BYTES = 32 * 1024 * 1024
@@ -38,6 +39,9 @@ class Kind(StrEnum):
     MODEL_CARD = "model_card"
     DATASET = "dataset"
     CANARY = "canary"
+    MALWARE = "malware"
+    LICENCES = "licences"
+    LAYOUT = "layout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Case:
     items: tuple[EvidenceItem, ...]
     trust: TrustPolicy
     now: datetime
+    inspection: Inspection | None = None
+    """What reading the model's own files found; None where nobody has read them yet."""
 
 
 class Verifier(Protocol):

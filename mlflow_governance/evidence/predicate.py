@@ -33,6 +33,9 @@ class Purpose(StrEnum):
     SBOM = "sbom"
     MODEL_CARD = "model-card"
     DATASET = "dataset"
+    LAYOUT = "layout"
+    VEX = "vex"
+    VULNERABILITY_SCAN = "vulnerability-scan"
     REGISTRY = "registry"
 
 
