@@ -19,6 +19,7 @@ from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence import attestation, envelope
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.examiner import EvidenceExaminer, default_verifiers
 from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
@@ -86,7 +87,7 @@ class Material:
 
     def examiner(self) -> EvidenceExaminer:
         """Runs every verifier, trusting the one key for everything."""
-        signer = Signer("bench", self.key.public, frozenset(PURPOSES))
+        signer = Signer("bench", KeyHolder(self.key.public), frozenset(PURPOSES))
         return EvidenceExaminer(TrustPolicy((signer,)), default_verifiers(self.advisories))
 
     def examine(self) -> dict[Kind, Outcome]:

@@ -90,7 +90,7 @@ def refuse_shared_keys(settings: Settings) -> None:
     except ConfigurationError:
         return  # reported where it is used: until mended, nobody is trusted
     for signer in signers:
-        if signer.key.key_id in (ledger, registry):
+        if signer.by.id in (ledger, registry):
             raise ConfigurationError(
                 f"trust.yaml lets {signer.name!r} sign evidence with a key of the registry",
                 advice="Give the signer a key of its own: mlflow-governance keys new PATH",
@@ -223,10 +223,8 @@ class Publications:
         import yaml
 
         registry = load_private_key(self.settings.registry_key).public
-        signers = [
-            signer.to_document() for signer in TrustPolicy.load(self.settings.trust_file).signers
-        ]
-        signers.append(
+        said = TrustPolicy.load(self.settings.trust_file).to_document()
+        said["signers"].append(
             {
                 "name": f"registry:{self.settings.registry_name}",
                 "key": registry.pem,
@@ -234,4 +232,4 @@ class Publications:
                 "models": ["*"],
             }
         )
-        return yaml.safe_dump({"version": 1, "signers": signers}, sort_keys=False).encode()
+        return yaml.safe_dump(said, sort_keys=False).encode()

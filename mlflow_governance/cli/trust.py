@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mlflow_governance import config
 from mlflow_governance.core import moment
 from mlflow_governance.errors import InvalidRequest, NotFound
-from mlflow_governance.evidence.keys import PublicKey
+from mlflow_governance.evidence import authority
+from mlflow_governance.evidence.authority import Authority
 from mlflow_governance.evidence.predicate import Purpose
-from mlflow_governance.evidence.trust import Signer, TrustPolicy, add_signer
+from mlflow_governance.evidence.trust import (
+    Signer,
+    TrustPolicy,
+    Withdrawal,
+    add_signer,
+    withdraw_signer,
+)
 
+_file = click.Path(path_type=Path)
 _home = click.option("--home", default=None, help="Home folder of the installation.")
 
 
@@ -27,7 +37,11 @@ def trust() -> None:
 
 @trust.command()
 @click.argument("name")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="Public key, PEM.")
+@click.option("--key", type=_file, help="Public key, PEM.")
+@click.option("--roots", type=_file, help="Certificates of the authority that issues NAME's.")
+@click.option("--identity", help="With --roots email:…, uri:…, dns:… or common_name:…; else who.")
+@click.option("--issuer", help="Keyless signing: who knows the identity, a URL.")
+@click.option("--sigstore-root", type=_file, help="trusted_root.json; default: public Sigstore.")
 @click.option(
     "--for",
     "purposes",
@@ -38,27 +52,45 @@ def trust() -> None:
 @click.option("--from", "since", help="Valid from this instant (RFC 3339).")
 @click.option("--until", help="Valid until this instant (RFC 3339).")
 @_home
-def add(name: str, key: Path, purposes: str, home: str | None, **options: str | None) -> None:
-    """Trust the key of NAME for some purposes and models."""
-    if not key.is_file():
-        raise NotFound(f"there is no public key file {key}")
+def add(name: str, purposes: str, models: str, home: str | None, **options: Any) -> None:
+    """Trust NAME for some purposes and models: by a key, a certificate or an identity.
+
+    \b
+    mlflow-governance trust add training --key training.pub --for signature,provenance
+    mlflow-governance trust add lab --roots ca.pem --identity email:lab@acme.example \\
+        --for signature
+    mlflow-governance trust add workflow --for signature,provenance \\
+        --issuer https://token.actions.githubusercontent.com \\
+        --identity https://github.com/acme/models/.github/workflows/train.yml@refs/heads/main
+    """
     signer = Signer(
         name=name,
-        key=PublicKey.from_pem(key.read_bytes()),
+        by=_authority(options),
         purposes=frozenset(_purpose(word) for word in purposes.split(",")),
-        models=tuple(pattern.strip() for pattern in str(options["models"]).split(",")),
+        models=tuple(pattern.strip() for pattern in models.split(",")),
         since=_instant(options["since"]),
         until=_instant(options["until"]),
     )
-    settings = config.load(config.home_folder(home))
-    if not settings.ledger_key.exists():
-        raise NotFound(
-            f"{settings.home} is not the home folder of an installation",
-            advice="Name it with --home, or start the server once: mlflow-governance server",
-        )
-    path = settings.trust_file
+    path = _trust_file(home)
     add_signer(path, signer)
     click.echo(f"{path}: {name} is trusted for {', '.join(sorted(signer.purposes))}")
+
+
+@trust.command()
+@click.argument("name")
+@click.option("--reason", required=True, help="Why, for whoever is refused because of it.")
+@click.option("--at", "since", help="From this instant on (RFC 3339); default: now.")
+@_home
+def withdraw(name: str, reason: str, since: str | None, home: str | None) -> None:
+    """Stop counting what NAME signs: a key was lost, or somebody left.
+
+    What was signed before that instant goes on counting only where a time stamp of an authority
+    under `timestamping` in trust.yaml proves it. Comments in trust.yaml are lost.
+    """
+    path = _trust_file(home)
+    at = _instant(since) or moment.now()
+    withdraw_signer(path, name, Withdrawal(at, reason))
+    click.echo(f"{path}: {name} is withdrawn as of {moment.to_text(at)}")
 
 
 @trust.command()
@@ -69,13 +101,24 @@ def show(home: str | None) -> None:
     for signer in policy.signers:
         limits = "".join(
             f" {word} {moment.to_text(at)}"
-            for word, at in (("from", signer.since), ("until", signer.until))
+            for word, at in (
+                ("from", signer.since),
+                ("until", signer.until),
+                ("withdrawn", signer.withdrawn and signer.withdrawn.at),
+            )
             if at
         )
         click.echo(
             f"{signer.name}: {', '.join(sorted(signer.purposes))} "
-            f"for {', '.join(signer.models)}{limits}  {signer.key.key_id}"
+            f"for {', '.join(signer.models)}{limits}  {signer.by.id}"
         )
+    for threshold in policy.thresholds:
+        click.echo(
+            f"{threshold.least} of {', '.join(sorted(threshold.of)) or 'all'} must sign "
+            f"{', '.join(sorted(threshold.purposes))} for {', '.join(threshold.models)}"
+        )
+    for stamping in policy.timestamping:
+        click.echo(f"{stamping.name}: time stamps")
     if not policy.signers:
         click.echo("nobody is trusted: mlflow-governance trust add NAME --key FILE.pub --for …")
 
@@ -95,6 +138,50 @@ def export(output: Path | None) -> None:
     else:
         output.write_bytes(document)
         click.echo(f"{output}: set MLFLOW_GOVERNANCE_TRUST={output} where models are loaded")
+
+
+def _trust_file(home: str | None) -> Path:
+    settings = config.load(config.home_folder(home))
+    if not settings.ledger_key.exists():
+        raise NotFound(
+            f"{settings.home} is not the home folder of an installation",
+            advice="Name it with --home, or start the server once: mlflow-governance server",
+        )
+    return settings.trust_file
+
+
+def _authority(options: Mapping[str, Any]) -> Authority:
+    """The one authority the options describe, by way of what they would be in trust.yaml."""
+    given = [word for word in ("key", "roots", "issuer") if options[word]]
+    if len(given) != 1 or bool(options["identity"]) == (given == ["key"]):
+        raise InvalidRequest(
+            "say who it is in one way",
+            advice="Give --key FILE, or --roots FILE and --identity, or --issuer and --identity.",
+        )
+    if given == ["key"]:
+        return authority.read({"key": _content(options["key"])}, Path())
+    if given == ["roots"]:
+        kind, _, value = options["identity"].partition(":")
+        if kind not in ("email", "uri", "dns", "common_name") or not value:
+            raise InvalidRequest(
+                f"{options['identity']!r} is no name in a certificate",
+                advice="Write email:…, uri:…, dns:… or common_name:…",
+            )
+        named = {"roots": _content(options["roots"]), "identity": {kind: value}}
+        return authority.read({"certificate": named}, Path())
+    keyless = {"issuer": options["issuer"], "identity": options["identity"]}
+    if options["sigstore_root"]:
+        keyless["root"] = _content(options["sigstore_root"])
+    return authority.read({"keyless": keyless}, Path())
+
+
+def _content(path: Path) -> str:
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{path} is not a text file") from error
 
 
 def _purpose(word: str) -> Purpose:

@@ -30,6 +30,7 @@ class Act(StrEnum):
     MODEL_RENAMED = "model.renamed"
     MODEL_UNGOVERNED = "model.ungoverned"
     WEBHOOK_CHANGED = "webhook.changed"
+    TRUST_CHANGED = "trust.changed"
     REGISTRY_STARTED = "registry.started"
 
 

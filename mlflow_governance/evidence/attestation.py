@@ -3,7 +3,7 @@
 A statement counts when all of these hold, checked in this order:
 
 1. the item is a DSSE envelope, or a Sigstore bundle v0.3 around one;
-2. its payload is a well-formed Statement v1 of the predicate type asked for;
+2. its payload is a well-formed Statement v1 (or v0.1) of the predicate type asked for;
 3. a key signed it that the trust policy allows for this type, this model and this moment;
 4. one of its subjects is the digest of the model's manifest;
 5. the predicate fits its schema.
@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+_STATEMENT_TYPES = (STATEMENT_TYPE, "https://in-toto.io/Statement/v0.1")
+"""What is read. cosign still writes v0.1, whose fields are the same."""
 SUFFIX = ".intoto.json"
 
 _MAX_SUBJECTS = 1024
@@ -113,7 +115,7 @@ def parse_statement(payload: bytes) -> Statement:
         raise VerificationError(f"not an in-toto Statement: {error.message}") from error
     subjects, body = document.get("subject"), document.get("predicate")
     kind = document.get("predicateType")
-    if document.get("_type") != STATEMENT_TYPE:
+    if document.get("_type") not in _STATEMENT_TYPES:
         raise VerificationError(f"not an in-toto Statement: _type is not {STATEMENT_TYPE}")
     if not isinstance(subjects, list) or not 1 <= len(subjects) <= _MAX_SUBJECTS:
         raise VerificationError(f"not an in-toto Statement: 1 to {_MAX_SUBJECTS} subjects are read")
@@ -153,6 +155,8 @@ def find_statements(
         else:
             found.extend(verified)
     if found:
+        names = {name for entry in found for name in entry.signers}
+        case.trust.require(wanted, case.model_name, names)
         return found
     if problems:
         raise VerificationError("; ".join(problems))

@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mlflow_governance.core import canonical
 from mlflow_governance.errors import InvalidRequest, VerificationError
@@ -34,12 +34,71 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class Material:
+    """What a Sigstore bundle brings along to have its signature verified.
+
+    None of it is a reason to trust anything: whoever wrote the bundle chose it.
+    """
+
+    chain: tuple[bytes, ...] = ()
+    """Certificates in DER, the signer's first (``x509CertificateChain``)."""
+    stamps: tuple[bytes, ...] = ()
+    """RFC 3161 time stamp responses in DER, over the signature."""
+    bundle: bytes = b""
+    """The whole bundle, where it was signed with a certificate of Sigstore."""
+
+
+class Signed(Protocol):
+    """Something signed: an envelope, or plain bytes with a signature beside them."""
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """At least one."""
+
+    @property
+    def message(self) -> bytes:
+        """The bytes each signature is over."""
+
+    @property
+    def plain(self) -> bytes | None:
+        """The same for plain bytes; None for an envelope."""
+
+    @property
+    def material(self) -> Material:
+        """What came along."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """A payload, its media type, and who says to have signed it."""
 
     payload_type: str
     payload: bytes
     signatures: tuple[Signature, ...]
+    material: Material = Material()
+
+    @property
+    def message(self) -> bytes:
+        """What is signed: the pre-authentication encoding."""
+        return pae(self.payload_type, self.payload)
+
+    @property
+    def plain(self) -> None:
+        """Nothing: the payload is enclosed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBytes:
+    """Bytes, and a signature made over them as they are (``cosign sign-blob``)."""
+
+    message: bytes
+    signatures: tuple[Signature, ...]
+    material: Material = Material()
+
+    @property
+    def plain(self) -> bytes:
+        """The bytes."""
+        return self.message
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -94,10 +153,8 @@ def from_document(document: Mapping[str, Any]) -> Envelope:
     )
 
 
-def verify(
-    envelope: Envelope, keys: Iterable[PublicKey], threshold: int = 1
-) -> tuple[PublicKey, ...]:
-    """The distinct keys, of those given, that signed the envelope.
+def verify(signed: Signed, keys: Iterable[PublicKey], threshold: int = 1) -> tuple[PublicKey, ...]:
+    """The distinct keys, of those given, that signed it.
 
     A key counts once, however many signatures it made. The key id in a signature only decides
     which key is tried first.
@@ -107,10 +164,10 @@ def verify(
     """
     if threshold < 1:
         raise ValueError("a threshold below one verifies nothing")
-    message = pae(envelope.payload_type, envelope.payload)
+    message = signed.message
     open_keys = {key.key_id: key for key in keys}
     found: list[PublicKey] = []
-    for signature in envelope.signatures:
+    for signature in signed.signatures:
         ordered = sorted(open_keys.values(), key=lambda key: key.key_id != signature.key_id)
         signer = next((key for key in ordered if _made(key, signature, message)), None)
         if signer is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
 from mlflow_governance.evidence import attestation
 from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
+from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, Case, EvidenceItem, Kind, Verifier
 from mlflow_governance.evidence.provenance import ProvenanceVerifier
 from mlflow_governance.evidence.signature import SignatureVerifier
@@ -44,11 +45,21 @@ class EvidenceExaminer:
         """Digest of the trust policy in force."""
         return self._trust.digest
 
+    @property
+    def trust_document(self) -> Mapping[str, Any]:
+        """The trust policy in force, all material in it."""
+        return self._trust.to_document()
+
     def examine(
-        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        items: Sequence[EvidenceItem],
+        now: datetime,
+        inspection: Inspection | None = None,
     ) -> dict[Kind, Outcome]:
         """One outcome a kind; never raises for what the evidence contains."""
-        case = Case(manifest, model_name, tuple(items), self._trust, now)
+        case = Case(manifest, model_name, tuple(items), self._trust, now, inspection)
         return {verifier.kind: _outcome(verifier, case) for verifier in self._verifiers}
 
     def recognise(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.dossier import Outcome
@@ -14,6 +15,7 @@ from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import ConfigurationError, VerificationError
 from mlflow_governance.evidence import trust_file
 from mlflow_governance.evidence.examiner import EvidenceExaminer
+from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind, Verifier
 from mlflow_governance.evidence.trust import TrustPolicy
 
@@ -53,19 +55,31 @@ class LiveExaminer:
         examiner = self._current()
         return examiner.trust_digest if examiner else of_bytes(self._problem.encode())
 
+    @property
+    def trust_document(self) -> Mapping[str, Any]:
+        """The trust policy in force; what is wrong with it where it is unusable."""
+        examiner = self._current()
+        return examiner.trust_document if examiner else {"problem": self._problem}
+
     def examine(
-        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        items: Sequence[EvidenceItem],
+        now: datetime,
+        inspection: Inspection | None = None,
     ) -> dict[Kind, Outcome]:
         """See :class:`~mlflow_governance.workflows.ports.Examiner`."""
         examiner = self._current()
         if examiner is None:
             return dict.fromkeys(Kind, Outcome.error(self._problem))
         seen = tuple((item.name, of_bytes(item.data)) for item in items)
-        key = (manifest.digest, model_name, seen, examiner.trust_digest)
+        scanner = inspection.scanner if inspection else None
+        key = (manifest.digest, model_name, seen, examiner.trust_digest, scanner)
         known = self._proved.get(key)
         if known is not None and abs(now - known[0]) < _FACTS_LAST:
             return dict(known[1])
-        outcomes = examiner.examine(manifest, model_name, items, now)
+        outcomes = examiner.examine(manifest, model_name, items, now, inspection)
         if len(self._proved) >= _MAX_PROVED:
             self._proved.clear()
         self._proved[key] = (now, outcomes)
@@ -95,7 +109,7 @@ class LiveExaminer:
 
     def _load(self, status: os.stat_result) -> None:
         try:
-            self._key_files = trust_file.key_files(self._path)
+            self._key_files = trust_file.files(self._path)
             self._seen = (_stamp(status), *map(_stamp_of, self._key_files))
             self._examiner = EvidenceExaminer(TrustPolicy.load(self._path), self._verifiers)
             self._problem = ""

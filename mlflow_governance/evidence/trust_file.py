@@ -12,11 +12,12 @@ from typing import Any
 import yaml
 
 from mlflow_governance.errors import ConfigurationError
-from mlflow_governance.evidence.keys import MAX_KEY_BYTES
 from mlflow_governance.evidence.predicate import schema_problems
 
 SCHEMA = "trust.schema.json"
 MAX_BYTES = 4 * 1024 * 1024
+MAX_MATERIAL_BYTES = 1024 * 1024
+"""Of one key, chain or root; a Sigstore root has some tens of kilobytes."""
 
 _EMPTY = b"version: 1\nsigners: []\n"
 _ADVICE = "Mend trust.yaml; attestations/trust.schema.json describes it."
@@ -64,37 +65,49 @@ def read(path: Path) -> bytes:
     return _read(path, MAX_BYTES)
 
 
-def entries(data: bytes) -> list[dict[str, Any]]:
-    """The signer entries of a trust policy, held to the schema.
+def document(data: bytes) -> dict[str, Any]:
+    """A trust policy held to the schema.
 
     Raises:
         ConfigurationError: not a trust policy.
     """
-    document = _parse(data)
-    problems = schema_problems(SCHEMA, document)
+    value = _parse(data)
+    problems = schema_problems(SCHEMA, value)
     if problems:
         raise ConfigurationError(f"trust.yaml is malformed: {'; '.join(problems)}", advice=_ADVICE)
-    signers: list[dict[str, Any]] = document["signers"]
-    return signers
+    found: dict[str, Any] = value
+    return found
 
 
-def key_material(key: str | dict[str, str], base: Path) -> bytes:
-    """The PEM an entry gives, itself or in a file.
+def material(value: str | dict[str, str], base: Path) -> bytes:
+    """What an entry gives itself or in a file: a key, certificates, a root.
 
     Raises:
         ConfigurationError: the file cannot be read.
     """
-    return key.encode("utf-8") if isinstance(key, str) else _read(base / key["file"], MAX_KEY_BYTES)
+    if isinstance(value, str):
+        return value.encode("utf-8")
+    return _read(base / value["file"], MAX_MATERIAL_BYTES)
 
 
-def key_files(path: Path) -> tuple[Path, ...]:
-    """The key files a trust policy refers to, which belong to what it says.
+def files(path: Path) -> tuple[Path, ...]:
+    """The files a trust policy refers to, which belong to what it says.
 
     Raises:
         ConfigurationError: the policy is absent or malformed.
     """
-    keys = (entry["key"] for entry in entries(read(path)))
-    return tuple(path.parent / key["file"] for key in keys if isinstance(key, dict))
+    said = document(read(path))
+    entries = [*said["signers"], *said.get("timestamping", [])]
+    values = [value for entry in entries for value in _values(entry)]
+    named = (
+        value["file"] for value in values if isinstance(value, dict) and set(value) == {"file"}
+    )
+    return tuple(path.parent / name for name in named)
+
+
+def _values(entry: dict[str, Any]) -> list[Any]:
+    inner = [entry[word] for word in ("certificate", "keyless") if word in entry]
+    return [*entry.values(), *(value for part in inner for value in part.values())]
 
 
 def add(path: Path, entry: dict[str, Any], check: Callable[[bytes], None]) -> None:
@@ -112,17 +125,44 @@ def add(path: Path, entry: dict[str, Any], check: Callable[[bytes], None]) -> No
         _replace(path, changed)
 
 
+def change(
+    path: Path,
+    name: str,
+    mend: Callable[[dict[str, Any]], dict[str, Any]],
+    check: Callable[[bytes], None],
+) -> None:
+    """Change every entry of a name, or leave the file as it was. Comments in it are lost.
+
+    Args:
+        path: the file.
+        name: whose entries.
+        mend: gives the new entry for an old one.
+        check: raises when the new bytes are no valid trust policy.
+    """
+    with _locked(path.parent):
+        said = document(read(path))
+        if not any(entry["name"] == name for entry in said["signers"]):
+            raise ConfigurationError(
+                f"trust.yaml names no signer {name}", advice="mlflow-governance trust show"
+            )
+        signers = [mend(entry) if entry["name"] == name else entry for entry in said["signers"]]
+        changed = _dump({**said, "signers": signers}).encode("utf-8")
+        check(changed)
+        _replace(path, changed)
+
+
 def _with_entry(data: bytes, entry: dict[str, Any]) -> bytes:
     """Append to the text when that gives exactly the wanted document; else write it anew."""
-    document = {"version": 1, "signers": [*entries(data), entry]}
+    said = document(data)
+    wanted = {**said, "signers": [*said["signers"], entry]}
     block = _dump([entry]).splitlines()
     for indent in ("", "  ", "    "):
         lines = "".join(f"{indent}{line}\n" for line in block)
         candidate = data.rstrip() + b"\n" + lines.encode("utf-8")
         with suppress(ConfigurationError):
-            if _parse(candidate) == document:
+            if _parse(candidate) == wanted:
                 return candidate
-    return _dump(document).encode("utf-8")
+    return _dump(wanted).encode("utf-8")
 
 
 def _dump(value: Any) -> str:

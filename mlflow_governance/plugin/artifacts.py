@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.manifest import (
     EVIDENCE_FOLDER,
     Manifest,
@@ -17,6 +18,7 @@ from mlflow_governance.core.manifest import (
 )
 from mlflow_governance.errors import Denied, NotFound, VerificationError
 from mlflow_governance.evidence.hashing import directory_size, hash_directory, read_file, walk
+from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import (
     MAX_ITEM_BYTES,
     MAX_ITEMS,
@@ -100,6 +102,25 @@ class ServerArtifacts:
             return hash_directory(local)
         with tempfile.TemporaryDirectory(prefix="governance-") as folder:
             return hash_directory(Path(repository.download_artifacts(root, folder)))
+
+    @property
+    def scanner(self) -> Digest:
+        """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""
+        from mlflow_governance.evidence.malware import SCANNER
+
+        return SCANNER
+
+    def inspect(self, location: str, manifest: Manifest) -> Inspection:
+        """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""
+        from mlflow_governance.evidence.malware import inspect_directory
+
+        repository, root = self._open(location)
+        local = self._local(repository, root)
+        if local is not None:
+            return inspect_directory(local, manifest)
+        with tempfile.TemporaryDirectory(prefix="governance-") as folder:
+            fetched = Path(repository.download_artifacts(root, folder))
+            return inspect_directory(fetched, manifest, private=True)
 
     def evidence(self, location: str) -> list[EvidenceItem]:
         """See :class:`~mlflow_governance.workflows.ports.Artifacts`."""

@@ -18,6 +18,7 @@ from mlflow_governance.outbox.relay import Relay
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from mlflow_governance.workflows.perform import perform
+from mlflow_governance.workflows.trust import note_trust_now
 
 if TYPE_CHECKING:
     from mlflow_governance.plugin.assembly import Assembly
@@ -45,6 +46,7 @@ class Worker:
     def __init__(self, governance: Assembly, tasks: TaskQueue, queue: OutboxQueue) -> None:
         self._governance = governance
         self._tasks = tasks
+        self._trust_seen = ""
         settings = governance.settings
         self._relay = Relay(queue, settings.webhooks, source_of(settings.registry_name))
 
@@ -56,9 +58,20 @@ class Worker:
         ]
         for thread in threads:
             thread.start()
-        _every(_POLL_SECONDS, stop, self.run_tasks)
+        _every(_POLL_SECONDS, stop, self._turn)
         for thread in threads:
             thread.join(timeout=30)
+
+    def _turn(self) -> None:
+        self.note_trust()
+        self.run_tasks()
+
+    def note_trust(self) -> None:
+        """Record a change of the trust policy, also where nobody asks for a decision."""
+        now = self._governance.ports.examiner.trust_digest
+        if now != self._trust_seen:
+            note_trust_now(self._governance.ports)
+            self._trust_seen = now
 
     def run_tasks(self) -> int:
         """Do what is due; returns how many tasks were done."""

@@ -115,6 +115,22 @@ files = sa.Table(
 )
 """What hangs on a version by path: its evidence, and what the registry attaches."""
 
+inspections = sa.Table(
+    "governance_inspections",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""What reading the files of a content found, by the digest of the content."""
+
+in_force = sa.Table(
+    "governance_in_force",
+    metadata,
+    sa.Column("what", sa.String(32), primary_key=True),
+    sa.Column("digest", _digest(), nullable=False),
+)
+"""What the ledger last said is in force, so that a change of it is noticed and recorded once."""
+
 approvals = sa.Table(
     "governance_approvals",
     metadata,

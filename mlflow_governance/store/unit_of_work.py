@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
-from mlflow_governance.store.documents import DocumentReading, DocumentWriting
+from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
 from mlflow_governance.store.ledger_table import (
     Head,
     LedgerWriting,
@@ -22,11 +23,11 @@ from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
 
-class SqlReading(DocumentReading, VersionReading, AliasReading, TimelineReading):
+class SqlReading(InspectionReading, DocumentReading, VersionReading, AliasReading, TimelineReading):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(DocumentWriting, AliasWriting, LedgerWriting, SqlReading):
+class SqlUnitOfWork(InspectionWriting, AliasWriting, LedgerWriting, SqlReading):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(

@@ -19,6 +19,7 @@ from mlflow_governance.errors import Conflict, NotFound, VerificationError
 from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.workflows.admit import permits
+from mlflow_governance.workflows.inspect import inspect
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, UnitOfWork, VersionRecord
@@ -122,11 +123,14 @@ def _refresh(ports: Ports, record: VersionRecord) -> str:
     try:
         manifest = ports.artifacts.manifest(record.location)
         items = ports.artifacts.evidence(record.location)
+        inspection = inspect(ports, record.location, manifest)
     except (VerificationError, NotFound) as error:
         return error.message
     with ports.store.begin() as uow:
         refuse_moved(uow, record)
         uow.add_manifest(manifest)
+        if inspection is not None:
+            uow.add_inspection(manifest.digest, inspection)
         uow.add_evidence(record.uid, [*items, *_kept(uow.evidence(record.uid), items)])
         uow.save_version(record.with_(digest=manifest.digest))
     return ""

@@ -14,6 +14,7 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Conflict, Denied, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.decide import decide
+from mlflow_governance.workflows.inspect import inspect_again
 from mlflow_governance.workflows.ports import (
     ApprovalRecord,
     Ports,
@@ -21,6 +22,8 @@ from mlflow_governance.workflows.ports import (
     Request,
     VersionRecord,
 )
+
+_INSPECTED = frozenset({Gate.ACCEPT, Gate.PROMOTE})
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,10 @@ def examine(ports: Ports, record: VersionRecord) -> dict[Kind, Outcome]:
     with ports.store.read() as reading:
         items = reading.evidence(record.uid)
         manifest = reading.manifest(record.digest)
+        inspection = reading.inspection(record.digest)
     if manifest is None:
         return dict.fromkeys(Kind, Outcome.error("the registry lost this model's manifest"))
-    return ports.examiner.examine(manifest, record.ref.name, items, ports.clock())
+    return ports.examiner.examine(manifest, record.ref.name, items, ports.clock(), inspection)
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,8 @@ def judge(
     with ports.store.read() as reading:
         found = standing(reading, request.ref)
     trust = ports.examiner.trust_digest
+    if evidence is None and gate in _INSPECTED:
+        inspect_again(ports, found.record)
     outcomes = examine(ports, found.record) if evidence is None else evidence
     if ports.examiner.trust_digest != trust:
         # Facts proved with a key must not be kept as proved under a policy that dropped it.

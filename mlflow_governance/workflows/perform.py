@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.stage import WITHDRAWN, Stage
 from mlflow_governance.workflows.accept import READY, REGISTER, block_late, settle
+from mlflow_governance.workflows.inspect import INSPECT, inspect_later
 from mlflow_governance.workflows.mirror import mirror_now
 from mlflow_governance.workflows.ports import Ports, Request, Task
 from mlflow_governance.workflows.record import MIRROR
@@ -22,6 +23,8 @@ def perform(ports: Ports, task: Task) -> None:
         mirror_now(ports, task.version_uid)
     elif task.kind == REGISTER:
         _register(ports, task.version_uid)
+    elif task.kind == INSPECT:
+        inspect_later(ports, task.version_uid)
 
 
 def _register(ports: Ports, version_uid: str) -> None:

@@ -23,6 +23,7 @@ from mlflow_governance.core.event import Event
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
+from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.policy.interface import PolicyEngine
 
@@ -211,6 +212,12 @@ class Reading(Protocol):
     def manifest(self, digest: Digest) -> Manifest | None:
         """The manifest with this digest."""
 
+    def inspection(self, digest: Digest) -> Inspection | None:
+        """What reading the files of this content found; None where nobody has read them."""
+
+    def in_force(self, what: str) -> Digest | None:
+        """The digest of what was last recorded as in force: ``trust``."""
+
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """A stored decision document, with its dossier under ``dossier``."""
 
@@ -265,6 +272,12 @@ class UnitOfWork(Reading, Protocol):
     def add_manifest(self, manifest: Manifest) -> None:
         """Store a manifest by its digest."""
 
+    def add_inspection(self, digest: Digest, inspection: Inspection) -> None:
+        """Keep what reading the files of a content found, instead of what was known before."""
+
+    def put_in_force(self, what: str, digest: Digest, document: bytes) -> None:
+        """Note what is in force now, and keep the document by its own digest."""
+
     def add_approval(self, approval: ApprovalRecord) -> None:
         """Store an approval."""
 
@@ -305,6 +318,18 @@ class Artifacts(Protocol):
             NotFound: there is nothing at that location.
         """
 
+    @property
+    def scanner(self) -> Digest:
+        """The rules :meth:`inspect` reads files by."""
+
+    def inspect(self, location: str, manifest: Manifest) -> Inspection:
+        """Read the model's own files for what loading them would run.
+
+        Raises:
+            VerificationError: the files are not those of the manifest.
+            NotFound: there is nothing at that location.
+        """
+
     def evidence(self, location: str) -> list[EvidenceItem]:
         """What the producer left in ``governance/evidence/``, bounded in number and size."""
 
@@ -329,8 +354,17 @@ class Examiner(Protocol):
     def trust_digest(self) -> Digest:
         """Digest of the trust policy in force."""
 
+    @property
+    def trust_document(self) -> Mapping[str, Any]:
+        """What that policy says, a JSON value."""
+
     def examine(
-        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        items: Sequence[EvidenceItem],
+        now: datetime,
+        inspection: Inspection | None = None,
     ) -> dict[Kind, Outcome]:
         """One outcome a kind; never raises for what the evidence contains."""
 

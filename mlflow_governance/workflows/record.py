@@ -13,6 +13,7 @@ from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.ports import Ports, UnitOfWork, VersionRecord
 from mlflow_governance.workflows.release import release_files
 from mlflow_governance.workflows.summary import summary_file
+from mlflow_governance.workflows.trust import note_trust
 
 MIRROR = "mirror"
 MIRROR_DELAY = 5.0
@@ -52,7 +53,7 @@ def write_denial(ports: Ports, judgement: Judgement, act: Act) -> None:
 def write_confirmed(ports: Ports, judgement: Judgement, act: Act) -> None:
     """Record a judgement that confirmed what stands already; nothing else is renewed."""
     with ports.store.begin() as uow:
-        _record(uow, judgement, act, judgement.record)
+        _record(ports, uow, judgement, act, judgement.record)
 
 
 def write_allowed(
@@ -107,7 +108,7 @@ def _write(
     act: Act,
     target: VersionRecord | None,
 ) -> None:
-    _record(uow, judgement, act, target)
+    _record(ports, uow, judgement, act, target)
     if target is not None and judgement.decision.gate in _ATTACHED:
         # Only what moved or renewed a version is attached to it: whoever may ask for what they
         # cannot have must not be able to fill the folder serving reads.
@@ -116,7 +117,11 @@ def _write(
         uow.add_task(MIRROR, judgement.record.uid, delay_seconds=MIRROR_DELAY)
 
 
-def _record(uow: UnitOfWork, judgement: Judgement, act: Act, target: VersionRecord | None) -> None:
+def _record(
+    ports: Ports, uow: UnitOfWork, judgement: Judgement, act: Act, target: VersionRecord | None
+) -> None:
+    if judgement.trust_digest is not None:
+        note_trust(ports, uow, judgement.trust_digest)
     # Without a target nothing happened, even where policy would have allowed it.
     after = target or judgement.record
     record, decision, request = judgement.record, judgement.decision, judgement.request

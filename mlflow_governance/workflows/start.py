@@ -8,6 +8,7 @@ from typing import Any
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.workflows.ports import Ports
+from mlflow_governance.workflows.trust import note_trust
 
 
 def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
@@ -18,6 +19,7 @@ def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
         facts: further public settings worth a record.
     """
     with ports.store.begin() as uow:
+        note_trust(ports, uow, ports.examiner.trust_digest)
         uow.record(
             Event(
                 act=Act.REGISTRY_STARTED,

@@ -19,6 +19,7 @@ from typing import Any
 import requests
 
 from examples.local_server import LocalServer
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.keys import PublicKey, generate_key_pair
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import Signer, add_signer
@@ -80,7 +81,7 @@ class World:
             generate_key_pair(path)
             public = PublicKey.from_pem(path.with_suffix(".pub").read_bytes())
             wanted = frozenset(Purpose(word) for word in purposes.split(","))
-            add_signer(self.server.home / "trust.yaml", Signer(key, public, wanted))
+            add_signer(self.server.home / "trust.yaml", Signer(key, KeyHolder(public), wanted))
         (self.folder / "tests.json").write_text(json.dumps({"result": "PASSED"}))
         (self.folder / "card.yaml").write_text(_CARD)
 

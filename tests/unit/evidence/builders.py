@@ -17,6 +17,7 @@ from mlflow_governance.core import digest
 from mlflow_governance.core.manifest import FileEntry, Manifest
 from mlflow_governance.evidence import envelope, keys
 from mlflow_governance.evidence.attestation import statement
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.interface import Case, EvidenceItem
 from mlflow_governance.evidence.keys import PrivateKey
 from mlflow_governance.evidence.predicate import Purpose
@@ -49,7 +50,7 @@ def _made_once(name: str, algorithm: keys.Algorithm) -> PrivateKey:
 
 def signer(name: str = "pipeline", private: PrivateKey | None = None, **changes: Any) -> Signer:
     """A signer trusted for everything, unless told otherwise."""
-    return replace(Signer(name, (private or key(name)).public, EVERYTHING), **changes)
+    return replace(Signer(name, KeyHolder((private or key(name)).public), EVERYTHING), **changes)
 
 
 def trust(*signers: Signer) -> TrustPolicy:

@@ -129,7 +129,7 @@ def test_another_payload_type_is_refused():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"_type": "https://in-toto.io/Statement/v0.1"},
+        {"_type": "https://in-toto.io/Statement/v0.2"},
         {"subject": []},
         {"subject": {}},
         {"subject": [1]},

@@ -12,6 +12,7 @@ import pytest
 
 from mlflow_governance.core.dossier import Status
 from mlflow_governance.errors import VerificationError
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.interface import Case, EvidenceItem, Kind
 from mlflow_governance.evidence.keys import PublicKey, generate_key_pair
 from mlflow_governance.evidence.live import LiveExaminer
@@ -45,7 +46,7 @@ def trust(tmp_path: Path) -> Path:
 def _add(trust: Path, name: str) -> None:
     generate_key_pair(trust.parent / f"{name}.pem")
     key = PublicKey.from_pem((trust.parent / f"{name}.pub").read_bytes())
-    add_signer(trust, Signer(name, key, frozenset({Purpose.PROVENANCE})))
+    add_signer(trust, Signer(name, KeyHolder(key), frozenset({Purpose.PROVENANCE})))
 
 
 def test_a_changed_trust_policy_counts_at_once(trust: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlflow_governance.core.manifest import FileEntry, Manifest
 from mlflow_governance.errors import ConfigurationError, EvidenceMissing, VerificationError
 from mlflow_governance.evidence import envelope, hashing, signature
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.predicate import Purpose
 from tests.unit.evidence import builders
 from tests.unit.evidence.builders import MANIFEST, MODEL, NOW, case, signer
@@ -33,7 +34,12 @@ def _resigned(change) -> bytes:
 
 
 def test_a_signed_model_verifies():
-    assert _verify() == {"signer": "pipeline", "key_id": KEY.public.key_id, "resources": 2}
+    assert _verify() == {
+        "signer": "pipeline",
+        "key_id": KEY.public.key_id,
+        "signers": ["pipeline"],
+        "resources": 2,
+    }
 
 
 def test_an_unsigned_model_is_missing_its_signature():
@@ -81,7 +87,7 @@ def test_a_long_list_of_differences_is_cut():
         {"until": NOW},
         {"models": ("fraud",)},
         {"purposes": frozenset({Purpose.PROVENANCE})},
-        {"key": builders.key("other").public},
+        {"by": KeyHolder(builders.key("other").public)},
     ],
 )
 def test_a_key_that_does_not_count_is_refused(changes):
@@ -107,7 +113,7 @@ SERIALIZATION = ("predicate", "serialization")
     "change",
     [
         _set("predicateType", to="https://model_signing/Digests/v0.1"),
-        _set("_type", to="https://in-toto.io/Statement/v0.1"),
+        _set("_type", to="https://in-toto.io/Statement/v0.2"),
         _set("subject", 0, "digest", to={"sha256": "0" * 64}),
         _set("subject", 0, "digest", to={"sha512": "0" * 128}),
         lambda statement: statement["subject"].append(statement["subject"][0]),

@@ -1,3 +1,4 @@
+import json
 import threading
 from pathlib import Path
 
@@ -5,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.errors import ConfigurationError, VerificationError
+from mlflow_governance.evidence import envelope, trust_file
+from mlflow_governance.evidence.authority import IdentityHolder, KeyHolder, When
 from mlflow_governance.evidence.predicate import Purpose
-from mlflow_governance.evidence.trust import TrustPolicy, add_signer
+from mlflow_governance.evidence.trust import (
+    Threshold,
+    TrustPolicy,
+    Withdrawal,
+    add_signer,
+    withdraw_signer,
+)
 from tests.unit.evidence import builders
 from tests.unit.evidence.builders import HOUR, NOW, signer
 
@@ -35,7 +44,7 @@ def test_a_policy_says_who_may_attest_what(home):
     policy = TrustPolicy.load(home / "trust.yaml")
 
     [entry] = policy.keys_for(Purpose.SIGNATURE, "churn-eu", NOW)
-    assert (entry.name, entry.key) == ("pipeline", A)
+    assert (entry.name, entry.by) == ("pipeline", KeyHolder(A))
     assert policy.keys_for(Purpose.SBOM, "churn-eu", NOW) == []
 
 
@@ -228,3 +237,148 @@ def test_a_key_that_cannot_be_read_is_named_by_its_signer(home):
 
     with pytest.raises(ConfigurationError, match="signer pipeline: not a PEM public key"):
         TrustPolicy.load(home / "trust.yaml")
+
+
+def _signed_by(*names):
+    payload = b"{}"
+    keys = [builders.key(name) for name in names]
+    return envelope.parse(envelope.sign(payload, envelope.IN_TOTO, keys))
+
+
+def _verify(policy, *names):
+    found = policy.verify(_signed_by(*names), Purpose.TEST_RESULT, "churn", NOW)
+    return {entry.name for entry in found}
+
+
+def test_several_trusted_signers_of_one_envelope_are_all_named():
+    policy = TrustPolicy((signer("a"), signer("b"), signer("c")))
+
+    assert _verify(policy, "a", "c", "unknown") == {"a", "c"}
+
+
+def test_a_withdrawn_key_does_not_count_and_the_refusal_says_why():
+    gone = Withdrawal(NOW + HOUR, "the laptop was stolen")
+    policy = TrustPolicy((signer("a", withdrawn=gone), signer("b")))
+
+    assert _verify(policy, "a", "b") == {"b"}
+    # Not even before that instant: nothing proves when this was signed.
+    with pytest.raises(VerificationError, match="the laptop was stolen"):
+        _verify(policy, "a")
+
+
+@pytest.mark.parametrize(
+    ("when", "counts"),
+    [
+        (When(NOW - HOUR, NOW - HOUR, proved=True), True),
+        (When(NOW - HOUR, NOW - HOUR), False),
+        (When(NOW, NOW, proved=True), False),
+        (When(NOW - HOUR, NOW, proved=True), False),
+    ],
+)
+def test_what_is_proved_to_be_older_than_a_withdrawal_goes_on_counting(when, counts):
+    entry = signer("a", withdrawn=Withdrawal(NOW, "lost"))
+
+    assert (not entry.untimely(when)) is counts
+
+
+def test_what_is_proved_to_be_older_than_the_expiry_goes_on_counting():
+    entry = signer("a", until=NOW - HOUR)
+
+    assert entry.untimely(When(NOW, NOW))
+    assert not entry.untimely(When(NOW - 2 * HOUR, NOW - 2 * HOUR, proved=True))
+
+
+def _threshold(least, *names, **more):
+    return Threshold(frozenset({Purpose.TEST_RESULT}), least, frozenset(names), **more)
+
+
+def test_a_threshold_counts_different_names_of_its_own_circle():
+    policy = TrustPolicy((), (_threshold(2, "a", "b", "c"),))
+
+    policy.require(Purpose.TEST_RESULT, "churn", ["a", "c"])
+    for names in ([], ["a"], ["a", "a"], ["a", "d", "e"]):
+        with pytest.raises(VerificationError, match="2 of a, b, c must sign"):
+            policy.require(Purpose.TEST_RESULT, "churn", names)
+
+
+def test_a_threshold_is_for_its_purposes_and_models_only():
+    policy = TrustPolicy((), (_threshold(2, models=("churn-*",)),))
+
+    policy.require(Purpose.TEST_RESULT, "fraud", ["a"])
+    policy.require(Purpose.SBOM, "churn-eu", ["a"])
+    with pytest.raises(VerificationError):
+        policy.require(Purpose.TEST_RESULT, "churn-eu", ["a"])
+
+
+def test_every_threshold_that_applies_must_be_met():
+    policy = TrustPolicy((), (_threshold(2), _threshold(2, "c", "d")))
+
+    with pytest.raises(VerificationError, match="of c, d must sign"):
+        policy.require(Purpose.TEST_RESULT, "churn", ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "thresholds: [{for: [sbom], least: 2, of: [pipeline]}]",
+        "thresholds: [{for: [sbom], least: 2, of: [pipeline, nobody]}]",
+        "thresholds: [{for: [sbom], least: 1}]",
+        "thresholds: [{for: [sbom], least: two}]",
+        "thresholds: [{least: 2}]",
+        "thresholds: 2",
+        "timestamping: [{name: tsa, chain: {file: absent.pem}}]",
+        "timestamping: [{name: tsa, chain: nonsense}]",
+    ],
+)
+def test_a_threshold_nobody_can_meet_and_a_malformed_one_are_refused(home, more):
+    with pytest.raises(ConfigurationError):
+        TrustPolicy.parse(f"{TEXT}{more}\n".encode(), home)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        "keyless: {issuer: https://i.example, identity: ''}",
+        "keyless: {issuer: '', identity: a@b.example}",
+        "keyless: {issuer: https://i.example}",
+        "keyless: {issuer: https://i.example, identity: a@b.example, root: nonsense}",
+        "keyless: {issuer: https://i.example, identity: a@b.example, root: '{'}",
+        "certificate: {roots: nonsense, identity: {email: a@b.example}}",
+        "certificate: {roots: {file: a.pub}, identity: {email: a@b.example}}",
+        "certificate: {roots: {file: a.pub}, identity: {}}",
+        "key: {file: a.pub}\n    keyless: {issuer: https://i.example, identity: a@b.example}",
+        "models: ['*']",
+    ],
+)
+def test_an_entry_names_one_authority_completely(home, instead):
+    with pytest.raises(ConfigurationError):
+        TrustPolicy.parse(TEXT.replace("key: {file: a.pub}", instead).encode(), home)
+
+
+def test_a_keyless_entry_is_read_and_written_whole(home):
+    said = "keyless: {issuer: https://i.example, identity: a@b.example, root: {file: root.json}}"
+    (home / "root.json").write_text('{"mediaType": "x"}')
+    path = home / "trust.yaml"
+    path.write_text(TEXT.replace("key: {file: a.pub}", said))
+    policy = TrustPolicy.load(path)
+
+    [entry] = policy.signers
+    assert entry.by == IdentityHolder("https://i.example", "a@b.example", '{"mediaType": "x"}')
+    again = TrustPolicy.parse(json.dumps(policy.to_document()).encode(), Path())
+    assert again.digest == policy.digest
+    assert trust_file.files(path) == (home / "root.json",)
+
+
+def test_withdrawing_marks_every_entry_of_the_name_and_never_moves_to_later(home):
+    path = home / "trust.yaml"
+    add_signer(path, signer("b"))
+
+    withdraw_signer(path, "pipeline", Withdrawal(NOW, "left"))
+    policy = withdraw_signer(path, "pipeline", Withdrawal(NOW + HOUR, "later"))
+
+    assert {s.name: s.withdrawn for s in policy.signers} == {
+        "pipeline": Withdrawal(NOW, "left"),
+        "b": None,
+    }
+    with pytest.raises(ConfigurationError, match="names no signer"):
+        withdraw_signer(path, "nobody", Withdrawal(NOW, "left"))

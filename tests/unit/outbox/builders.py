@@ -81,6 +81,11 @@ _KINDS: dict[Act, dict[str, Any]] = {
         "facts": {"pattern": "scratch-*"}},
     Act.WEBHOOK_CHANGED: {"before": {}, "after": {}, "subject": {},
         "facts": {"asked": "create", "webhook_id": "6f3b", "events": ["model_version.created"]}},
+    Act.TRUST_CHANGED: {"before": {"trust_digest": digest.of_bytes(b"trust one")},
+        "after": {"trust_digest": digest.of_bytes(b"trust two")},
+        "subject": {}, "person": "system:server",
+        "facts": {"document_digest": digest.of_bytes(b"document"), "signers": 3,
+                  "thresholds": 1, "timestamping": 0, "usable": True}},
     Act.REGISTRY_STARTED: {"before": {}, "after": {}, "subject": {}, "person": "system:server"},
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from mlflow_governance.errors import (
     InvalidRequest,
     NotFound,
 )
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.examiner import EvidenceExaminer, default_verifiers
 from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
@@ -112,15 +113,14 @@ def site(logged: Site) -> Site:
 
 
 def trust(site: Site) -> TrustPolicy:
+    def of(name: str) -> KeyHolder:
+        return KeyHolder(load_private_key(site.folder / f"{name}.pem").public)
+
     training = frozenset(Purpose) - {Purpose.TEST_RESULT, Purpose.REGISTRY}
     return TrustPolicy(
         (
-            Signer("training", load_private_key(site.folder / "training.pem").public, training),
-            Signer(
-                "ci",
-                load_private_key(site.folder / "ci.pem").public,
-                frozenset({Purpose.TEST_RESULT}),
-            ),
+            Signer("training", of("training"), training),
+            Signer("ci", of("ci"), frozenset({Purpose.TEST_RESULT})),
         )
     )
 

@@ -26,6 +26,7 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.resources import folder
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, NotFound
+from mlflow_governance.evidence.inspection import CodeVerdict, Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.ledger import checkpoint, merkle
 from mlflow_governance.ledger.entry import Commitments, build_entry, resolve, seal
@@ -49,6 +50,7 @@ from mlflow_governance.workflows.ports import (
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 TRUST = digest.of_bytes(b"trust policy")
+SCANNER = digest.of_bytes(b"scanner")
 
 
 @cache
@@ -71,6 +73,8 @@ class MemoryStore:
     items: dict[str, list[EvidenceItem]] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     manifests: dict[str, Manifest] = field(default_factory=dict)
+    inspections: dict[str, Inspection] = field(default_factory=dict)
+    forced: dict[str, Digest] = field(default_factory=dict)
     decisions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     withdrawn: dict[Digest, tuple[Stage, datetime]] = field(default_factory=dict)
     ledger: list[bytes] = field(default_factory=list)
@@ -168,6 +172,18 @@ class MemoryStore:
 
     def manifest(self, digest: Digest) -> Manifest | None:
         return self.manifests.get(digest)
+
+    def inspection(self, digest: Digest) -> Inspection | None:
+        return self.inspections.get(digest)
+
+    def in_force(self, what: str) -> Digest | None:
+        return self.forced.get(what)
+
+    def add_inspection(self, digest: Digest, inspection: Inspection) -> None:
+        self.inspections[digest] = inspection
+
+    def put_in_force(self, what: str, digest: Digest, document: bytes) -> None:
+        self.forced[what] = digest
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         return next((d for _, d in self.decisions if d["decision_id"] == decision_id), None)
@@ -281,6 +297,13 @@ class Silent:
     def manifest(self, location: str) -> Manifest:
         return manifest_at(location)
 
+    @property
+    def scanner(self) -> Digest:
+        return SCANNER
+
+    def inspect(self, location: str, manifest: Manifest) -> Inspection:
+        return Inspection(SCANNER, CodeVerdict.CLEAN, files=len(manifest.files))
+
     def evidence(self, location: str) -> list[EvidenceItem]:
         return []
 
@@ -295,8 +318,17 @@ class Told:
     outcomes: dict[Kind, Outcome]
     trust_digest: Digest = TRUST
 
+    @property
+    def trust_document(self) -> Mapping[str, Any]:
+        return {"trust": self.trust_digest}
+
     def examine(
-        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        items: Sequence[EvidenceItem],
+        now: datetime,
+        inspection: Inspection | None = None,
     ) -> dict[Kind, Outcome]:
         return dict(self.outcomes)
 

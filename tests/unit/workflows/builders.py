@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,10 +14,12 @@ from mlflow_governance.bootstrap import StatementSigner
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.dossier import Outcome
+from mlflow_governance.core.event import Act
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import NotFound, VerificationError
 from mlflow_governance.evidence.hashing import directory_size, hash_directory
+from mlflow_governance.evidence.inspection import CodeVerdict, Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from mlflow_governance.ledger.note import Ed25519Signer
@@ -25,6 +28,7 @@ from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.mlflow_tables import model_aliases, model_versions
 from mlflow_governance.store.sessions import Sessions, session_factory_for
+from mlflow_governance.store.tables import ledger_entries
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.judge import Judgement
@@ -41,6 +45,9 @@ NOBODY = Actor.anonymous()
 GOOD = {Kind(kind): outcome for kind, outcome in EVIDENCE.items()}
 
 
+SCANNER = of_bytes(b"scanner")
+
+
 @dataclass
 class FolderArtifacts:
     """Models in folders; a location is a folder's name."""
@@ -53,6 +60,13 @@ class FolderArtifacts:
 
     def manifest(self, location: str) -> Manifest:
         return hash_directory(self._folder(location))
+
+    @property
+    def scanner(self) -> Digest:
+        return SCANNER
+
+    def inspect(self, location: str, manifest: Manifest) -> Inspection:
+        return Inspection(SCANNER, CodeVerdict.CLEAN, files=len(manifest.files))
 
     def evidence(self, location: str) -> list[EvidenceItem]:
         return []
@@ -93,8 +107,17 @@ class SetOutcomes:
     def trust_digest(self) -> Digest:
         return of_bytes(repr(sorted(self.spoiled)).encode())
 
+    @property
+    def trust_document(self) -> Mapping[str, Any]:
+        return {"trust": self.trust_digest}
+
     def examine(
-        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        items: Sequence[EvidenceItem],
+        now: datetime,
+        inspection: Inspection | None = None,
     ) -> dict[Kind, Outcome]:
         return GOOD | self.spoiled
 
@@ -203,6 +226,12 @@ class InProcessRegistry:
                 model_versions.c.name == ref.name, model_versions.c.version == ref.version
             )
             return str(connection.execute(statement).scalar_one())
+
+    def trust_changes(self) -> int:
+        """Entries that say nothing but what the trust policy is: they ride with the others."""
+        query = sa.select(sa.func.count()).where(ledger_entries.c.act == Act.TRUST_CHANGED.value)
+        with self.sessions.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def entries(self) -> int:
         """Ledger entries; the whole ledger verifies."""

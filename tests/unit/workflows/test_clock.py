@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from mlflow_governance.errors import Denied
 from mlflow_governance.evidence.attestation import CANARY, SLSA_PROVENANCE, TEST_RESULT
 from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
 from mlflow_governance.evidence.examiner import EvidenceExaminer
+from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.provenance import ProvenanceVerifier
 from mlflow_governance.evidence.signature import SignatureVerifier, sign_model
@@ -66,10 +68,19 @@ class Examiner:
     def trust_digest(self) -> Digest:
         return self._real.trust_digest
 
+    @property
+    def trust_document(self) -> Mapping[str, Any]:
+        return self._real.trust_document
+
     def examine(
-        self, manifest: Manifest, model_name: str, items: Sequence[EvidenceItem], now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        items: Sequence[EvidenceItem],
+        now: datetime,
+        inspection: Inspection | None = None,
     ) -> dict[Kind, Outcome]:
-        return GOOD | self._real.examine(manifest, model_name, items, now)
+        return GOOD | self._real.examine(manifest, model_name, items, now, inspection)
 
     def recognise(
         self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime

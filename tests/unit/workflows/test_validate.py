@@ -135,10 +135,11 @@ def edit_facts(registry: Watched) -> None:
 def edit_entry(registry: Watched) -> None:
     table = ours.ledger_entries
     with registry.sessions.engine.connect() as connection:
-        stored = connection.execute(sa.select(table.c.entry).where(table.c.position == 1)).scalar()
+        entries = connection.execute(sa.select(table.c.position, table.c.entry)).all()
+    position, stored = next(row for row in entries if b'"Candidate"' in bytes(row.entry))
     forged = bytes(stored).replace(b'"Candidate"', b'"Approved"')
     assert forged != stored
-    registry.run(sa.update(table).where(table.c.position == 1).values(entry=forged))
+    registry.run(sa.update(table).where(table.c.position == position).values(entry=forged))
 
 
 def insert_version(registry: Watched) -> None:
@@ -157,7 +158,7 @@ ALIAS = theirs.model_aliases
 TAG = theirs.version_tags
 LAST_ENTRY = ours.ledger_entries.c.position == 3
 PLANTED: dict[str, tuple[Callable[[Watched], None], str, str]] = {
-    "an entry edited": (edit_entry, "VAL-001", "entry 1"),
+    "an entry edited": (edit_entry, "VAL-001", "entry 2"),
     "a governed row deleted": (
         run(sa.delete(ours.versions).where(*row(ours.versions))), "VAL-010", "churn/1",
     ),

@@ -1,0 +1,188 @@
+"""Whose word a signature is: the holder of a key, of a certificate, or of an identity.
+
+With a key nobody but a time stamp says when something was signed; a certificate of Sigstore is
+valid for minutes and so says it itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow_governance.core import canonical, digest
+from mlflow_governance.errors import ConfigurationError, InvalidRequest, VerificationError
+from mlflow_governance.evidence import envelope, trust_file
+from mlflow_governance.evidence.envelope import Signed
+from mlflow_governance.evidence.keys import PublicKey
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from mlflow_governance.evidence.certificate import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When a signature was made: between two instants. ``proved`` by somebody trusted for it.
+
+    Where nothing proves it, the signature may be as young as the question: both are ``now``.
+    """
+
+    earliest: datetime
+    latest: datetime
+    proved: bool = False
+
+
+@dataclass(frozen=True)
+class KeyHolder:
+    """Who holds a private key."""
+
+    key: PublicKey
+
+    @property
+    def id(self) -> str:
+        """``sha256:<hex>`` of the key."""
+        return self.key.key_id
+
+    def to_document(self) -> dict[str, Any]:
+        """The field of ``trust.yaml`` that names it, all material in it."""
+        return {"key": self.key.pem}
+
+
+@dataclass(frozen=True)
+class CertificateHolder:
+    """Who has a certificate of one of these roots in this name (OpenSSF Model Signing, x509).
+
+    ``name`` is one of ``uri``, ``email``, ``dns``, ``common_name`` and its value, exactly.
+    """
+
+    roots: str = field(repr=False)
+    """PEM, one or several certificates."""
+    name: tuple[str, str]
+
+    @cached_property
+    def id(self) -> str:
+        """The name and the roots it is of."""
+        return f"x509:{self.name[0]}:{self.name[1]}#{digest.of_bytes(self.roots.encode())}"
+
+    def prove(self, signed: Signed, when: When) -> When:
+        """When it signed; ``when`` is what is known about that without asking.
+
+        Raises:
+            VerificationError: it did not sign, or its chain was not valid at the latest instant
+                that is possible.
+        """
+        from mlflow_governance.evidence import certificate
+
+        if not signed.material.chain:
+            raise VerificationError("it was not signed with a certificate")
+        chain = [certificate.read(der) for der in signed.material.chain]
+        key = certificate.verify_chain(chain, self._roots, self._identity, when.latest)
+        envelope.verify(signed, [key])
+        return when
+
+    def to_document(self) -> dict[str, Any]:
+        """The field of ``trust.yaml`` that names it, all material in it."""
+        kind, value = self.name
+        return {"certificate": {"roots": self.roots, "identity": {kind: value}}}
+
+    @cached_property
+    def _roots(self) -> list[Certificate]:
+        from mlflow_governance.evidence import certificate
+
+        return certificate.read_all(self.roots.encode())
+
+    @cached_property
+    def _identity(self) -> Identity:
+        from mlflow_governance.evidence.certificate import Identity
+
+        return Identity(*self.name)
+
+
+@dataclass(frozen=True)
+class IdentityHolder:
+    """Who proved an identity to an issuer: keyless signing through Sigstore.
+
+    ``root`` is a Sigstore trusted root, JSON; empty for the public good instance, whose root
+    comes with the library, so that nothing is fetched.
+    """
+
+    issuer: str
+    identity: str
+    root: str = field(default="", repr=False)
+
+    @cached_property
+    def id(self) -> str:
+        """Identity, issuer, and the root it is of."""
+        of = digest.of_bytes(self.root.encode()) if self.root else "public"
+        return f"oidc:{self.identity}@{self.issuer}#{of}"
+
+    def prove(self, signed: Signed, when: When) -> When:
+        """When it signed: in the few minutes its certificate is valid.
+
+        Raises:
+            VerificationError: it did not sign.
+        """
+        from mlflow_governance.evidence import keyless
+
+        if not signed.material.bundle:
+            raise VerificationError("it was not signed by an identity")
+        whom = keyless.Whom(self.identity, self.issuer, self.root.encode("utf-8"))
+        if signed.plain is not None:
+            proof = keyless.verify_blob(signed.material.bundle, signed.plain, whom)
+        else:
+            proof = keyless.verify(signed.material.bundle, whom)
+            if envelope.pae(proof.payload_type, proof.payload) != signed.message:
+                raise VerificationError("the bundle can be read in two ways")
+        return When(proof.not_before, proof.not_after, proved=True)
+
+    def to_document(self) -> dict[str, Any]:
+        """The field of ``trust.yaml`` that names it, all material in it."""
+        root = {"root": self.root} if self.root else {}
+        return {"keyless": {"issuer": self.issuer, "identity": self.identity, **root}}
+
+
+Authority = KeyHolder | CertificateHolder | IdentityHolder
+"""Somebody who signs. ``id`` tells one from another: under two names one would count as two."""
+
+
+def read(entry: Mapping[str, Any], base: Path) -> Authority:
+    """The authority an entry of ``trust.yaml`` names; ``base`` is where relative files are.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or what is in it is not what it should be.
+    """
+    if "key" in entry:
+        return KeyHolder(PublicKey.from_pem(trust_file.material(entry["key"], base)))
+    if "certificate" in entry:
+        return _certificate_holder(entry["certificate"], base)
+    named = entry["keyless"]
+    root = trust_file.material(named["root"], base) if "root" in named else b""
+    if root:
+        try:
+            canonical.decode_object(root)
+        except InvalidRequest as error:
+            raise ConfigurationError(
+                "the Sigstore root is not JSON",
+                advice="Give the trusted_root.json of your Sigstore instance.",
+            ) from error
+    return IdentityHolder(named["issuer"], named["identity"], root.decode("utf-8"))
+
+
+def _certificate_holder(named: Mapping[str, Any], base: Path) -> CertificateHolder:
+    from mlflow_governance.evidence import certificate
+
+    roots = trust_file.material(named["roots"], base)
+    try:
+        certificate.read_all(roots)
+    except VerificationError as error:
+        raise ConfigurationError(
+            f"the root certificates cannot be read: {error.message}",
+            advice="Give the PEM file of the authority that issues the certificates.",
+        ) from error
+    ((kind, value),) = named["identity"].items()
+    return CertificateHolder(roots.decode("ascii"), (kind, value))
