@@ -133,6 +133,8 @@ class Dossier:
     approvals: tuple[Mapping[str, Any], ...]
     runtime: Mapping[str, Any]
     now: datetime
+    attached: tuple[Mapping[str, str], ...] = ()
+    """The files that were examined for this decision, ``{name, digest}`` each."""
 
     def to_document(self) -> dict[str, Any]:
         """The JSON value policy sees; ``policies/dossier.schema.json`` describes it."""
@@ -143,6 +145,7 @@ class Dossier:
             "action": dict(self.action),
             "subject": self.subject.to_document(),
             "evidence": {kind: o.to_document() for kind, o in self.evidence.items()},
+            "attached": [dict(file) for file in self.attached],
             "approvals": [dict(a) for a in self.approvals],
             "runtime": dict(self.runtime),
             "now": moment.to_text(self.now),

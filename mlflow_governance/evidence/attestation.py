@@ -138,8 +138,19 @@ def find_statements(
 
     Raises:
         EvidenceMissing: no item is of that type.
-        VerificationError: some are and none counts; the message names each and says why.
+        VerificationError: some are and none counts, or fewer signed than a threshold asks for;
+            the message names each and says why.
     """
+    found = _counting(case, predicate_type, purpose)
+    wanted = purpose or predicate.PURPOSES[predicate_type]
+    names = {name for entry in found for name in entry.signers}
+    case.trust.require(wanted, case.model_name, names)
+    return found
+
+
+def _counting(
+    case: Case, predicate_type: str, purpose: Purpose | None = None
+) -> list[VerifiedStatement]:
     wanted = purpose or predicate.PURPOSES.get(predicate_type)
     if wanted is None:
         raise VerificationError(f"nobody may attest {predicate_type}")
@@ -155,8 +166,6 @@ def find_statements(
         else:
             found.extend(verified)
     if found:
-        names = {name for entry in found for name in entry.signers}
-        case.trust.require(wanted, case.model_name, names)
         return found
     if problems:
         raise VerificationError("; ".join(problems))
@@ -174,7 +183,7 @@ def recognise(case: Case) -> None:
     """
     (item,) = case.items
     kind = parse_statement(_open(item.data).payload).predicate_type
-    find_statements(case, kind)
+    _counting(case, kind)  # of several signers that must agree one comes first
 
 
 def is_verdict(item: EvidenceItem) -> bool:

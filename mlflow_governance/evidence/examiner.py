@@ -13,7 +13,7 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
-from mlflow_governance.evidence import attestation
+from mlflow_governance.evidence import attestation, signature
 from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, Case, EvidenceItem, Kind, Verifier
@@ -65,13 +65,17 @@ class EvidenceExaminer:
     def recognise(
         self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
     ) -> None:
-        """Check that a statement is about this content and by somebody trusted for its type.
+        """Check that a statement or signature is about this content and by somebody trusted.
 
         Raises:
             VerificationError: it is not.
         """
-        _refuse_oversized(Case(manifest, model_name, (item,), self._trust, now))
-        attestation.recognise(Case(manifest, model_name, (item,), self._trust, now))
+        case = Case(manifest, model_name, (item,), self._trust, now)
+        _refuse_oversized(case)
+        if signature.is_signature(item.name):
+            signature.recognise(case)
+        else:
+            attestation.recognise(case)
 
 
 def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:

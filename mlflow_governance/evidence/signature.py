@@ -119,6 +119,16 @@ def verify_signature(case: Case) -> Mapping[str, Any]:
     }
 
 
+def recognise(case: Case) -> None:
+    """Check that the one item of a case is a signature of somebody trusted over these files.
+
+    Raises:
+        VerificationError: it is none; says why.
+    """
+    (item,) = case.items
+    _verify(case, item)
+
+
 def _verify(case: Case, item: EvidenceItem) -> tuple[Signer, ...]:
     if not bundle.is_bundle(item.data):
         if item.name == ITEM:

@@ -81,6 +81,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/version", views.version, VERSION, schemas.DETAIL),
     Route("GET", "/aliases", views.aliases, (VERSION[0], VERSION[2]), schemas.ALIASES),
     Route("GET", "/decision", views.decision, (Field("id", "Decision id."),), schemas.DECISION),
+    Route("GET", "/decision/summary", views.decision_summary, (Field("id", "Decision id."),)),
     Route("POST", "/approvals", views.give_approval, _APPROVAL, schemas.APPROVED),
     Route("POST", "/revoke", views.revoke, (*VERSION, _REASON), schemas.MOVED),
     Route("POST", "/quarantine", views.quarantine, (*VERSION, _REASON), schemas.MOVED),

@@ -25,6 +25,7 @@ from mlflow_governance.workflows.attach import attach
 from mlflow_governance.workflows.judge import load
 from mlflow_governance.workflows.ports import Request, VersionRecord
 from mlflow_governance.workflows.promote import rejudge, transition
+from mlflow_governance.workflows.summary import signed_summary
 from mlflow_governance.workflows.withdraw import withdraw
 
 View = Callable[[WebServices, Values], "Document | Response"]
@@ -72,6 +73,12 @@ def decision(services: WebServices, values: Values) -> Document:
     if found is None:
         raise NotFound(f"no decision has the id {values.text('id')[:80]!r}")
     return found
+
+
+def decision_summary(services: WebServices, values: Values) -> Response:
+    """A decision as a SLSA verification summary signed by the registry, PASSED or FAILED."""
+    found = decision(services, values)
+    return as_bytes(signed_summary(services.ports, found, found["dossier"]), "application/json")
 
 
 def give_approval(services: WebServices, values: Values) -> Document:

@@ -18,7 +18,14 @@ from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.interface import PolicyEngine
-from mlflow_governance.workflows.judge import Judgement, Standing, examine, standing, weigh
+from mlflow_governance.workflows.judge import (
+    Examined,
+    Judgement,
+    Standing,
+    examine,
+    standing,
+    weigh,
+)
 from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
 from mlflow_governance.workflows.record import write_denial
 
@@ -64,7 +71,9 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
     last = _answered.get((request.ref, request.actor, door))
     if last is not None and last[0] == question:
         return last[1]
-    judgement = weigh(ports, Gate.DOWNLOAD, request, {"door": door}, found, evidence, now=now)
+    judgement = weigh(
+        ports, Gate.DOWNLOAD, request, {"door": door}, found, Examined(evidence), now=now
+    )
     if judgement.decision.allow:  # a denial is recorded, each under an id of its own
         if len(_answered) >= _REMEMBERED:
             _answered.clear()
@@ -94,4 +103,4 @@ def proved(ports: Ports, record: VersionRecord) -> Mapping[Kind, Outcome]:
     """The facts proved for a version, proved again if the trust policy changed."""
     if record.facts is not None and record.trust_digest == ports.examiner.trust_digest:
         return record.facts
-    return examine(ports, record)
+    return examine(ports, record).outcomes

@@ -7,6 +7,7 @@ from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.manifest import refuse_unsafe_name
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
+from mlflow_governance.evidence.attestation import SUFFIX
 from mlflow_governance.evidence.interface import (
     MAX_ITEM_BYTES,
     MAX_ITEMS,
@@ -79,9 +80,11 @@ def _refuse_unusable(item: EvidenceItem) -> None:
         refuse_unsafe_name(item.name)
     except VerificationError as error:
         raise InvalidRequest(error.message) from error
-    if not item.name.startswith("attestations/") or not item.name.endswith(".intoto.json"):
+    statement = item.name.startswith("attestations/") and item.name.endswith(SUFFIX)
+    if not statement and not item.name.startswith("signatures/"):
         raise InvalidRequest(
-            f"evidence is named attestations/NAME.intoto.json, not {item.name[:80]!r}"
+            f"evidence is named attestations/NAME{SUFFIX} or signatures/NAME, "
+            f"not {item.name[:80]!r}"
         )
     if not item.data or len(item.data) > MAX_ITEM_BYTES:
         raise InvalidRequest(f"evidence has 1 to {MAX_ITEM_BYTES} bytes, not {len(item.data)}")

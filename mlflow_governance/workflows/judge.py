@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlflow_governance.core.decision import Decision
-from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.dossier import Dossier, Gate, Outcome
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Conflict, Denied, NotFound
@@ -66,18 +66,29 @@ def load(reading: Reading, ref: VersionRef) -> VersionRecord:
     return record
 
 
-def examine(ports: Ports, record: VersionRecord) -> dict[Kind, Outcome]:
+@dataclass(frozen=True)
+class Examined:
+    """Outcomes by kind, and the files they were found in, ``{name, digest}`` each."""
+
+    outcomes: Mapping[Kind, Outcome]
+    files: tuple[Mapping[str, str], ...] = ()
+
+
+def examine(ports: Ports, record: VersionRecord) -> Examined:
     """Run every verifier over the evidence of a version, now."""
     if record.digest is None:
         unknown = Outcome.missing("the model's files have not been hashed yet")
-        return dict.fromkeys(Kind, unknown)
+        return Examined(dict.fromkeys(Kind, unknown))
     with ports.store.read() as reading:
         items = reading.evidence(record.uid)
         manifest = reading.manifest(record.digest)
         inspection = reading.inspection(record.digest)
     if manifest is None:
-        return dict.fromkeys(Kind, Outcome.error("the registry lost this model's manifest"))
-    return ports.examiner.examine(manifest, record.ref.name, items, ports.clock(), inspection)
+        lost = Outcome.error("the registry lost this model's manifest")
+        return Examined(dict.fromkeys(Kind, lost))
+    found = ports.examiner.examine(manifest, record.ref.name, items, ports.clock(), inspection)
+    files = tuple({"name": item.name, "digest": of_bytes(item.data)} for item in items)
+    return Examined(found, files)
 
 
 @dataclass(frozen=True)
@@ -130,11 +141,11 @@ def judge(
     trust = ports.examiner.trust_digest
     if evidence is None and gate in _INSPECTED:
         inspect_again(ports, found.record)
-    outcomes = examine(ports, found.record) if evidence is None else evidence
+    examined = examine(ports, found.record) if evidence is None else Examined(evidence)
     if ports.examiner.trust_digest != trust:
         # Facts proved with a key must not be kept as proved under a policy that dropped it.
         raise Conflict("the trust policy changed while this was being decided", advice="Repeat it.")
-    return replace(weigh(ports, gate, request, action, found, outcomes), trust_digest=trust)
+    return replace(weigh(ports, gate, request, action, found, examined), trust_digest=trust)
 
 
 def weigh(  # noqa: PLR0913  (a decision has that many sides)
@@ -143,7 +154,7 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
     request: Request,
     action: Mapping[str, Any],
     found: Standing,
-    evidence: Mapping[Kind, Outcome],
+    examined: Examined,
     *,
     now: datetime | None = None,
 ) -> Judgement:
@@ -154,7 +165,8 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
         actor=request.actor,
         action=action,
         subject=found.record.subject(blocked=found.blocked),
-        evidence={kind.value: outcome for kind, outcome in evidence.items()},
+        evidence={kind.value: outcome for kind, outcome in examined.outcomes.items()},
+        attached=examined.files,
         approvals=tuple(approval.to_document() for approval in found.approvals),
         runtime={
             "policy_digest": current,

@@ -109,9 +109,9 @@ def _write(
     target: VersionRecord | None,
 ) -> None:
     _record(ports, uow, judgement, act, target)
-    if target is not None and judgement.decision.gate in _ATTACHED:
-        # Only what moved or renewed a version is attached to it: whoever may ask for what they
-        # cannot have must not be able to fill the folder serving reads.
+    decision = judgement.decision
+    # What policy allowed and was not carried out says nothing about where the version is.
+    if decision.gate in _ATTACHED and (target is not None) is decision.allow:
         uow.add_attachments(judgement.record.uid, [summary_file(ports, judgement)])
     if judgement.decision.gate is not Gate.DOWNLOAD:
         uow.add_task(MIRROR, judgement.record.uid, delay_seconds=MIRROR_DELAY)
