@@ -21,7 +21,7 @@ MAX_BYTES = 256 * 1024 * 1024
 """Bounds of everything that stands beside one version."""
 
 _PRODUCER = Path("evidence")
-_LATER = "attestations/"
+_LATER = ("attestations/", "signatures/")
 _DECISIONS = "decisions/"
 _SUMMARY = ".vsa.json"
 

@@ -11,7 +11,7 @@ test_a_complete_version_is_accepted if {
 
 test_nothing_is_accepted_on_no_evidence if {
 	d := accept.decision with input as good.changed("accept", "/evidence", {})
-	codes := {"ACC-001", "ACC-002", "ACC-003", "ACC-004", "ACC-005", "ACC-006", "ACC-007"}
+	codes := {"ACC-001", "ACC-002", "ACC-003", "ACC-004", "ACC-005", "ACC-006", "ACC-007", "ACC-011", "ACC-013"}
 	good.refused_for(d, codes)
 }
 

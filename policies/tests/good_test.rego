@@ -32,6 +32,9 @@ evidence := {
 	"model_card": proved({"complete": true, "risk_tier": "high"}),
 	"dataset": proved({}),
 	"canary": proved({"result": "PROCEED"}),
+	"malware": proved({"verdict": "clean", "findings": []}),
+	"licences": proved({"licences": []}),
+	"layout": proved({}),
 }
 
 approval(person, role) := {
@@ -61,6 +64,7 @@ dossier(gate) := {
 		"quarantined_from": null,
 	},
 	"evidence": evidence,
+	"attached": [{"name": "model.sig", "digest": digest}],
 	"approvals": [approval("sam", "security"), approval("pia", "product")],
 	"runtime": {"policy_digest": policy, "accepted_policy_digests": [policy]},
 	"now": "2026-11-21T03:04:05.000006Z",

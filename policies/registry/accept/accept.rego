@@ -6,6 +6,7 @@
 #   gate: accept
 package registry.accept
 
+import data.registry.code
 import data.registry.lib
 import data.registry.vulnerabilities
 
@@ -24,6 +25,8 @@ checks := {
 	"ACC-008": lib.digest_known(input),
 	"ACC-009": lib.not_blocked(input),
 	"ACC-010": stage_fits,
+	"ACC-011": code.acceptable(input),
+	"ACC-013": lib.layout_acceptable(input),
 }
 
 default tests_passed := false
@@ -102,6 +105,16 @@ texts := {
 		"path": "subject.stage",
 		"message": "acceptance leads from None to Candidate and the version stands elsewhere",
 		"fix": "mlflow-governance judge {name}/{version}",
+	},
+	"ACC-011": {
+		"path": "evidence.malware",
+		"message": code.problem(input),
+		"fix": "log the model in a format without code (skops, safetensors, ONNX), or have security add its builder to code_builders in data.json; then: mlflow-governance judge {name}/{version}",
+	},
+	"ACC-013": {
+		"path": "evidence.layout",
+		"message": "the steps that made the model are not proved by a layout and its links",
+		"fix": "mlflow-governance submit models:/{name}/{version} --layout FOLDER --key KEY.pem",
 	},
 }
 

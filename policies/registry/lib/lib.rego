@@ -9,6 +9,8 @@
 # scope: package
 package registry.lib
 
+import data.registry.config
+
 # METADATA
 # description: true when a verifier proved this kind of evidence
 default passed(_, _) := false
@@ -62,6 +64,25 @@ default model_card_complete(_) := false
 model_card_complete(dossier) if {
 	passed(dossier, "model_card")
 	dossier.evidence.model_card.facts.complete == true
+}
+
+# METADATA
+# description: true when the steps of the layout were followed, or none is there and none is needed
+default layout_acceptable(_) := false
+
+layout_acceptable(dossier) if passed(dossier, "layout")
+
+layout_acceptable(dossier) if {
+	dossier.evidence.layout.status == "missing"
+	layout_required(dossier) == false
+}
+
+# a name that is none is of a model that needs one
+default layout_required(_) := true
+
+layout_required(dossier) := false if {
+	is_string(dossier.subject.name)
+	count([p | some p in config.layout_required; glob.match(p, ["/"], dossier.subject.name)]) == 0
 }
 
 # METADATA

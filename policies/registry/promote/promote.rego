@@ -6,6 +6,7 @@
 #   gate: promote
 package registry.promote
 
+import data.registry.code
 import data.registry.lib
 import data.registry.risk
 import data.registry.vulnerabilities
@@ -44,6 +45,8 @@ release := {
 	"PRO-011": tier_known,
 	"PRO-012": approvals_sufficient,
 	"PRO-013": lib.authenticated(input),
+	"PRO-014": code.acceptable(input),
+	"PRO-016": lib.layout_acceptable(input),
 }
 
 onward := {"Candidate": "Staging", "Staging": "Approved", "Approved": "Deprecated"}
@@ -163,6 +166,16 @@ texts := {
 		"path": "actor.authenticated",
 		"message": "going to {to} needs a known person and nobody is logged in",
 		"fix": "log in (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD), then ask again",
+	},
+	"PRO-014": {
+		"path": "evidence.malware",
+		"message": code.problem(input),
+		"fix": "its files are read-only past None: log it in a format without code (skops, safetensors, ONNX), or have security add its builder to code_builders in data.json",
+	},
+	"PRO-016": {
+		"path": "evidence.layout",
+		"message": "the steps that made the model are not proved by a layout and its links",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --layout FOLDER --key KEY.pem",
 	},
 }
 

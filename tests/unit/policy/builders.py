@@ -35,6 +35,9 @@ EVIDENCE = {
     "model_card": Outcome.passed(complete=True, risk_tier="high"),
     "dataset": Outcome.passed(name="churn-2026-10", digest=MODEL),
     "canary": Outcome.passed(result="PROCEED", signer="canary"),
+    "malware": Outcome.passed(verdict="clean", findings=[]),
+    "licences": Outcome.passed(licences=[]),
+    "layout": Outcome.missing("no layout is attached"),
 }
 
 _ACTIONS: dict[Gate, dict[str, Any]] = {
@@ -82,6 +85,7 @@ def dossier(gate: Gate, **changes: Any) -> Dossier:
         "action": _ACTIONS[gate],
         "subject": subject,
         "evidence": EVIDENCE,
+        "attached": ({"name": "model.sig", "digest": MODEL},),
         "approvals": (approval("sam", "security"), approval("pia", "product")),
         "runtime": {
             "policy_digest": POLICY,

@@ -103,6 +103,18 @@ def complete(d: Any) -> bool:
     return fact(d, "model_card", "complete") is True
 
 
+def harmless_code(d: Any) -> bool:
+    # nobody is a builder that may bring code unless the data says so
+    return bool(fact(d, "malware", "verdict") == "clean")
+
+
+def steps_proved(d: Any) -> bool:
+    # no model needs a layout unless the data says so
+    named = isinstance(at(d, "subject", "name"), str)
+    missing = at(d, "evidence", "layout", "status") == "missing"
+    return passed(d, "layout") or (missing and named)
+
+
 def two_people(d: Any) -> bool:
     digest, policy = at(d, "subject", "digest"), at(d, "runtime", "policy_digest")
     submitter = person(at(d, "subject", "submitter"))
@@ -126,6 +138,7 @@ def accept(d: Any) -> bool:
         fact(d, "test_result", "result") == "PASSED"
         and all(passed(d, kind) for kind in ("signature", "provenance", "sbom", "dataset"))
         and unblocked(d) and complete(d) and known(d) and free(d) and stated(d)
+        and harmless_code(d) and steps_proved(d)
         and at(d, "action", "from") == "None" and at(d, "action", "to") == "Candidate"
     )  # fmt: skip
 
@@ -146,6 +159,7 @@ def promote(d: Any) -> bool:
     return target == "Staging" or (
         fact(d, "canary", "result") == "PROCEED"
         and unblocked(d) and complete(d) and bound and two_people(d)
+        and harmless_code(d) and steps_proved(d)
         and one_of(fact(d, "model_card", "risk_tier"), TIERS)
         and at(d, "actor", "authenticated") is True
     )  # fmt: skip

@@ -22,7 +22,8 @@ from tests.unit.policy.reference import GATES
 
 ENGINE = EmbeddedEngine(shipped())
 
-_CARD = "evidence.model_card.status evidence.model_card.facts.complete"
+_CARD = """evidence.model_card.status evidence.model_card.facts.complete subject.name
+    evidence.malware.status evidence.malware.facts.verdict evidence.layout.status"""
 NEEDED = {
     Gate.ACCEPT: f"""{_CARD} action.from action.to subject.stage subject.digest subject.blocked
         evidence.signature.status evidence.provenance.status evidence.sbom.status

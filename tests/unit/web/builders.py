@@ -420,6 +420,9 @@ def good_evidence(tier: str = "high") -> dict[Kind, Outcome]:
         ),
         Kind.MODEL_CARD: card,
         Kind.DATASET: Outcome.passed(datasets=[{"name": "churn-2026", "digest": TRUST}]),
+        Kind.MALWARE: Outcome.passed(verdict="clean", findings=[]),
+        Kind.LICENCES: Outcome.passed(licences=[]),
+        Kind.LAYOUT: Outcome.missing("no layout is attached"),
         Kind.CANARY: Outcome.missing("no canary result is attached"),
     }
 

@@ -15,6 +15,7 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import ConfigurationError, Unavailable
+from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.web import api, mount
 from mlflow_governance.workflows.ports import Attachment
@@ -92,7 +93,7 @@ def test_the_evidence_told_is_that_of_the_newest_judgement(governed: Registry) -
 
     assert told["stage"] == "Candidate"
     assert told["decision_id"] == told["decisions"][0]["decision_id"]
-    assert len(told["evidence"]) == 8
+    assert len(told["evidence"]) == len(Kind)
     assert governed.store.records[fresh.uid].stage is Stage.CANDIDATE
 
 

@@ -1,0 +1,102 @@
+"""Each decision as a signed verification summary."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_governance.core.digest import hex_of, of_bytes
+from mlflow_governance.core.dossier import Outcome
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import Denied
+from mlflow_governance.evidence import envelope, predicate
+from mlflow_governance.evidence.interface import EvidenceItem, Kind
+from mlflow_governance.evidence.predicate import VSA
+from mlflow_governance.workflows.ports import Request
+from mlflow_governance.workflows.promote import transition
+from mlflow_governance.workflows.summary import signed_summary
+from tests.unit.workflows.builders import ALICE, InProcessRegistry
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> InProcessRegistry:
+    return InProcessRegistry(tmp_path)
+
+
+def attached(registry: InProcessRegistry, ref: VersionRef) -> dict[str, dict[str, Any]]:
+    with registry.ports.store.read() as reading:
+        files = reading.attachments(registry.record(ref).uid)
+    return {f.path: opened(registry, f.data) for f in files if f.path.endswith(".vsa.json")}
+
+
+def opened(registry: InProcessRegistry, data: bytes) -> dict[str, Any]:
+    enclosed = envelope.parse(data)
+    envelope.verify(enclosed, [registry.ports.signer.key.public])  # type: ignore[attr-defined]
+    statement: dict[str, Any] = json.loads(enclosed.payload)
+    predicate.check(VSA, statement["predicate"])
+    return statement
+
+
+def test_a_decision_that_was_carried_out_is_summed_up_as_passed(
+    registry: InProcessRegistry,
+) -> None:
+    ref = registry.accepted("churn")
+    [(name, statement)] = attached(registry, ref).items()
+
+    record = registry.record(ref)
+    assert name == f"decisions/accept-{record.decision_id}.vsa.json"
+    assert statement["subject"][0]["digest"]["sha256"] == hex_of(record.digest)  # type: ignore[arg-type]
+    said = statement["predicate"]
+    assert (said["verificationResult"], said["verifiedLevels"]) == (
+        "PASSED",
+        ["MLFLOW_GOVERNANCE_CANDIDATE"],
+    )
+
+
+def test_it_names_every_file_that_was_judged(registry: InProcessRegistry) -> None:
+    ref = registry.register("churn")
+    registry.settle(ref)
+    item = EvidenceItem("attestations/late.intoto.json", b"{}")
+    with registry.ports.store.begin() as uow:
+        uow.add_evidence(registry.record(ref).uid, [item])
+    transition(registry.ports, Request(ALICE, ref), Stage.STAGING)
+
+    summary = next(s for n, s in attached(registry, ref).items() if "promote" in n)
+    inputs = {i["uri"]: i["digest"]["sha256"] for i in summary["predicate"]["inputAttestations"]}
+    assert inputs["urn:mlflow-governance:evidence:attestations/late.intoto.json"] == hex_of(
+        of_bytes(b"{}")
+    )
+    assert sum("dossier" in uri for uri in inputs) == 1
+
+
+def test_refusals_are_summed_up_as_failed_and_share_one_file(registry: InProcessRegistry) -> None:
+    ref = registry.accepted("churn")
+    registry.outcomes.spoiled[Kind.SIGNATURE] = Outcome.failed("it is not")
+    for _ in range(3):
+        with pytest.raises(Denied):
+            transition(registry.ports, Request(ALICE, ref), Stage.STAGING)
+
+    refused = {n: s for n, s in attached(registry, ref).items() if "promote" in n}
+    assert list(refused) == ["decisions/promote-refused.vsa.json"]
+    said = refused["decisions/promote-refused.vsa.json"]["predicate"]
+    assert (said["verificationResult"], said["verifiedLevels"]) == ("FAILED", ["FAILED"])
+
+
+def test_a_summary_can_be_had_for_any_decision_and_is_the_same_each_time(
+    registry: InProcessRegistry,
+) -> None:
+    ref = registry.accepted("churn")
+    with registry.ports.store.read() as reading:
+        stored = reading.last_decision(registry.record(ref).uid)
+    assert stored is not None
+
+    once, again = (signed_summary(registry.ports, stored, stored["dossier"]) for _ in range(2))
+
+    assert once == again
+    [(_, statement)] = attached(registry, ref).items()
+    assert json.loads(base64.b64decode(json.loads(once)["payload"])) == statement
