@@ -150,7 +150,7 @@ def _read(item: EvidenceItem, limit: int) -> SignedFile:
 
 def _dsse(item: EvidenceItem, document: Mapping[str, Any], limit: int) -> SignedFile:
     from in_toto.models.metadata import Envelope
-    from securesystemslib.signer._signature import Signature
+    from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 
     enclosed = envelope.from_document(document)
     if enclosed.payload_type != envelope.IN_TOTO:
