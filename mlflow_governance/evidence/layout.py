@@ -42,7 +42,8 @@ LINK = ".link"
 
 MAX_LINKS = 48
 _MAX_WORK = 1_000_000
-"""Artifacts times rules of one layout; a comparison takes about a microsecond."""
+"""Artifacts times rules of one layout, a rule counting once more for every star in its pattern:
+that is what a comparison costs, a microsecond at most for each."""
 _MAX_NAMED = 20
 
 # The library keeps the trail of the rule it is at in one global for all threads.
@@ -216,7 +217,8 @@ def _follow_rules(layout: SignedFile, links: Sequence[_Link]) -> None:
 def _refuse_endless(layout: SignedFile, links: Sequence[_Link]) -> None:
     sizes = {link.step: link.file.document for link in links}
     work = sum(
-        (len(step[f"expected_{word}"]) + 1) * len(sizes[step["name"]][word])
+        (2 + sum(1 + rule[1].count("*") for rule in step[f"expected_{word}"]))
+        * len(sizes[step["name"]][word])
         for step in layout.document["steps"]
         for word in ("materials", "products")
     )
