@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _path = click.Path(path_type=Path, exists=True, dir_okay=False)
 _key = click.option("--key", required=True, type=_path, help="Private key file (PEM or cosign).")
+_any_key = click.option(
+    "--key", required=True, help="Private key: a file (PEM or cosign), or hsm:2, awskms:…, hv:…"
+)
 _password = click.option("--password", is_flag=True, help="Ask for the password of the key.")
 
 
@@ -66,41 +70,77 @@ def submit(
 
 @click.command()
 @click.argument("version", metavar="NAME/VERSION")
-@click.argument("what", type=click.Choice(["test-result", "canary"]))
-@click.option("--result", required=True, help="PASSED, FAILED; for a canary PROCEED, ROLLBACK.")
-@_key
+@click.argument("what", type=click.Choice(["test-result", "canary"]), required=False)
+@click.option("--result", help="Of a test PASSED or FAILED; of a canary PROCEED or ROLLBACK.")
+@click.option("--predicate", "report", type=_path, help="JSON of any predicate; needs --type.")
+@click.option("--type", "kind", help="URI of the predicate's type, or its short name.")
+@_any_key
 @_password
-def attest(version: str, what: str, result: str, key: Path, password: bool) -> None:
-    """Sign a result about NAME/VERSION and attach it.
+def attest(version: str, key: str, password: bool, **said: Any) -> None:
+    """Sign a result, or any predicate, about NAME/VERSION and attach it.
 
     The statement names the content, so it counts for these bytes only. Whose key counts for
-    what is said in trust.yaml.
+    what is said in trust.yaml. Predicates are held to their schema before they are signed.
+
+    \b
+    mlflow-governance attest churn/3 test-result --result PASSED --key ci.pem
+    mlflow-governance attest churn/3 --predicate trivy.json --type vulnerability-scan \\
+        --key awskms:alias/scanner
     """
     from mlflow_governance.cli.client import RegistryClient
     from mlflow_governance.core import digest
-    from mlflow_governance.evidence import predicate
-    from mlflow_governance.evidence.keys import load_private_key
-    from mlflow_governance.submission import statements
+    from mlflow_governance.evidence.keys import open_key
     from mlflow_governance.submission.submit import signed_statement
 
+    now = moment.now()
+    name, kind, body = _said(now=now, **said)
     secret = click.prompt("password", hide_input=True).encode() if password else None
-    signer = load_private_key(key, secret)
+    signer = open_key(key, secret)
     ref = VersionRef.parse(version)
     client = RegistryClient()
     subject = digest.parse(client.version(ref)["digest"])
-    now = moment.now()
-    if what == "canary":
-        kind, body = predicate.CANARY, statements.canary(result, now)
+    data = signed_statement(ref.name, subject, kind, body, signer)
+    file = f"attestations/{name}-{now:%Y%m%dT%H%M%S%f}.intoto.json"
+    client.attach(ref, file, data)
+    click.echo(f"attached {file} to {ref}: {name} {said['result'] or kind}")
+
+
+def _said(
+    *, now: datetime, what: str | None, result: str | None, report: Path | None, kind: str | None
+) -> tuple[str, str, dict[str, Any]]:
+    """Short name, type and body of the predicate that is asked for, held to its schema."""
+    from mlflow_governance.core import canonical
+    from mlflow_governance.evidence import predicate
+    from mlflow_governance.submission import statements
+
+    if what and result and not (report or kind):
+        if what == "canary":
+            kind, body = predicate.CANARY, statements.canary(result, now)
+        else:
+            kind, body = predicate.TEST_RESULT, statements.plain_result(result)
+    elif report and kind and not (what or result):
+        # Of two versions with one schema the short name means the newer, which stands last.
+        kind = {name: uri for uri, name in predicate.checked().items()}.get(kind, kind)
+        try:
+            body = canonical.decode_object(report.read_bytes())
+        except OSError as error:
+            raise InvalidRequest(f"{report} cannot be read: {error.strerror}") from error
     else:
-        kind, body = predicate.TEST_RESULT, statements.plain_result(result)
+        raise InvalidRequest(
+            "nothing to attest, or two things at once",
+            advice="Say test-result or canary with --result, or give --predicate with --type.",
+        )
+    if kind not in predicate.checked():
+        raise InvalidRequest(
+            f"no predicate type that is known: {kind[:200]}",
+            advice=f"Known are {', '.join(sorted(set(predicate.checked().values())))}",
+        )
     try:
         predicate.check(kind, body)
     except VerificationError as error:
-        raise InvalidRequest(f"{result!r} is not a result of a {what}") from error
-    data = signed_statement(ref.name, subject, kind, body, signer)
-    file = f"attestations/{what}-{now:%Y%m%dT%H%M%S%f}.intoto.json"
-    client.attach(ref, file, data)
-    click.echo(f"attached {file} to {ref}: {what} {result}")
+        wrong = f"{result!r} is not a result of a {what}" if what else f"{report}: {error.message}"
+        raise InvalidRequest(wrong) from error
+    return predicate.checked()[kind], kind, body
 
 
 @contextmanager

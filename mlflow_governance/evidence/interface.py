@@ -42,6 +42,7 @@ class Kind(StrEnum):
     MALWARE = "malware"
     LICENCES = "licences"
     LAYOUT = "layout"
+    VULNERABILITY_SCAN = "vulnerability_scan"
 
 
 @dataclass(frozen=True, slots=True)

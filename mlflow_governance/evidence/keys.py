@@ -1,5 +1,8 @@
 """Key pairs: made, read and used. Private keys never leave their object, not even in a repr.
 
+A private key is a file of its owner's, or stays where it is (a PKCS#11 token, a cloud's or
+Vault's key service) and is named by a reference: :func:`open_key` takes either.
+
 Curves and hashes follow Sigstore: P-256/SHA-256, P-384/SHA-384, P-521/SHA-512, and pure
 Ed25519 (RFC 8032). A key is named by the SHA-256 of its DER SubjectPublicKeyInfo.
 """
@@ -10,7 +13,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -97,9 +100,20 @@ class PublicKey:
             ) from error
 
 
+class PrivateKey(Protocol):
+    """A key that signs, wherever its private half is kept."""
+
+    @property
+    def public(self) -> PublicKey:
+        """Its public half."""
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature over ``data``: DER ECDSA, or the 64 bytes of Ed25519."""
+
+
 @dataclass(frozen=True, slots=True)
-class PrivateKey:
-    """A key that signs."""
+class FileKey:
+    """A private key read from a file."""
 
     public: PublicKey
     _key: _Private = field(repr=False, compare=False)
@@ -138,13 +152,32 @@ def generate_key_pair(
         raise
 
 
-def load_private_key(path: Path, password: bytes | None = None) -> PrivateKey:
+def open_key(reference: str | Path, password: bytes | None = None) -> PrivateKey:
+    """The private key that a text names: a file's path, or a reference such as ``hsm:2``.
+
+    Args:
+        reference: a :class:`~pathlib.Path` is always a file; of texts see
+            :func:`~mlflow_governance.evidence.key_reference.is_reference`.
+        password: of an encrypted file, or the PIN of a token.
+
+    Raises:
+        ConfigurationError: absent, out of reach, or not a usable key.
+        Unavailable: the service that keeps the key does not answer.
+    """
+    from mlflow_governance.evidence import key_reference
+
+    if isinstance(reference, str) and key_reference.is_reference(reference):
+        return key_reference.load_reference(reference, pin=password)
+    return load_private_key(Path(reference), password)
+
+
+def load_private_key(path: Path, password: bytes | None = None) -> FileKey:
     """Read a private key that only its owner can read: PEM, or a key file made by cosign.
 
     Raises:
         ConfigurationError: absent, readable by others, wrong password, or not a usable key.
     """
-    data = _read_private(path)
+    data = read_secret(path, "private key", f"Make one: mlflow-governance keys new {path}")
     try:
         if cosign_key.is_cosign(data):
             key: object = form.load_der_private_key(cosign_key.decrypt(data, password or b""), None)
@@ -160,7 +193,7 @@ def load_private_key(path: Path, password: bytes | None = None) -> PrivateKey:
             f"the private key {path} is neither an EC nor an Ed25519 key",
             advice="Make one: mlflow-governance keys new PATH",
         )
-    return PrivateKey(PublicKey._of(key.public_key()), key)
+    return FileKey(PublicKey._of(key.public_key()), key)
 
 
 def _algorithm(key: _Public) -> str:
@@ -190,14 +223,23 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _read_private(path: Path) -> bytes:
+def read_secret(path: Path, what: str, advice: str) -> bytes:
+    """A small file that only its owner can read.
+
+    Args:
+        path: the file.
+        what: what it holds, for messages.
+        advice: what to do where there is none.
+
+    Raises:
+        ConfigurationError: absent, not a file, readable by others, or too large.
+    """
     try:
-        # O_NONBLOCK so that a pipe in the key's place cannot hold us up.
+        # O_NONBLOCK so that a pipe in the file's place cannot hold us up.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
     except OSError as error:
         raise ConfigurationError(
-            f"the private key {path} cannot be opened: {error.strerror}",
-            advice=f"Make one: mlflow-governance keys new {path}",
+            f"the {what} {path} cannot be opened: {error.strerror}", advice=advice
         ) from error
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
@@ -206,9 +248,9 @@ def _read_private(path: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         if os.name == "posix" and status.st_mode & 0o077:
             raise ConfigurationError(
-                f"the private key {path} is open to other users", advice=f"chmod 600 {path}"
+                f"the {what} {path} is open to other users", advice=f"chmod 600 {path}"
             )
         data = file.read(MAX_KEY_BYTES + 1)
     if len(data) > MAX_KEY_BYTES:
-        raise ConfigurationError(f"{path} is too large to be a key")
+        raise ConfigurationError(f"{path} is too large to hold a {what}")
     return data

@@ -19,6 +19,10 @@ MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
 CANARY = "urn:mlflow-governance:canary:v1"
 DATASET = "urn:mlflow-governance:dataset:v1"
 RELEASE = "urn:mlflow-governance:release:v1"
+VULNERABILITY_SCAN_V01 = "https://in-toto.io/attestation/vulns/v0.1"
+VULNERABILITY_SCAN = "https://in-toto.io/attestation/vulns/v0.2"
+PACKAGE_RELEASE_V01 = "https://in-toto.io/attestation/release/v0.1"
+PACKAGE_RELEASE = "https://in-toto.io/attestation/release/v0.2"
 
 _MAX_PROBLEMS = 5
 
@@ -48,6 +52,10 @@ PURPOSES: Mapping[str, Purpose] = {
     DATASET: Purpose.DATASET,
     VSA: Purpose.REGISTRY,
     RELEASE: Purpose.REGISTRY,
+    VULNERABILITY_SCAN_V01: Purpose.VULNERABILITY_SCAN,
+    VULNERABILITY_SCAN: Purpose.VULNERABILITY_SCAN,
+    PACKAGE_RELEASE_V01: Purpose.REGISTRY,
+    PACKAGE_RELEASE: Purpose.REGISTRY,
 }
 """The purpose a signer needs for a predicate type; whatever is not here nobody may attest."""
 
@@ -58,6 +66,10 @@ _SCHEMAS: Mapping[str, str] = {
     CANARY: "predicates/canary.schema.json",
     DATASET: "predicates/dataset.schema.json",
     RELEASE: "predicates/release.schema.json",
+    VULNERABILITY_SCAN_V01: "predicates/vulnerability-scan.schema.json",
+    VULNERABILITY_SCAN: "predicates/vulnerability-scan.schema.json",
+    PACKAGE_RELEASE_V01: "predicates/package-release.schema.json",
+    PACKAGE_RELEASE: "predicates/package-release.schema.json",
 }
 
 
@@ -83,6 +95,14 @@ def schema_problems(schema: str, value: Any) -> list[str]:
         f"{'.'.join(map(str, error.instance_path))[:120] or 'document'}: {error.message[:200]}"
         for error in errors
     ]
+
+
+def checked() -> dict[str, str]:
+    """Every predicate type that has a schema of ours, with the name of that, such as ``canary``."""
+    ending = ".schema.json"
+    return {
+        kind: schema.rpartition("/")[2].removesuffix(ending) for kind, schema in _SCHEMAS.items()
+    }
 
 
 @cache
