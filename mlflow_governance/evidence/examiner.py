@@ -81,8 +81,10 @@ class EvidenceExaminer:
 def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
     """A verifier for every kind; ``advisories`` is the folder of OSV records, if there is one."""
     from mlflow_governance.evidence.dataset import DatasetVerifier
+    from mlflow_governance.evidence.layout import LayoutVerifier
     from mlflow_governance.evidence.model_card import ModelCardVerifier
     from mlflow_governance.evidence.sbom import SbomVerifier
+    from mlflow_governance.evidence.scan_result import VulnerabilityScanVerifier
     from mlflow_governance.evidence.vulnerability import VulnerabilityVerifier
 
     return (
@@ -94,6 +96,8 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
         ModelCardVerifier(),
         DatasetVerifier(),
         CanaryVerifier(),
+        VulnerabilityScanVerifier(),
+        LayoutVerifier(),
     )
 
 

@@ -31,6 +31,7 @@ from mlflow_governance.core import moment
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
 from mlflow_governance.evidence import in_toto_files
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.in_toto_files import SignedFile, refusing
 from mlflow_governance.evidence.interface import Case, EvidenceItem, Kind
 from mlflow_governance.evidence.keys import PublicKey
@@ -121,7 +122,7 @@ def _items(case: Case) -> tuple[EvidenceItem, list[EvidenceItem]]:
 def _owners(case: Case) -> list[tuple[str, PublicKey]]:
     """Whose word on a layout counts here. Signers without a key of their own cannot own one."""
     signers = case.trust.keys_for(Purpose.LAYOUT, case.model_name, case.now)
-    return [(signer.name, signer.key) for signer in signers if signer.key is not None]
+    return [(signer.name, signer.by.key) for signer in signers if isinstance(signer.by, KeyHolder)]
 
 
 def _signed_by(
@@ -134,6 +135,7 @@ def _signed_by(
             advice=f"Allow its owner: mlflow-governance trust add NAME --key FILE.pub "
             f"--for {Purpose.LAYOUT}",
         )
+    case.trust.require(Purpose.LAYOUT, case.model_name, found)
     return found
 
 

@@ -16,6 +16,7 @@ from securesystemslib.signer import CryptoSigner
 from mlflow_governance.core import digest
 from mlflow_governance.core.manifest import FileEntry, Manifest
 from mlflow_governance.evidence import envelope
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.interface import Case
 from mlflow_governance.evidence.keys import PublicKey
 from mlflow_governance.evidence.layout import ROOT, link_name
@@ -68,7 +69,7 @@ def public(name: str) -> PublicKey:
 
 def owner(name: str = "owner", **changes: Any) -> Signer:
     """A signer trusted for layouts, among all else."""
-    return Signer(name, public(name), **{"purposes": EVERYTHING, **changes})
+    return Signer(name, KeyHolder(public(name)), **{"purposes": EVERYTHING, **changes})
 
 
 def signed(document: Mapping[str, Any], *by: str, dsse: bool = True) -> bytes:
