@@ -61,9 +61,7 @@ class Fulcio:
         )
         if not self.logged:
             return plain.sign(self.holder.key, hashes.SHA256())
-        pre = plain.add_extension(x509.PrecertPoison(), True).sign(
-            self.holder.key, hashes.SHA256()
-        )
+        pre = plain.add_extension(x509.PrecertPoison(), True).sign(self.holder.key, hashes.SHA256())
         chain = [base64.b64encode(certificates.der(one)).decode() for one in (pre, ours)]
         promise = sct_list(self._log.add_pre_chain({"chain": chain}))
         return plain.add_extension(promise, False).sign(self.holder.key, hashes.SHA256())
