@@ -34,6 +34,11 @@ _NOISE = re.compile(
     r"|ValueError: |\(encountered processing .*",
     re.DOTALL,
 )
+_NO_ROOT = (
+    "all candidates exhausted with no interior errors",
+    "signature does not match",
+    "can't create an empty store",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,9 @@ def verify_chain(
     """
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise VerificationError(f"{len(chain)} certificates; 1 to {MAX_CHAIN} make a chain")
-    leaf, *between = chain
+    leaf, *above = chain
+    # A self-issued certificate leads nowhere that ``roots`` does not.
+    between = [one for one in above if one.issuer != one.subject]
     advice = "Trust its root: in trust.yaml give the signer the certificate's root and identity."
     try:
         verifier = (
@@ -217,7 +224,7 @@ def _explain(error: Exception, chain: Sequence[x509.Certificate], at: datetime) 
                 f"{moment.to_text(one.not_valid_after_utc)}, not at {moment.to_text(at)}"
             )
     text = _NOISE.sub("", str(error)).strip()
-    if text in ("all candidates exhausted with no interior errors", "signature does not match"):
+    if text in _NO_ROOT:
         return "the certificate leads to no trusted root"
     return f"the certificate's chain does not hold: {_told(text)}"
 

@@ -129,7 +129,7 @@ def test_a_client_trust_config_serves_as_root(signed: Signed) -> None:
     ["trainer@example.co", "TRAINER@example.com", "*@example.com", "trainer", ".*", WORKLOAD],
 )
 def test_another_identity_is_refused_and_the_signer_named(signed: Signed, identity: str) -> None:
-    with pytest.raises(VerificationError, match="signed by trainer@example.com, not by"):
+    with pytest.raises(VerificationError, match=r"signed by trainer@example\.com, not by"):
         verify_keyless(signed.statement, identity, signed.issuer, signed.root)
 
 
