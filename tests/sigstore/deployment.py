@@ -23,6 +23,7 @@ Route = Callable[[bytes, dict[str, str]], Answer]
 class Deployment(Protocol):
     """A running Sigstore."""
 
+    folder: Path
     issuer: str
     client_trust_config: Path
     trusted_root: Path

@@ -8,6 +8,8 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as form
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.sigstore import certificates, der
 from tests.sigstore.certificates import CODE_SIGNING, Holder, Wish
@@ -40,10 +42,8 @@ class Fulcio:
 
     def signing_cert(self, claims: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
         """``POST /api/v2/signingCert``."""
-        asked = x509.load_pem_x509_csr(base64.b64decode(request["certificateSigningRequest"]))
-        if not asked.is_signature_valid:
-            raise ValueError("the request is not signed by its key")
-        made = self.issue(asked.public_key(), claims.get("email") or claims["sub"], claims["iss"])
+        identity = claims.get("email") or claims["sub"]
+        made = self.issue(_proved_key(request, identity), identity, claims["iss"])
         chain = [certificates.pem(one).decode() for one in (made, *self.holder.chain)]
         return {"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}
 
@@ -65,6 +65,20 @@ class Fulcio:
         chain = [base64.b64encode(certificates.der(one)).decode() for one in (pre, ours)]
         promise = sct_list(self._log.add_pre_chain({"chain": chain}))
         return plain.add_extension(promise, False).sign(self.holder.key, hashes.SHA256())
+
+
+def _proved_key(request: dict[str, Any], identity: str) -> object:
+    """The key asked for, which signed the request itself or, as cosign has it, the identity."""
+    if csr := request.get("certificateSigningRequest"):
+        asked = x509.load_pem_x509_csr(base64.b64decode(csr))
+        if not asked.is_signature_valid:
+            raise ValueError("the request is not signed by its key")
+        return asked.public_key()
+    asked = request["publicKeyRequest"]
+    key = form.load_pem_public_key(asked["publicKey"]["content"].encode())
+    proof = base64.b64decode(asked["proofOfPossession"])
+    key.verify(proof, identity.encode(), ec.ECDSA(hashes.SHA256()))
+    return key
 
 
 def _san(identity: str) -> x509.GeneralName:

@@ -83,7 +83,7 @@ class PrivateSigstore:
 
     def _signing_cert(self, body: bytes, headers: dict[str, str]) -> Answer:
         claims = self._oidc.claims(headers["Authorization"].removeprefix("Bearer "))
-        return 201, *as_json(self.fulcio.signing_cert(claims, json.loads(body)))
+        return 200, *as_json(self.fulcio.signing_cert(claims, json.loads(body)))
 
     def _log_entry(self, body: bytes, headers: dict[str, str]) -> Answer:
         return 201, *as_json(self.rekor.add(json.loads(body)))
