@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +14,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mlflow_governance.errors import ConfigurationError, VerificationError
-from mlflow_governance.evidence import certificate
+from mlflow_governance.evidence import certificate, envelope
 from mlflow_governance.evidence.certificate import Identity, verify_chain
-from tests.sigstore.certificates import CODE_SIGNING, Holder, Key, Wish, below, der, p256, pem, root
+from tests.sigstore.certificates import (
+    CODE_SIGNING,
+    Holder,
+    Key,
+    Wish,
+    below,
+    der,
+    p256,
+    pem,
+    private_pem,
+    root,
+)
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -277,3 +291,52 @@ def test_a_chain_made_with_openssl_is_believed(tmp_path: Path) -> None:
     chain = x509.load_pem_x509_certificates((tmp_path / "s.pem").read_bytes())
     roots = certificate.load_roots((tmp_path / "ca.pem").read_bytes())
     assert verify_chain(chain, roots, Identity(SIGNER.name, "Example"), datetime.now(UTC))
+
+
+class TestStock:
+    """A model signed with a certificate by the stock tool, which believes more than we do."""
+
+    @staticmethod
+    def run(folder: Path, action: str, *arguments: str) -> int:
+        command = [sys.executable, "-m", "model_signing", action, "certificate", "model",
+                   "--signature", "m.sig", *arguments]  # fmt: skip
+        return subprocess.run(command, cwd=folder, capture_output=True, timeout=60).returncode
+
+    def signed(self, folder: Path, holder: Holder) -> tuple[list[bytes], bytes, bytes]:
+        """The chain in its bundle, its signature, and what that is over."""
+        (folder / "model").mkdir()
+        (folder / "model" / "MLmodel").write_bytes(b"flavors: {}")
+        (folder / "s.key").write_bytes(private_pem(holder.key))
+        (folder / "s.pem").write_bytes(pem(holder.certificate))
+        (folder / "chain.pem").write_bytes(pem(*holder.chain[1:]))
+        signing = ("--private_key", "s.key", "--signing_certificate", "s.pem")
+        done = self.run(folder, "sign", *signing, "--certificate_chain", "chain.pem")
+        assert done == 0
+        document = json.loads((folder / "m.sig").read_bytes())
+        enclosed = envelope.from_document(document["dsseEnvelope"])
+        chain = document["verificationMaterial"]["x509CertificateChain"]["certificates"]
+        return (
+            [base64.b64decode(one["rawBytes"]) for one in chain],
+            enclosed.signatures[0].value,
+            envelope.pae(enclosed.payload_type, enclosed.payload),
+        )
+
+    def test_its_signature_is_of_the_key_that_the_chain_proves(self, tmp_path: Path) -> None:
+        ders, signature, message = self.signed(tmp_path, leaf())
+        chain = certificate.load_chain(ders)
+        verify_chain(chain, [ROOT.certificate], SIGNER, NOW).verify(signature, message)
+
+    def test_an_expired_certificate_for_tls_passes_there_and_not_here(self, tmp_path: Path) -> None:
+        holder = leaf(
+            since=NOW - 0.5 * DAY,
+            until=NOW - 0.4 * DAY,
+            usages=(ExtendedKeyUsageOID.SERVER_AUTH,),
+            sans=(x509.DNSName("www.example.com"),),
+        )
+        ders, _signature, _message = self.signed(tmp_path, holder)
+        (tmp_path / "root.pem").write_bytes(pem(ROOT.certificate))
+        assert self.run(tmp_path, "verify", "--certificate_chain", "root.pem") == 0
+        chain, somebody = certificate.load_chain(ders), Identity("www.example.com")
+        for at in (NOW, NOW - 0.45 * DAY):  # expired; then not for signing code
+            with pytest.raises(VerificationError):
+                verify_chain(chain, [ROOT.certificate], somebody, at)
