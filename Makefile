@@ -6,6 +6,9 @@ READY  := $(VENV)/.ready-$(shell cat requirements/dev.lock pyproject.toml | cksu
 TOOLS  := .tools/bin
 OPA_VERSION    := v1.20.2
 COSIGN_VERSION := v3.1.2
+FULCIO_VERSION := v1.8.8
+REKOR_VERSION  := v2.3.0
+TSA_VERSION    := v2.1.3
 TESTS ?= tests
 JOBS  ?= 2
 T ?=
@@ -80,13 +83,25 @@ lock-%: | $(UV)
 	  $(if $(wildcard requirements/mlflow-$*.override),--override requirements/mlflow-$*.override \
 	  --no-emit-package mlflow-skinny --no-emit-package mlflow-tracing) -o requirements/mlflow-$*.lock
 
-tools: $(TOOLS)/opa $(TOOLS)/cosign ## Real opa and cosign, built with Go at pinned versions.
+SIGSTORE := $(TOOLS)/cosign $(TOOLS)/fulcio $(TOOLS)/rekor-server-posix $(TOOLS)/timestamp-server
+tools: $(TOOLS)/opa $(SIGSTORE) ## Real opa and Sigstore, built with Go at pinned versions.
 
 $(TOOLS)/opa:
 	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/open-policy-agent/opa@$(OPA_VERSION)
 
 $(TOOLS)/cosign:
 	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)
+
+$(TOOLS)/fulcio:
+	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/sigstore/fulcio@$(FULCIO_VERSION)
+
+# The command is called posix, after its storage.
+$(TOOLS)/rekor-server-posix:
+	GOBIN="$(CURDIR)/$(TOOLS)/rekor" go install github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@$(REKOR_VERSION)
+	mv $(TOOLS)/rekor/posix $@ && rmdir $(TOOLS)/rekor
+
+$(TOOLS)/timestamp-server:
+	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@$(TSA_VERSION)
 
 clean: ## Forget the virtual environment and every cache.
 	rm -rf $(VENV) .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -39,7 +39,7 @@ def trust() -> None:
 @click.argument("name")
 @click.option("--key", type=_file, help="Public key, PEM.")
 @click.option("--roots", type=_file, help="Certificates of the authority that issues NAME's.")
-@click.option("--identity", help="With --roots email:…, uri:…, dns:… or common_name:…; else who.")
+@click.option("--identity", help="Whom a certificate or an issuer names, letter by letter.")
 @click.option("--issuer", help="Keyless signing: who knows the identity, a URL.")
 @click.option("--sigstore-root", type=_file, help="trusted_root.json; default: public Sigstore.")
 @click.option(
@@ -57,7 +57,7 @@ def add(name: str, purposes: str, models: str, home: str | None, **options: Any)
 
     \b
     mlflow-governance trust add training --key training.pub --for signature,provenance
-    mlflow-governance trust add lab --roots ca.pem --identity email:lab@acme.example \\
+    mlflow-governance trust add lab --roots ca.pem --identity lab@acme.example \\
         --for signature
     mlflow-governance trust add workflow --for signature,provenance \\
         --issuer https://token.actions.githubusercontent.com \\
@@ -161,13 +161,7 @@ def _authority(options: Mapping[str, Any]) -> Authority:
     if given == ["key"]:
         return authority.read({"key": _content(options["key"])}, Path())
     if given == ["roots"]:
-        kind, _, value = options["identity"].partition(":")
-        if kind not in ("email", "uri", "dns", "common_name") or not value:
-            raise InvalidRequest(
-                f"{options['identity']!r} is no name in a certificate",
-                advice="Write email:…, uri:…, dns:… or common_name:…",
-            )
-        named = {"roots": _content(options["roots"]), "identity": {kind: value}}
+        named = {"roots": _content(options["roots"]), "identity": options["identity"]}
         return authority.read({"certificate": named}, Path())
     keyless = {"issuer": options["issuer"], "identity": options["identity"]}
     if options["sigstore_root"]:

@@ -6,6 +6,7 @@ valid for minutes and so says it itself.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,8 +22,6 @@ from mlflow_governance.evidence.keys import PublicKey
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
-
-    from mlflow_governance.evidence.certificate import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +56,20 @@ class KeyHolder:
 class CertificateHolder:
     """Who has a certificate of one of these roots in this name (OpenSSF Model Signing, x509).
 
-    ``name`` is one of ``uri``, ``email``, ``dns``, ``common_name`` and its value, exactly.
+    ``identity`` is an e-mail address, URI or DNS name in it, or the common name where it has none
+    of these; ``organisation`` is empty where any will do. See ``certificate.Identity``.
     """
 
     roots: str = field(repr=False)
     """PEM, one or several certificates."""
-    name: tuple[str, str]
+    identity: str
+    organisation: str = ""
 
     @cached_property
     def id(self) -> str:
         """The name and the roots it is of."""
-        return f"x509:{self.name[0]}:{self.name[1]}#{digest.of_bytes(self.roots.encode())}"
+        of = digest.of_bytes(self.roots.encode())
+        return f"x509:{self.identity}:{self.organisation}#{of}"
 
     def prove(self, signed: Signed, when: When) -> When:
         """When it signed; ``when`` is what is known about that without asking.
@@ -80,27 +82,22 @@ class CertificateHolder:
 
         if not signed.material.chain:
             raise VerificationError("it was not signed with a certificate")
-        chain = [certificate.read(der) for der in signed.material.chain]
-        key = certificate.verify_chain(chain, self._roots, self._identity, when.latest)
+        chain = certificate.load_chain(signed.material.chain)
+        whom = certificate.Identity(self.identity, self.organisation)
+        key = certificate.verify_chain(chain, self._roots, whom, when.latest)
         envelope.verify(signed, [key])
         return when
 
     def to_document(self) -> dict[str, Any]:
         """The field of ``trust.yaml`` that names it, all material in it."""
-        kind, value = self.name
-        return {"certificate": {"roots": self.roots, "identity": {kind: value}}}
+        organisation = {"organisation": self.organisation} if self.organisation else {}
+        return {"certificate": {"roots": self.roots, "identity": self.identity, **organisation}}
 
     @cached_property
-    def _roots(self) -> list[Certificate]:
+    def _roots(self) -> tuple[Certificate, ...]:
         from mlflow_governance.evidence import certificate
 
-        return certificate.read_all(self.roots.encode())
-
-    @cached_property
-    def _identity(self) -> Identity:
-        from mlflow_governance.evidence.certificate import Identity
-
-        return Identity(*self.name)
+        return certificate.load_roots(self.roots.encode())
 
 
 @dataclass(frozen=True)
@@ -131,11 +128,14 @@ class IdentityHolder:
 
         if not signed.material.bundle:
             raise VerificationError("it was not signed by an identity")
-        whom = keyless.Whom(self.identity, self.issuer, self.root.encode("utf-8"))
+        root = self.root.encode("utf-8") or None
         if signed.plain is not None:
-            proof = keyless.verify_blob(signed.material.bundle, signed.plain, whom)
+            sha256 = hashlib.sha256(signed.plain).digest()
+            proof = keyless.verify_keyless_blob(
+                signed.material.bundle, sha256, self.identity, self.issuer, root
+            )
         else:
-            proof = keyless.verify(signed.material.bundle, whom)
+            proof = keyless.verify_keyless(signed.material.bundle, self.identity, self.issuer, root)
             if envelope.pae(proof.payload_type, proof.payload) != signed.message:
                 raise VerificationError("the bundle can be read in two ways")
         return When(proof.not_before, proof.not_after, proved=True)
@@ -177,12 +177,7 @@ def _certificate_holder(named: Mapping[str, Any], base: Path) -> CertificateHold
     from mlflow_governance.evidence import certificate
 
     roots = trust_file.material(named["roots"], base)
-    try:
-        certificate.read_all(roots)
-    except VerificationError as error:
-        raise ConfigurationError(
-            f"the root certificates cannot be read: {error.message}",
-            advice="Give the PEM file of the authority that issues the certificates.",
-        ) from error
-    ((kind, value),) = named["identity"].items()
-    return CertificateHolder(roots.decode("ascii"), (kind, value))
+    certificate.load_roots(roots)
+    return CertificateHolder(
+        roots.decode("ascii"), named["identity"], named.get("organisation", "")
+    )

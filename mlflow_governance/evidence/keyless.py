@@ -48,6 +48,7 @@ _ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 _ADVICE = "Trust it: in trust.yaml give the signer this identity, its issuer and their root."
 
 _Result = TypeVar("_Result")
+Root = Path | bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +66,16 @@ class KeylessProof:
     not_after: datetime
 
 
-def verify_keyless(bundle: bytes, identity: str, issuer: str, root: Path | None) -> KeylessProof:
+def verify_keyless(bundle: bytes, identity: str, issuer: str, root: Root) -> KeylessProof:
     """Prove a bundle around a DSSE envelope.
 
     Args:
         bundle: a Sigstore bundle (v0.1 to v0.3) as JSON.
         identity: the e-mail address or the URI of the workload that must have signed, exactly.
         issuer: the URL of the OpenID Connect issuer that must vouch for it, exactly.
-        root: a file with a TrustedRoot or a ClientTrustConfig (Sigstore protobuf specs, JSON);
-            None is the public-good instance, as the installed sigstore package knows it.
+        root: a TrustedRoot or a ClientTrustConfig (Sigstore protobuf specs, JSON), or the file
+            that holds it; None is the public-good instance, as the installed sigstore package
+            knows it.
 
     Raises:
         VerificationError: the bundle proves no such thing.
@@ -88,7 +90,7 @@ def verify_keyless(bundle: bytes, identity: str, issuer: str, root: Path | None)
 
 
 def verify_keyless_blob(
-    bundle: bytes, sha256: bytes, identity: str, issuer: str, root: Path | None
+    bundle: bytes, sha256: bytes, identity: str, issuer: str, root: Root
 ) -> KeylessProof:
     """Prove a bundle over the blob whose SHA-256 is ``sha256`` (32 bytes).
 
@@ -117,7 +119,7 @@ def _proof(certificate: x509.Certificate, payload_type: str, payload: bytes) -> 
 def _verified(
     data: bytes,
     wanted: tuple[str, str],
-    root: Path | None,
+    root: Root,
     prove: Callable[[Verifier, Bundle], _Result],
 ) -> tuple[_Result, x509.Certificate]:
     if not all(wanted):
@@ -184,7 +186,9 @@ def _issuer(cert: x509.Certificate) -> str:
     return older.value.decode("utf-8") if isinstance(older, x509.UnrecognizedExtension) else ""
 
 
-def _read_root(path: Path | None) -> bytes:
+def _read_root(path: Root) -> bytes:
+    if isinstance(path, bytes):
+        return path
     if path is None:
         return _public_good()
     try:

@@ -15,7 +15,7 @@
           identity: https://github.com/acme/models/.github/workflows/train.yml@refs/heads/main
         for: [signature, provenance]
       - name: lab                           # certificates of an authority of one's own
-        certificate: {roots: {file: ca.pem}, identity: {email: lab@acme.example}}
+        certificate: {roots: {file: ca.pem}, identity: lab@acme.example}
         for: [signature]
         withdrawn: {at: 2026-11-01T00:00:00Z, reason: the laptop was stolen}
     thresholds:
@@ -321,7 +321,7 @@ def _made_by(
             continue  # it says itself that a certificate vouches for it
         try:
             made.append((signer, signer.by.prove(signed, when)))
-        except VerificationError as error:
+        except (VerificationError, ConfigurationError) as error:
             problems.add(f"{signer.name}: {error.message}")
     return made, problems
 

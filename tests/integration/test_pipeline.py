@@ -10,6 +10,7 @@ import pytest
 
 from mlflow_governance.core import moment
 from mlflow_governance.errors import VerificationError
+from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.evidence.interface import Case, EvidenceItem
 from mlflow_governance.evidence.keys import PublicKey
@@ -38,7 +39,7 @@ def case(made: Path, **changed: bytes) -> Case:
         hash_directory(made / "work" / "model"),
         "tumour",
         tuple(EvidenceItem(name, data) for name, data in attached.items()),
-        TrustPolicy((Signer("pipeline-owner", owner, frozenset({Purpose.LAYOUT})),)),
+        TrustPolicy((Signer("pipeline-owner", KeyHolder(owner), frozenset({Purpose.LAYOUT})),)),
         moment.now(),
     )
 
