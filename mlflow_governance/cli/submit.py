@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,29 +18,52 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import InvalidRequest, VerificationError
 
 if TYPE_CHECKING:
+    from mlflow_governance.submission.seal import SealOptions
     from mlflow_governance.submission.submit import Progress
 
 _path = click.Path(path_type=Path, exists=True, dir_okay=False)
-_key = click.option("--key", required=True, type=_path, help="Private key file (PEM or cosign).")
-_any_key = click.option(
-    "--key", required=True, help="Private key: a file (PEM or cosign), or hsm:2, awskms:…, hv:…"
-)
-_password = click.option("--password", is_flag=True, help="Ask for the password of the key.")
+_folder = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+def _sealing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say with what to sign; the command gets them as ``seal``."""
+    options = (
+        click.option("--key", help="Private key: a file (PEM or cosign), or hsm:2, awskms:…, hv:…"),
+        click.option("--password", is_flag=True, help="Ask for the password of the key, or PIN."),
+        click.option("--certificate", type=_path, help="PEM chain of the key, its own first."),
+        click.option("--timestamp-url", default="", help="RFC 3161 authority; stamps signatures."),
+        click.option("--keyless", is_flag=True, help="Sign as an identity, through Sigstore."),
+        click.option("--identity-token", type=_path, help="Its token; default: the CI job's."),
+        click.option("--sigstore-config", type=_path, help="Client trust config; default: public."),
+    )
+
+    @wraps(command)
+    def opened(*, password: bool, **given: Any) -> Any:
+        from mlflow_governance.submission.seal import SealOptions
+
+        secret = click.prompt("password", hide_input=True).encode() if password else None
+        named = {field.name: given.pop(field.name) for field in fields(SealOptions)
+                 if field.name in given}  # fmt: skip
+        return command(seal=SealOptions(password=secret, **named), **given)
+
+    for option in reversed(options):
+        opened = option(opened)
+    return opened
 
 
 @click.command()
 @click.argument("model_uri")
-@_key
+@_sealing
 @click.option("--name", help="Registered model; needed unless the URI names one.")
 @click.option("--model-card", type=_path, help="model_card.yaml of the author.")
 @click.option("--test-result", type=_path, help='JSON {"result": "PASSED"} or JUnit XML.')
-@click.option("--test-key", type=_path, help="Key that signs the test result; default: --key.")
+@click.option("--test-key", help="Key that signs the test result; default: who signs the model.")
 @click.option("--dataset", "datasets", type=_path, multiple=True, help="A data file; repeatable.")
+@click.option("--layout", type=_folder, help="Folder with an in-toto layout and its links.")
 @click.option("--builder-id", default="", help="Who built the model, e.g. the pipeline's URL.")
 @click.option("--no-register", is_flag=True, help="Write the evidence only.")
-@_password
 def submit(
-    model_uri: str, key: Path, name: str | None, no_register: bool, password: bool, **files: object
+    model_uri: str, name: str | None, no_register: bool, seal: SealOptions, **files: Any
 ) -> None:
     """Sign, describe and register the model MODEL_URI.
 
@@ -50,16 +75,17 @@ def submit(
     mlflow-governance submit runs:/RUN/model --name churn --key signer.pem \\
         --model-card model_card.yaml --test-result report.xml
     mlflow-governance submit models:/churn/3 --key signer.pem     (registered already)
+    mlflow-governance submit runs:/RUN/model --name churn --keyless     (in a CI job)
     """
+    from mlflow_governance.submission.seal import open_seal
     from mlflow_governance.submission.submit import SubmitOptions
     from mlflow_governance.submission.submit import submit as run
 
-    secret = click.prompt("password", hide_input=True).encode() if password else None
     with _bar() as progress:
         options = SubmitOptions(
-            **files, password=secret, register=not no_register, progress=progress  # type: ignore[arg-type]
-        )  # fmt: skip
-        done = run(model_uri, key=key, name=name, options=options)
+            **files, password=seal.password, register=not no_register, progress=progress
+        )
+        done = run(model_uri, key=open_seal(seal), name=name, options=options)
     click.echo(f"submitted {done.model_digest} with {len(done.files)} files of evidence")
     if done.version is None:
         return
@@ -74,9 +100,8 @@ def submit(
 @click.option("--result", help="Of a test PASSED or FAILED; of a canary PROCEED or ROLLBACK.")
 @click.option("--predicate", "report", type=_path, help="JSON of any predicate; needs --type.")
 @click.option("--type", "kind", help="URI of the predicate's type, or its short name.")
-@_any_key
-@_password
-def attest(version: str, key: str, password: bool, **said: Any) -> None:
+@_sealing
+def attest(version: str, seal: SealOptions, **said: Any) -> None:
     """Sign a result, or any predicate, about NAME/VERSION and attach it.
 
     The statement names the content, so it counts for these bytes only. Whose key counts for
@@ -89,13 +114,12 @@ def attest(version: str, key: str, password: bool, **said: Any) -> None:
     """
     from mlflow_governance.cli.client import RegistryClient
     from mlflow_governance.core import digest
-    from mlflow_governance.evidence.keys import open_key
+    from mlflow_governance.submission.seal import open_seal
     from mlflow_governance.submission.submit import signed_statement
 
     now = moment.now()
     name, kind, body = _said(now=now, **said)
-    secret = click.prompt("password", hide_input=True).encode() if password else None
-    signer = open_key(key, secret)
+    signer = open_seal(seal)
     ref = VersionRef.parse(version)
     client = RegistryClient()
     subject = digest.parse(client.version(ref)["digest"])

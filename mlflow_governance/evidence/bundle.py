@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlflow_governance.core import canonical, digest
@@ -19,7 +19,7 @@ from mlflow_governance.errors import InvalidRequest, VerificationError
 from mlflow_governance.evidence import envelope
 from mlflow_governance.evidence.envelope import Envelope, Material, Signature, SignedBytes
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES
-from mlflow_governance.evidence.keys import PublicKey
+from mlflow_governance.evidence.keys import PrivateKey, PublicKey
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
@@ -30,15 +30,50 @@ _MAX_SIGNATURE = 4096
 _DIGESTS = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
 
 
-def wrap(enclosed: bytes, hint: str, stamp: bytes = b"") -> bytes:
+Stamper = Callable[[bytes], bytes]
+"""Has a signature stamped with the time: gives the RFC 3161 response, DER."""
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """What goes into a bundle beside the signature of a key."""
+
+    chain: tuple[bytes, ...] = ()
+    """Certificates of the key in DER, its own first; empty names the key instead."""
+    stamper: Stamper | None = None
+
+
+NOTHING = Proofs()
+
+
+def seal(payload: bytes, key: PrivateKey, hint: str, proofs: Proofs) -> bytes:
+    """A bundle around an in-toto Statement, signed, and stamped if that is wanted.
+
+    Args:
+        payload: the statement.
+        key: who signs.
+        hint: how the key is named, see :func:`cosign_hint`.
+        proofs: what goes beside the signature.
+    """
+    enclosed = envelope.sign(payload, envelope.IN_TOTO, [key])
+    signature = envelope.parse(enclosed).signatures[0].value
+    stamp = proofs.stamper(signature) if proofs.stamper else b""
+    return wrap(enclosed, hint, stamp, proofs.chain)
+
+
+def wrap(enclosed: bytes, hint: str, stamp: bytes = b"", chain: tuple[bytes, ...] = ()) -> bytes:
     """A bundle around the envelope ``enclosed`` (JSON as :func:`envelope.sign` returns it).
 
     Args:
         enclosed: the envelope.
         hint: how the key is named, see :func:`cosign_hint`.
         stamp: a time stamp over its one signature, if there is one.
+        chain: the key's certificates in DER, its own first, which then stand in its place.
     """
     material: dict[str, Any] = {"publicKey": {"hint": hint}, "tlogEntries": []}
+    if chain:
+        listed = [{"rawBytes": base64.b64encode(der).decode("ascii")} for der in chain]
+        material = {"x509CertificateChain": {"certificates": listed}, "tlogEntries": []}
     if stamp:
         signed = {"signedTimestamp": base64.b64encode(stamp).decode("ascii")}
         material["timestampVerificationData"] = {"rfc3161Timestamps": [signed]}

@@ -58,8 +58,19 @@ def signature_payload(manifest: Manifest, model_name: str) -> bytes:
     return canonical.encode(_statement(manifest, model_name))
 
 
-def sign_model(manifest: Manifest, model_name: str, key: PrivateKey) -> bytes:
+def sign_model(
+    manifest: Manifest,
+    model_name: str,
+    key: PrivateKey,
+    proofs: bundle.Proofs = bundle.NOTHING,
+) -> bytes:
     """The bundle to keep as ``governance/evidence/model.sig``, JSON.
+
+    Args:
+        manifest: the files.
+        model_name: how the model is called, which is informative.
+        key: who signs.
+        proofs: a certificate chain, a time stamp.
 
     Raises:
         ConfigurationError: an Ed25519 key; the specification knows P-256, P-384 and P-521.
@@ -72,7 +83,7 @@ def sign_model(manifest: Manifest, model_name: str, key: PrivateKey) -> bytes:
     payload = signature_payload(manifest, model_name)
     # Model Signing names a key by the SHA-256 of its PEM, and its stock verifier insists.
     hint = hashlib.sha256(key.public.pem.encode("ascii")).hexdigest()
-    return bundle.wrap(envelope.sign(payload, envelope.IN_TOTO, [key]), hint)
+    return bundle.seal(payload, key, hint, proofs)
 
 
 def manifest_file(manifest: Manifest) -> bytes:

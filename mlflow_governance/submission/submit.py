@@ -14,7 +14,6 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef, check_name
 from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.evidence import envelope
 from mlflow_governance.evidence.attestation import (
     CYCLONEDX,
     DATASET,
@@ -23,14 +22,16 @@ from mlflow_governance.evidence.attestation import (
     statement,
 )
 from mlflow_governance.evidence.hashing import directory_size, hash_directory
-from mlflow_governance.evidence.keys import PrivateKey, load_private_key
+from mlflow_governance.evidence.keys import open_key
 from mlflow_governance.evidence.sbom import check_document
-from mlflow_governance.evidence.signature import sign_model
+from mlflow_governance.evidence.signature import MANIFEST_ITEM, manifest_file
 from mlflow_governance.submission import source as sources
 from mlflow_governance.submission import statements
 from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
 from mlflow_governance.submission.card import markdown, model_card, read_card
 from mlflow_governance.submission.facts import Facts, read
+from mlflow_governance.submission.layout import read_layout
+from mlflow_governance.submission.seal import KeySeal, Seal
 
 Progress = Callable[[int, int], None]
 """Told how many more bytes were hashed, and how many there are."""
@@ -43,17 +44,19 @@ class SubmitOptions:
     Args:
         model_card: the author's ``model_card.yaml``.
         test_result: a report, JSON ``{"result": "PASSED"}`` or JUnit XML.
-        test_key: who signs the report; default: the key that signs the model.
+        test_key: who signs the report, a key file or reference; default: who signs the model.
+        layout: folder with an in-toto layout and the links of its steps.
         datasets: data files, named by their SHA-256, besides those logged with the run.
         builder_id: who built the model, for provenance; default: this user and host.
-        password: of an encrypted key.
+        password: of an encrypted key, or the PIN of a token.
         register: register the model, or have it judged when it is registered already.
         progress: told as bytes are hashed.
     """
 
     model_card: Path | None = None
     test_result: Path | None = None
-    test_key: Path | None = None
+    test_key: str | Path | None = None
+    layout: Path | None = None
     datasets: tuple[Path, ...] = ()
     builder_id: str = ""
     password: bytes | None = None
@@ -74,7 +77,7 @@ class Submission:
 def submit(
     model_uri: str,
     *,
-    key: Path | str,
+    key: Path | str | Seal,
     name: str | None = None,
     options: SubmitOptions | None = None,
 ) -> Submission:
@@ -86,7 +89,8 @@ def submit(
 
     Args:
         model_uri: ``runs:/RUN/model``, ``models:/m-ID``, or ``models:/NAME/VERSION``.
-        key: the private key file that signs the model and the statements.
+        key: what signs the model and the statements: a key file, a reference to a key such as
+            ``awskms:alias/models``, or a seal (a key with certificates, an identity).
         name: the registered model; needed unless the URI names one.
         options: everything else.
 
@@ -97,8 +101,9 @@ def submit(
         Denied: the registry refused the upload or the version.
     """
     chosen = options or SubmitOptions()
-    signer = load_private_key(Path(key), chosen.password)
-    tester = load_private_key(chosen.test_key, chosen.password) if chosen.test_key else signer
+    seal = _seal(key, chosen.password) if isinstance(key, str | Path) else key
+    tester = _seal(chosen.test_key, chosen.password) if chosen.test_key else seal
+    layout = read_layout(chosen.layout) if chosen.layout else {}
     card = read_card(chosen.model_card)
     source = sources.resolve(model_uri)
     model_name = name or (source.registered.name if source.registered else "")
@@ -111,7 +116,7 @@ def submit(
         facts = read(source, folder)
         extra = tuple(statements.dataset_file(path) for path in chosen.datasets)
         facts = replace(facts, datasets=(*facts.datasets, *extra))
-        writer = _Writer(manifest, model_name, Path(temporary) / "evidence", signer)
+        writer = _Writer(manifest, model_name, Path(temporary) / "evidence", seal)
         writer.model()
         writer.statement("provenance", SLSA_PROVENANCE, statements.provenance(
             facts, model_name, chosen.builder_id))  # fmt: skip
@@ -121,9 +126,14 @@ def submit(
         if chosen.test_result:
             body = statements.test_result(chosen.test_result)
             writer.statement("test-result", TEST_RESULT, body, tester)
+        writer.copies(layout)
         sources.upload(source, writer.folder)
     submission = Submission(manifest.digest, tuple(writer.files))
     return _registered(submission, source, model_name) if chosen.register else submission
+
+
+def _seal(key: str | Path, password: bytes | None) -> Seal:
+    return KeySeal(open_key(key, password))
 
 
 def _hash(folder: Path, progress: Progress | None) -> Manifest:
@@ -145,25 +155,30 @@ def _registered(submission: Submission, source: sources.Source, name: str) -> Su
 class _Writer:
     """Writes evidence files about one model."""
 
-    def __init__(self, manifest: Manifest, name: str, folder: Path, signer: PrivateKey) -> None:
+    def __init__(self, manifest: Manifest, name: str, folder: Path, seal: Seal) -> None:
         self.manifest = manifest
         self.name = name
         self.folder = folder
         self.files: list[str] = []
-        self._signer = signer
+        self._seal = seal
 
     def model(self) -> None:
-        """The manifest and the signature over it."""
-        self._write("manifest.json", _readable(self.manifest.to_document()))
-        self._write("model.sig", sign_model(self.manifest, self.name, self._signer))
+        """The manifest, whose SHA-256 is the model's digest, and the signature."""
+        self._write(MANIFEST_ITEM, manifest_file(self.manifest))
+        self._write("model.sig", self._seal.model(self.manifest, self.name))
+
+    def copies(self, files: Mapping[str, bytes]) -> None:
+        """Files others signed."""
+        for name, data in files.items():
+            self._write(name, data)
 
     def statement(
-        self, file: str, kind: str, body: Mapping[str, Any], signer: PrivateKey | None = None
+        self, file: str, kind: str, body: Mapping[str, Any], seal: Seal | None = None
     ) -> None:
         """A signed in-toto Statement."""
         self._write(
             f"attestations/{file}.intoto.json",
-            signed_statement(self.name, self.manifest.digest, kind, body, signer or self._signer),
+            signed_statement(self.name, self.manifest.digest, kind, body, seal or self._seal),
         )
 
     def described(self, card: Any, facts: Facts) -> None:
@@ -192,11 +207,10 @@ class _Writer:
 
 
 def signed_statement(
-    name: str, subject: Digest, kind: str, body: Mapping[str, Any], signer: PrivateKey
+    name: str, subject: Digest, kind: str, body: Mapping[str, Any], seal: Seal
 ) -> bytes:
-    """A DSSE envelope around a Statement about a model."""
-    document = statement(name, subject, kind, body)
-    return envelope.sign(canonical.encode(document), envelope.IN_TOTO, [signer])
+    """A DSSE envelope, or a bundle with one, around a Statement about a model."""
+    return seal.statement(canonical.encode(statement(name, subject, kind, body)))
 
 
 def _readable(document: object) -> bytes:
