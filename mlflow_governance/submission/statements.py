@@ -25,7 +25,7 @@ _RESULTS = ("PASSED", "WARNED", "FAILED")
 
 def provenance(facts: Facts, model_name: str, builder_id: str = "") -> dict[str, Any]:
     """SLSA provenance v1: which run, from which commit, with which parameters and data."""
-    dependencies = list({d.digest: _dependency(d) for d in facts.datasets}.values())
+    dependencies = [_dependency(found) for found in facts.datasets]
     if facts.commit:
         dependencies.append({"uri": _git(facts.repository), "digest": {"gitCommit": facts.commit}})
     metadata = {

@@ -60,12 +60,8 @@ def import_readme(data: bytes) -> Imported:
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the page is not UTF-8: {error}") from error
     found = _FRONT.match(page)
-    front = strict_yaml.load(found[1].encode()) if found else {}
-    if not isinstance(front, dict):
-        raise InvalidRequest("the front matter of the page is not a mapping")
-    own = front.pop(OWN_KEY, None) or {}
-    if not isinstance(own, dict):
-        raise InvalidRequest(f"{OWN_KEY} in the front matter is not a mapping")
+    front = _mapping(strict_yaml.load(found[1].encode()) if found else None, "the front matter")
+    own = _mapping(front.pop(OWN_KEY, None), OWN_KEY)
     imported = Imported()
     document = {
         **_of_page(page[found.end() :] if found else page, imported, own),
@@ -75,6 +71,14 @@ def import_readme(data: bytes) -> Imported:
     document["metrics"] = _metrics(front, own, imported)
     imported.card = from_document(document, "README.md")
     return imported
+
+
+def _mapping(value: object, what: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{what} of the page is not a mapping")
+    return value
 
 
 def _of_front(front: Mapping[str, Any], imported: Imported) -> dict[str, Any]:

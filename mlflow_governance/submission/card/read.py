@@ -181,9 +181,9 @@ def _expression(text: str, where: str) -> str:
 
 def spdx(text: str) -> str | None:
     """A licence expression as SPDX spells it, aliases resolved; None when it is none."""
-    from license_expression import ExpressionError, get_spdx_licensing
+    from license_expression import ExpressionError
 
-    licensing = get_spdx_licensing()
+    licensing = _licensing()
     try:
         parsed = licensing.parse(text)
         unknown = licensing.unknown_license_keys(parsed)
@@ -222,6 +222,13 @@ def _meant(unexpected: Sequence[str], path: Sequence[str | int]) -> str:
             f"{word[:64]!r} is unknown" + (f", did you mean {close[0]!r}?" if close else "")
         )
     return "; ".join(parts) + f" (known: {', '.join(known)})"
+
+
+@cache
+def _licensing() -> Any:
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()  # reads its list of 2,000 licences anew on every call
 
 
 @cache
