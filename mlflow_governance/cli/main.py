@@ -20,6 +20,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "users": ("users", "users", "Add people and their roles to MLflow's basic-auth."),
     "keys": ("keys", "keys", "Make signing keys."),
     "trust": ("trust", "trust", "Say who may sign what."),
+    "card": ("card", "card", "Begin, check, show and exchange model cards."),
     "submit": ("submit", "submit", "Sign, describe and register a model."),
     "attest": ("submit", "attest", "Sign a result and attach it to a version."),
     "show": ("decide", "show", "Show a version: stage, failed checks, approvals, evidence."),

@@ -1,25 +1,40 @@
-"""The data the model was made from, by digest.
+"""The data the model was made from, by digest, and on what ground it is processed.
 
 One place is believed: a signed statement of the type ``urn:mlflow-governance:dataset:v1`` with
-the predicate ``{datasets: [{name, digest, source, profile?}]}``. A digest is
-``sha256:<64 hex>`` over the bytes, or ``mlflow:<digest>`` as MLflow computed it, which is short
-and made from a sample; policy can tell them apart. ``attestations/predicates/`` has the schema.
+the predicate ``{datasets: [{name, digest, context?, purpose?, legal_basis?, personal_data?}]}``;
+``attestations/predicates/`` has the schema. A digest is ``sha256:<64 hex>`` over the bytes, or
+``mlflow:<digest>`` as MLflow computed it, which is short and made from a sample; policy can tell
+them apart.
+
+Legal bases are the words of GDPR article 6(1), and of LGPD article 7 those it has besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mlflow_governance.errors import VerificationError
 from mlflow_governance.evidence import attestation
-from mlflow_governance.evidence.attestation import DATASET
+from mlflow_governance.evidence.attestation import DATASET, VerifiedStatement
 from mlflow_governance.evidence.interface import Case, Kind
+
+LEGAL_BASES = (
+    *("consent", "contract", "legal_obligation", "vital_interests", "public_task"),
+    *("legitimate_interests", "research", "legal_claims", "health_protection"),
+    "credit_protection",
+)
+PERSONAL_DATA = ("none", "pseudonymised", "personal", "special_category")
+
+_STATED_ONCE = ("purpose", "legal_basis", "personal_data")
 
 
 class DatasetVerifier:
     """Proves which datasets a trusted signer says the model was made from.
 
-    Facts: ``{datasets: [{name, digest}]}``, sorted; statements of several signers are joined.
+    Facts: ``{datasets: [{name, digest, purpose, legal_basis, personal_data, context}]}``, sorted,
+    null where nobody said it. Statements of several signers are joined: a digest has one purpose,
+    legal basis and kind of personal data under every name, and one entry for each context.
     """
 
     kind = Kind.DATASET
@@ -29,11 +44,51 @@ class DatasetVerifier:
 
         Raises:
             EvidenceMissing: there is no dataset statement.
-            VerificationError: none counts.
+            VerificationError: none counts, or two contradict each other about the same data.
         """
-        pairs = {
-            (entry["name"], entry["digest"])
-            for found in attestation.find_statements(case, DATASET)
-            for entry in found.statement.predicate["datasets"]
+        found = attestation.find_statements(case, DATASET)
+        contexts: dict[tuple[str, str], set[str]] = {}
+        said: dict[str, _Said] = {}
+        for entry, where in _entries(found):
+            known = contexts.setdefault((entry["name"], entry["digest"]), set())
+            known.update({entry.get("context", "").strip()} - {""})
+            of_digest = said.setdefault(entry["digest"], {field: {} for field in _STATED_ONCE})
+            for field, values in of_digest.items():
+                if value := entry.get(field, "").strip():
+                    values.setdefault(value, where)
+        stated = {digest: _stated(digest, fields) for digest, fields in said.items()}
+        return {
+            "datasets": [
+                {"name": name, "digest": digest, **stated[digest], "context": context}
+                for (name, digest), known in sorted(contexts.items())
+                for context in (sorted(known) or (None,))
+            ]
         }
-        return {"datasets": [{"name": name, "digest": value} for name, value in sorted(pairs)]}
+
+
+_Said = dict[str, dict[str, str]]
+"""Field → each value it was given → where."""
+
+
+def digests(found: Iterable[VerifiedStatement]) -> set[str]:
+    """The digests dataset statements name."""
+    return {entry["digest"] for entry, _ in _entries(found)}
+
+
+def _entries(found: Iterable[VerifiedStatement]) -> Iterator[tuple[Mapping[str, str], str]]:
+    """Every entry, and which statement has it under which name."""
+    for each in found:
+        for entry in each.statement.predicate["datasets"]:
+            yield entry, f"{entry['name'][:120]} in {each.item_name}"
+
+
+def _stated(digest: str, said: _Said) -> dict[str, str | None]:
+    """What is said of the data with this digest; saying nothing contradicts nothing."""
+    for field, values in said.items():
+        if len(values) > 1:
+            told = "; ".join(f"{value[:60]!r} ({where})" for value, where in values.items())
+            raise VerificationError(
+                f"the data set {digest} has several values of {field}: {told[:900]}",
+                advice="Leave one: submit the model again with mlflow-governance submit.",
+            )
+    return {field: next(iter(values), None) for field, values in said.items()}

@@ -11,7 +11,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from mlflow_governance.core import canonical, digest, moment
-from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.errors import InvalidRequest, VerificationError
+from mlflow_governance.evidence import predicate
+from mlflow_governance.evidence.provenance import DATASET_URI
+from mlflow_governance.submission.datasets import CONTEXT_TAG
 from mlflow_governance.submission.facts import Dataset, Facts
 
 BUILD_TYPE = "urn:mlflow-governance:mlflow-run:v1"
@@ -22,13 +25,9 @@ _RESULTS = ("PASSED", "WARNED", "FAILED")
 
 def provenance(facts: Facts, model_name: str, builder_id: str = "") -> dict[str, Any]:
     """SLSA provenance v1: which run, from which commit, with which parameters and data."""
-    dependencies: list[dict[str, Any]] = [
-        {"name": d.name, "uri": f"urn:mlflow-governance:dataset:{d.digest}"} for d in facts.datasets
-    ]
+    dependencies = [_dependency(found) for found in facts.datasets]
     if facts.commit:
-        dependencies.append(
-            {"uri": facts.repository or "git", "digest": {"gitCommit": facts.commit}}
-        )
+        dependencies.append({"uri": _git(facts.repository), "digest": {"gitCommit": facts.commit}})
     metadata = {
         "invocationId": f"runs:/{facts.run_id}" if facts.run_id else "",
         "startedOn": _instant(facts.started),
@@ -53,8 +52,43 @@ def provenance(facts: Facts, model_name: str, builder_id: str = "") -> dict[str,
 
 
 def datasets(found: Sequence[Dataset]) -> dict[str, Any]:
-    """The record of the data a model was trained on."""
-    return {"datasets": [entry.to_document() for entry in found]}
+    """The record of the data a model was trained on, and why it may be.
+
+    Raises:
+        InvalidRequest: MLflow recorded what no statement can say, such as a digest with blanks.
+    """
+    body = {"datasets": [entry.to_document() for entry in found]}
+    try:
+        predicate.check(predicate.DATASET, body)
+    except VerificationError as error:
+        raise InvalidRequest(f"the data sets of the run cannot be stated: {error}") from error
+    return body
+
+
+def _dependency(found: Dataset) -> dict[str, Any]:
+    """A data set as a ResourceDescriptor.
+
+    MLflow's digest is short and over a sample. A DigestSet is for cryptographic digests of the
+    bytes (in-toto, digest_set.md), so it stands among the annotations.
+    """
+    algorithm, _, value = found.digest.partition(":")
+    notes = {CONTEXT_TAG: found.context}
+    entry: dict[str, Any] = {"name": found.name, "uri": DATASET_URI + found.digest}
+    if algorithm == "sha256":
+        entry["digest"] = {"sha256": value}
+    else:
+        notes["mlflow.digest"] = value
+    if found.source:
+        entry["downloadLocation"] = found.source
+    stated = {key: text for key, text in notes.items() if text}
+    return entry | ({"annotations": stated} if stated else {})
+
+
+def _git(repository: str) -> str:
+    """The repository as SLSA writes it (SPDX download location)."""
+    if repository.startswith(("https://", "http://", "ssh://", "file://")):
+        return f"git+{repository}"
+    return repository or "git"
 
 
 def dataset_file(path: Path) -> Dataset:

@@ -116,6 +116,7 @@ def submit(
         facts = read(source, folder)
         extra = tuple(statements.dataset_file(path) for path in chosen.datasets)
         facts = replace(facts, datasets=(*facts.datasets, *extra))
+        facts = with_author(facts, card)
         writer = _Writer(manifest, model_name, Path(temporary) / "evidence", seal)
         writer.model()
         writer.statement("provenance", SLSA_PROVENANCE, statements.provenance(

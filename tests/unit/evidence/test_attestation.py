@@ -187,6 +187,8 @@ def test_provenance_says_who_built_the_model():
         "build_type": "https://example.com/train/v1",
         "invocation_id": "run-1",
         "resolved_dependencies": 1,
+        "datasets": [],
+        "source": None,
         "signers": ["pipeline"],
     }
 

@@ -58,3 +58,44 @@ def described(**changes: Any) -> Described:
         "risk_tier": "high",
     }
     return Described(**values | changes)
+
+
+FULL_CARD = """\
+purpose: Rank customers for a call.
+audience: [The retention team.]
+limits: [Not for business customers., "Not *before* 2020 <b>"]
+risks:
+  - {risk: The old are called less., safeguard: Checked monthly., severity: high}
+  - A customer is called twice.
+owner: [alice, bob]
+risk_tier: medium
+licence: apache-2.0 or MIT
+base_models: [hf:org/base@abc123, pkg:pypi/some-model@1.0]
+task: tabular-classification
+approach: supervised
+language: ["no", en]
+tags: [churn]
+data:
+  - name: churn
+    purpose: Rank customers.
+    legal_basis: legitimate_interests
+    personal_data: pseudonymised
+    source: https://huggingface.co/datasets/org/churn
+    licence: CC-BY-4.0
+    retention: 24 months
+  - name: elsewhere
+metrics:
+  - {name: auc, target: ">= 0.9"}
+  - {name: recall, value: 0.5, dataset: hospital}
+fairness:
+  - {group: Above 65, harms: Called less., mitigation: Checked., benefits: None., results: 2 %}
+environmental:
+  - {activity: training, energy_kwh: 1.5, co2_kg: 0.4, provider: Grid, energy_source: wind}
+  - {co2_kg: 0.1, hardware: a laptop, region: Porto, note: estimated}
+monitoring: Drift, weekly.
+human_oversight: A person decides.
+annex_iv:
+  general_description: [One., Two.]
+  risk_management: Article 9.
+"""
+"""A card that says everything."""

@@ -160,7 +160,7 @@ def test_the_facts_are_those_of_the_run(site: Site, tmp_path: Path) -> None:
     assert outcomes[Kind.DATASET].facts["datasets"][0]["name"] == "four-rows"
     assert outcomes[Kind.TEST_RESULT].facts["signers"] == ["ci"]
     text = (site.evidence / "model_card.md").read_text()
-    assert "accuracy: 0.97" in text
+    assert "| accuracy | 0.97 |" in text
     assert "four-rows" in text
 
 
