@@ -28,7 +28,7 @@ from mlflow_governance.evidence.signature import MANIFEST_ITEM, manifest_file
 from mlflow_governance.submission import source as sources
 from mlflow_governance.submission import statements
 from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
-from mlflow_governance.submission.card import markdown, model_card, read_card
+from mlflow_governance.submission.card import markdown, model_card, read_card, with_author
 from mlflow_governance.submission.facts import Facts, read
 from mlflow_governance.submission.layout import read_layout
 from mlflow_governance.submission.seal import KeySeal, Seal
