@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -113,14 +114,8 @@ def test_a_certificate_counts_while_it_is_valid_or_stamped_while_it_was(
     signer = Signer("lab", by, EVERYTHING)
     tsa = StampAuthority.read("tsa", sigstore.tsa_chain)
     plain = signed(folder, open_seal(options))
-    stamped = signed(
-        folder,
-        open_seal(
-            SealOptions(
-                options.key, certificate=options.certificate, timestamp_url=sigstore.tsa_url
-            )
-        ),  # fmt: skip
-    )
+    timed = replace(options, timestamp_url=sigstore.tsa_url)
+    stamped = signed(folder, open_seal(timed))
 
     trusting = TrustPolicy((signer,), timestamping=(tsa,))
     later = now + DAY / 2
