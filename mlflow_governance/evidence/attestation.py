@@ -45,6 +45,7 @@ __all__ = [
     "ResourceDescriptor",
     "Statement",
     "VerifiedStatement",
+    "claimed",
     "find_statements",
     "parse_statement",
     "statement",
@@ -169,8 +170,18 @@ def recognise(case: Case) -> None:
         VerificationError: it is none; says why.
     """
     (item,) = case.items
-    kind = parse_statement(_open(item.data).payload).predicate_type
-    find_statements(case, kind)
+    found = claimed(item)
+    purpose = predicate.purpose_of(found.predicate_type, found.predicate)
+    find_statements(case, found.predicate_type, purpose)
+
+
+def claimed(item: EvidenceItem) -> Statement:
+    """What an item says, whoever signed it: to see what it is, never to believe it.
+
+    Raises:
+        VerificationError: it is no statement.
+    """
+    return parse_statement(_open(item.data).payload)
 
 
 def is_verdict(item: EvidenceItem) -> bool:
@@ -178,7 +189,7 @@ def is_verdict(item: EvidenceItem) -> bool:
     if not item.name.endswith(SUFFIX):
         return False
     try:
-        kind = parse_statement(_open(item.data).payload).predicate_type
+        kind = claimed(item).predicate_type
     except VerificationError:
         return False
     return kind in (TEST_RESULT, CANARY)

@@ -19,6 +19,9 @@ MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
 CANARY = "urn:mlflow-governance:canary:v1"
 DATASET = "urn:mlflow-governance:dataset:v1"
 RELEASE = "urn:mlflow-governance:release:v1"
+OPENVEX = "https://openvex.dev/ns/v0.2.0"
+OPENVEX_OF_COSIGN = "https://openvex.dev/ns"
+"""What ``cosign attest --type openvex`` calls it."""
 
 _MAX_PROBLEMS = 5
 
@@ -48,6 +51,8 @@ PURPOSES: Mapping[str, Purpose] = {
     DATASET: Purpose.DATASET,
     VSA: Purpose.REGISTRY,
     RELEASE: Purpose.REGISTRY,
+    OPENVEX: Purpose.VEX,
+    OPENVEX_OF_COSIGN: Purpose.VEX,
 }
 """The purpose a signer needs for a predicate type; whatever is not here nobody may attest."""
 
@@ -58,7 +63,20 @@ _SCHEMAS: Mapping[str, str] = {
     CANARY: "predicates/canary.schema.json",
     DATASET: "predicates/dataset.schema.json",
     RELEASE: "predicates/release.schema.json",
+    OPENVEX: "predicates/openvex.schema.json",
+    OPENVEX_OF_COSIGN: "predicates/openvex.schema.json",
 }
+
+
+def purpose_of(predicate_type: str, predicate: Mapping[str, Any]) -> Purpose | None:
+    """What a signer must be trusted for to say this; None where nobody may.
+
+    A CycloneDX document that lists vulnerabilities and no component of its own is a VEX, not an
+    SBOM (CycloneDX, "Vulnerability Exploitability eXchange": kept apart from the inventory).
+    """
+    if predicate_type == CYCLONEDX and predicate.get("vulnerabilities"):
+        return Purpose.SBOM if predicate.get("components") else Purpose.VEX
+    return PURPOSES.get(predicate_type)
 
 
 def check(predicate_type: str, predicate: Mapping[str, Any]) -> None:
