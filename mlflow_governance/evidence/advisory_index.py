@@ -114,7 +114,7 @@ class IndexFile:
     def _unusable(self, why: object) -> VerificationError:
         return VerificationError(
             f"the index of advisories {self._path} cannot be read: {why}",
-            advice="Build it again: mlflow-governance advisories update ARCHIVE",
+            advice="Build it again: mlflow-governance advisories update ARCHIVE --force",
         )
 
 

@@ -87,10 +87,10 @@ def update(
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _alone(folder) as work:
-            before = _present(folder, force)
-            _write(work, folder, offer, now, progress)
+            before = _before(folder, force)
+            _write(work / FILE_NAME, folder if before else None, offer, now, progress)
             after = dict(read_sources(work / FILE_NAME))
-            changes = {name: Change(before[name], after[name]) for name in SOURCES}
+            changes = {name: Change(before.get(name, Source()), after[name]) for name in SOURCES}
             for name, change in changes.items():
                 _refuse_empty(name, change, offer)
                 if not force:
@@ -123,34 +123,40 @@ def _alone(folder: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _present(folder: Path, force: bool) -> dict[str, Source]:
-    nothing = dict.fromkeys(SOURCES, Source())
-    if not (folder / FILE_NAME).is_file():
-        return nothing
+def _before(folder: Path, force: bool) -> Mapping[str, Source]:
     try:
-        return dict(read_sources(folder / FILE_NAME))
+        return present(folder)
     except VerificationError:
         if force:
-            return nothing  # a broken index is what this replaces
+            return {}  # a broken index is what this replaces
         raise
 
 
-def _write(work: Path, folder: Path, offer: Offer, now: datetime, progress: Progress) -> None:
-    writer = IndexWriter(work / FILE_NAME)
-    kept = folder / FILE_NAME
+def _write(path: Path, kept: Path | None, offer: Offer, now: datetime, progress: Progress) -> None:
+    writer = IndexWriter(path)
     try:
         if offer.archive is not None:
-            writer.add_advisories(_documents(offer.archive, work, now, progress))
+            writer.add_advisories(_documents(offer.archive, path.parent, now, progress))
         if offer.kev is not None:
             writer.add_kev(*exploited.read_kev(offer.kev))
         if offer.epss is not None:
             writer.add_epss(*exploited.read_epss(offer.epss))
         for name, offered in zip(SOURCES, (offer.archive, offer.kev, offer.epss), strict=True):
-            if offered is None and kept.is_file():
-                writer.copy(name, kept)
+            if offered is None and kept is not None:
+                _keep(writer, name, kept / FILE_NAME)
         writer.finish(now)
     finally:
         writer.connection.close()
+
+
+def _keep(writer: IndexWriter, name: str, index: Path) -> None:
+    try:
+        writer.copy(name, index)
+    except sqlite3.Error as error:
+        raise VerificationError(
+            f"the index of advisories {index} is damaged: {error}",
+            advice="Remove it, and build it from all files: advisories, --kev and --epss.",
+        ) from error
 
 
 def _documents(
@@ -203,9 +209,10 @@ def _put_in_place(made: Path, place: Path) -> None:
 
 
 def present(folder: Path) -> Mapping[str, Source]:
-    """What the index of a folder holds.
+    """What the index of a folder holds, by the names in ``SOURCES``; empty where there is none.
 
     Raises:
         VerificationError: it cannot be read.
     """
-    return _present(folder, force=False)
+    index = folder / FILE_NAME
+    return dict(read_sources(index)) if index.is_file() else {}
