@@ -31,6 +31,7 @@ class Act(StrEnum):
     MODEL_UNGOVERNED = "model.ungoverned"
     WEBHOOK_CHANGED = "webhook.changed"
     REGISTRY_STARTED = "registry.started"
+    QUARANTINE_PROPOSED = "quarantine.proposed"
 
 
 @dataclass(frozen=True)
