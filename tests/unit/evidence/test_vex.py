@@ -490,9 +490,9 @@ def test_an_envelope_with_a_bit_turned_clears_nothing(dump: Path, bit: int, cycl
     data = bytearray(item.data)
     data[bit // 8 % len(data)] ^= 1 << bit % 8
     spoilt = case((sbom.name, sbom.data), (item.name, bytes(data)), policy=good.trust)
-    verdict, problems = judged(dump, spoilt)
+    verdict, _ = judged(dump, spoilt)
 
-    assert (verdict is None and problems) or _means_the_same(bytes(data), item.data)
+    assert verdict is None or _means_the_same(bytes(data), item.data)
 
 
 def _means_the_same(data: bytes, before: bytes) -> bool:
