@@ -111,15 +111,18 @@ def _webhooks(settings: Settings) -> Iterator[Finding]:
 
 
 def _advisories(settings: Settings) -> Iterator[Finding]:
-    count = sum(1 for _ in settings.advisories.glob("**/*.json"))
-    if count:
-        yield Finding(_OK, "advisories", f"{count} OSV records")
+    from mlflow_governance.evidence.advisories import load
+
+    found = load(settings.advisories)
+    if found.count:
+        age = f", the newest of {found.newest:%Y-%m-%d}" if found.newest else ""
+        yield Finding(_OK, "advisories", f"{found.count} OSV records{age}")
     else:
         yield Finding(
             _WARNING,
             "advisories",
             "none; only vulnerabilities named inside an SBOM are known",
-            f"unpack an OSV export (PyPI/all.zip) into {settings.advisories}",
+            "mlflow-governance advisories update ARCHIVE",
         )
 
 

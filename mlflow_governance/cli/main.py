@@ -35,6 +35,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
     "validate": ("validate", "validate", "Compare registry, files and ledger."),
+    "advisories": ("advisories", "advisories", "Take in advisories; judge again by them."),
     "outbox": ("outbox", "outbox", "What still has to be told, and telling it again."),
     "policy": ("policy", "policy", "Check and ask the policy bundle."),
 }

@@ -32,6 +32,7 @@ class Act(StrEnum):
     WEBHOOK_CHANGED = "webhook.changed"
     TRUST_CHANGED = "trust.changed"
     REGISTRY_STARTED = "registry.started"
+    QUARANTINE_PROPOSED = "quarantine.proposed"
 
 
 @dataclass(frozen=True)

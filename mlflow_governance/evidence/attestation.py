@@ -45,6 +45,7 @@ __all__ = [
     "ResourceDescriptor",
     "Statement",
     "VerifiedStatement",
+    "claimed",
     "find_statements",
     "parse_statement",
     "statement",
@@ -182,8 +183,19 @@ def recognise(case: Case) -> None:
         VerificationError: it is none; says why.
     """
     (item,) = case.items
-    kind = parse_statement(_open(item.data).payload).predicate_type
-    _counting(case, kind)  # of several signers that must agree one comes first
+    found = claimed(item)
+    purpose = predicate.purpose_of(found.predicate_type, found.predicate)
+    # Of several signers that must agree one comes first: thresholds are for what stands together.
+    _counting(case, found.predicate_type, purpose)
+
+
+def claimed(item: EvidenceItem) -> Statement:
+    """What an item says, whoever signed it: to see what it is, never to believe it.
+
+    Raises:
+        VerificationError: it is no statement.
+    """
+    return parse_statement(_open(item.data).payload)
 
 
 def is_verdict(item: EvidenceItem) -> bool:
@@ -191,7 +203,7 @@ def is_verdict(item: EvidenceItem) -> bool:
     if not item.name.endswith(SUFFIX):
         return False
     try:
-        kind = parse_statement(_open(item.data).payload).predicate_type
+        kind = claimed(item).predicate_type
     except VerificationError:
         return False
     return kind in (TEST_RESULT, CANARY)

@@ -23,6 +23,9 @@ VULNERABILITY_SCAN_V01 = "https://in-toto.io/attestation/vulns/v0.1"
 VULNERABILITY_SCAN = "https://in-toto.io/attestation/vulns/v0.2"
 PACKAGE_RELEASE_V01 = "https://in-toto.io/attestation/release/v0.1"
 PACKAGE_RELEASE = "https://in-toto.io/attestation/release/v0.2"
+OPENVEX = "https://openvex.dev/ns/v0.2.0"
+OPENVEX_OF_COSIGN = "https://openvex.dev/ns"
+"""What ``cosign attest --type openvex`` calls it."""
 
 _MAX_PROBLEMS = 5
 
@@ -56,6 +59,8 @@ PURPOSES: Mapping[str, Purpose] = {
     VULNERABILITY_SCAN: Purpose.VULNERABILITY_SCAN,
     PACKAGE_RELEASE_V01: Purpose.REGISTRY,
     PACKAGE_RELEASE: Purpose.REGISTRY,
+    OPENVEX: Purpose.VEX,
+    OPENVEX_OF_COSIGN: Purpose.VEX,
 }
 """The purpose a signer needs for a predicate type; whatever is not here nobody may attest."""
 
@@ -70,7 +75,20 @@ _SCHEMAS: Mapping[str, str] = {
     VULNERABILITY_SCAN: "predicates/vulnerability-scan.schema.json",
     PACKAGE_RELEASE_V01: "predicates/package-release.schema.json",
     PACKAGE_RELEASE: "predicates/package-release.schema.json",
+    OPENVEX: "predicates/openvex.schema.json",
+    OPENVEX_OF_COSIGN: "predicates/openvex.schema.json",
 }
+
+
+def purpose_of(predicate_type: str, predicate: Mapping[str, Any]) -> Purpose | None:
+    """What a signer must be trusted for to say this; None where nobody may.
+
+    A CycloneDX document that lists vulnerabilities and no component of its own is a VEX, not an
+    SBOM (CycloneDX, "Vulnerability Exploitability eXchange": kept apart from the inventory).
+    """
+    if predicate_type == CYCLONEDX and predicate.get("vulnerabilities"):
+        return Purpose.SBOM if predicate.get("components") else Purpose.VEX
+    return PURPOSES.get(predicate_type)
 
 
 def check(predicate_type: str, predicate: Mapping[str, Any]) -> None:

@@ -26,8 +26,8 @@ evidence := {
 	"test_result": proved({"result": "PASSED"}),
 	"sbom": proved({}),
 	"vulnerabilities": proved({"vulnerabilities": [
-		{"id": "CVE-2026-1", "severity": "LOW", "cvss": 3.1, "component": "numpy 2.1"},
-		{"id": "CVE-2026-2", "severity": "medium", "cvss": null, "component": "scipy 1.9"},
+		{"id": "CVE-2026-1", "severity": "LOW", "cvss": 3.1, "component": "numpy 2.1", "kev": false, "epss": 0.01},
+		{"id": "CVE-2026-2", "severity": "medium", "cvss": null, "component": "scipy 1.9", "kev": false, "epss": null},
 	]}),
 	"model_card": proved({"complete": true, "risk_tier": "high"}),
 	"dataset": proved({}),

@@ -23,7 +23,7 @@ test_a_complete_version_is_released if {
 test_the_way_to_staging_needs_no_canary_and_no_approval if {
 	d := promote.decision with input as anonymous(from_to("Candidate", "Staging"))
 	d.allow
-	count(d.checks) == 6
+	count(d.checks) == 7
 }
 
 test_retiring_needs_a_known_person if {

@@ -16,8 +16,12 @@ default allow := false
 allow if lib.all_pass(checks)
 
 # what is asked grows with what is at stake; an unknown target fails PRO-001
+# whoever retires a version is not stopped, but what is judged again is still handed out
 checks := object.union(staging, release) if {
 	input.action.to == "Approved"
+} else := object.union(retirement, {"PRO-008": vulnerabilities.acceptable(input, blocking)}) if {
+	input.action.to == "Deprecated"
+	lib.judged_again(input)
 } else := retirement if {
 	input.action.to == "Deprecated"
 } else := staging
@@ -35,11 +39,11 @@ staging := {
 	"PRO-004": lib.passed(input, "provenance"),
 	"PRO-005": lib.not_blocked(input),
 	"PRO-006": lib.digest_known(input),
+	"PRO-008": vulnerabilities.acceptable(input, blocking),
 }
 
 release := {
 	"PRO-007": canary_proceeds,
-	"PRO-008": vulnerabilities.acceptable(input, blocking),
 	"PRO-009": lib.model_card_complete(input),
 	"PRO-010": policy_bound,
 	"PRO-011": tier_known,
@@ -96,6 +100,8 @@ approvals_sufficient if {
 }
 
 releasing if input.action.to == "Approved"
+
+weighing if "PRO-008" in object.keys(checks)
 
 reasons := [] if {
 	allow
@@ -181,11 +187,11 @@ texts := {
 
 default obligations := set()
 
-obligations := vulnerabilities.obligations(input, waivers) if releasing
+obligations := vulnerabilities.obligations(input, waivers) if weighing
 
 default warnings := set()
 
-warnings := vulnerabilities.warnings(waivers) if releasing
+warnings := vulnerabilities.warnings(waivers) if weighing
 
 default details := {}
 
@@ -198,6 +204,8 @@ details := {
 	"blocking_vulnerabilities": vulnerabilities.names(blocking),
 } if {
 	releasing
+} else := {"blocking_vulnerabilities": vulnerabilities.names(blocking)} if {
+	weighing
 }
 
 # METADATA

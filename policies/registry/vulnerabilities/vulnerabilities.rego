@@ -1,9 +1,11 @@
 # METADATA
 # title: Which known vulnerabilities block a version
 # description: >-
-#   A vulnerability is tolerated when its severity is on the list and its score, if it has one,
-#   lies below the limit; or when a waiver in force names it. Everything else blocks, an entry
-#   nobody can read included.
+#   A vulnerability is tolerated when it is harmless: its severity is on the list, its score, if
+#   it has one, lies below the limit, nobody is known to exploit it, and that is not likely either.
+#   Or when somebody trusted says in a VEX document that it does no harm here; or when a waiver in
+#   force names it. Everything else blocks, an entry nobody can read included. What silences a
+#   vulnerability is told with the decision.
 # scope: package
 package registry.vulnerabilities
 
@@ -11,12 +13,13 @@ import data.registry.config
 import data.registry.lib
 
 # METADATA
-# description: true when the version was checked and nothing blocks it
+# description: true when the version was checked, against advisories new enough, and nothing blocks it
 default acceptable(_, _) := false
 
 acceptable(dossier, blocked_by) if {
 	lib.passed(dossier, "vulnerabilities")
 	is_array(dossier.evidence.vulnerabilities.facts.vulnerabilities)
+	up_to_date(dossier)
 	count(blocked_by) == 0
 }
 
@@ -31,17 +34,41 @@ default known(_) := []
 
 known(dossier) := lib.array_or_empty(dossier.evidence.vulnerabilities.facts.vulnerabilities)
 
+default up_to_date(_) := false
+
+up_to_date(_) if config.max_advisory_age_days == null
+
+up_to_date(dossier) if {
+	is_number(config.max_advisory_age_days)
+	age(dossier) <= config.max_advisory_age_days * 86400000000000
+}
+
+# nanoseconds since the newest advisory; undefined where nobody knows one
+age(dossier) := time.parse_rfc3339_ns(dossier.now) - time.parse_rfc3339_ns(at) if {
+	at := dossier.evidence.vulnerabilities.facts.advisories_at
+	is_string(at)
+	regex.match(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`, at)
+}
+
 default bearable(_, _) := false
 
-bearable(v, _) if {
-	is_string(v.severity)
-	lower(v.severity) in config.tolerated_severities
-	score_tolerated(v)
-}
+bearable(v, _) if harmless(v)
+
+bearable(v, _) if cleared(v)
 
 bearable(v, in_force) if {
 	some waiver in in_force
 	names_it(waiver, v)
+}
+
+default harmless(_) := false
+
+harmless(v) if {
+	is_string(v.severity)
+	lower(v.severity) in config.tolerated_severities
+	score_tolerated(v)
+	unexploited(v)
+	unlikely(v)
 }
 
 # one vulnerability has a name in each database
@@ -61,16 +88,64 @@ score_tolerated(v) if {
 	v.cvss < config.blocking_cvss
 }
 
+default unexploited(_) := false
+
+unexploited(_) if config.kev_blocks == false
+
+unexploited(v) if v.kev == false
+
+default unlikely(_) := false
+
+unlikely(_) if config.epss_blocks == null
+
+unlikely(v) if v.epss == null
+
+unlikely(v) if {
+	is_number(v.epss)
+	v.epss < config.epss_blocks
+}
+
+# the verifier says whose statement it is, and that they are trusted for it
+default cleared(_) := false
+
+cleared(v) if {
+	is_object(v.vex)
+	is_string(v.vex.signer)
+	v.vex.signer != ""
+	v.vex.status in config.clearing_vex
+}
+
 # METADATA
-# description: waivers for a model of this name, by whether their time has run out
-waivers(dossier) := {"in_force": in_force, "expired": expired} if {
+# description: >-
+#   what may excuse vulnerabilities of this version: waivers for a model of its name, by whether
+#   they are complete and their time has not run out, and VEX statements
+waivers(dossier) := {
+	"in_force": [w | some w in complete; running(w, dossier)],
+	"expired": [w | some w in complete; running(w, dossier) == false],
+	"incomplete": [w | some w in mine; is_complete(w) == false],
+	"cleared": [v | some v in known(dossier); harmless(v) == false; cleared(v)],
+	"stale": [dossier.evidence.vulnerabilities.facts | lib.passed(dossier, "vulnerabilities"); up_to_date(dossier) == false],
+} if {
 	mine := [waiver |
 		some waiver in config.waivers
 		is_string(dossier.subject.name)
 		glob.match(waiver.model, ["/"], dossier.subject.name)
 	]
-	in_force := [w | some w in mine; time.parse_rfc3339_ns(w.expires) > time.parse_rfc3339_ns(dossier.now)]
-	expired := [w | some w in mine; time.parse_rfc3339_ns(w.expires) <= time.parse_rfc3339_ns(dossier.now)]
+	complete := [w | some w in mine; is_complete(w)]
+}
+
+default running(_, _) := false
+
+running(waiver, dossier) if time.parse_rfc3339_ns(waiver.expires) > time.parse_rfc3339_ns(dossier.now)
+
+# nobody's waiver, or one without a reason or an end, is none
+default is_complete(_) := false
+
+is_complete(waiver) if {
+	every key in ["id", "model", "vulnerability", "owner", "reason", "expires"] {
+		is_string(waiver[key])
+		trim_space(waiver[key]) != ""
+	}
 }
 
 # METADATA
@@ -79,14 +154,18 @@ names(entries) := [label(v) | some v in entries]
 
 default label(_) := "an entry without an id"
 
-label(v) := concat(" in ", [v.id, v.component]) if {
+label(v) := concat("", [concat(" in ", [v.id, v.component]), exploited(v)]) if {
 	is_string(v.id)
 	is_string(v.component)
-} else := v.id if {
+} else := concat("", [v.id, exploited(v)]) if {
 	is_string(v.id)
 }
 
-problem(entries) := concat("", ["vulnerabilities are unchecked or block it", lib.listing(": ", names(entries))])
+default exploited(_) := ""
+
+exploited(v) := " (known to be exploited)" if v.kev == true
+
+problem(entries) := concat("", ["vulnerabilities are unchecked, checked against advisories that are too old, or block it", lib.listing(": ", names(entries))])
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
@@ -97,7 +176,36 @@ obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id,
 }
 
 # METADATA
-# description: a waiver that ran out is worth a word
-warnings(waivers) := {{"code": "VUL-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
+# description: what ran out, does not count, or silences a vulnerability is worth a word
+warnings(waivers) := union({expired(waivers), incomplete(waivers), silenced(waivers), stale(waivers)})
+
+expired(waivers) := {{"code": "VUL-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
 	some waiver in waivers.expired
 }
+
+silenced(waivers) := {{"code": "VUL-102", "message": concat("", [label(v), " is ", v.vex.status, " in the words of ", v.vex.signer, reason(v)])} |
+	some v in waivers.cleared
+}
+
+default reason(_) := ""
+
+reason(v) := concat("", [" (", v.vex.justification, ")"]) if {
+	is_string(v.vex.justification)
+	v.vex.justification != ""
+}
+
+incomplete(waivers) := {{"code": "VUL-103", "message": concat("", ["a waiver lacks id, vulnerability, owner, reason or end and is not in force: ", waiver_label(waiver)])} |
+	some waiver in waivers.incomplete
+}
+
+default waiver_label(_) := "it has no id"
+
+waiver_label(waiver) := waiver.id if is_string(waiver.id)
+
+stale(waivers) := {{"code": "VUL-104", "message": concat("", ["the newest advisory is of ", newest(facts), ": mlflow-governance advisories update ARCHIVE"])} |
+	some facts in waivers.stale
+}
+
+default newest(_) := "an unknown day"
+
+newest(facts) := facts.advisories_at if is_string(facts.advisories_at)

@@ -58,6 +58,11 @@ _KINDS: dict[Act, dict[str, Any]] = {
     Act.VERSION_DELETED: {"before": state("None"), "after": {}, "reason": "registered by mistake"},
     Act.VERSION_REJUDGED: {"before": state("Approved"), "after": state("Approved"),
                            "decision_id": "d-0004"},
+    Act.QUARANTINE_PROPOSED: {
+        "before": state("Approved"), "after": state("Approved"), "person": "system:rejudge",
+        "decision_id": "d-0008",
+        "reason": "known vulnerabilities block it: CVE-2026-0001 in pkg:pypi/leftpad@1.0",
+        "facts": {"vulnerabilities": ["CVE-2026-0001 in pkg:pypi/leftpad@1.0"]}},
     Act.EVIDENCE_ATTACHED: {"before": state("Candidate"), "after": state("Candidate"),
                             "facts": {"name": "canary.intoto.json",
                                       "digest": digest.of_bytes(b"an attestation")}},

@@ -28,8 +28,22 @@ EVIDENCE = {
     "sbom": Outcome.passed(components=3),
     "vulnerabilities": Outcome.passed(
         vulnerabilities=[
-            {"id": "CVE-2026-1", "severity": "LOW", "cvss": 3.1, "component": "numpy 2.1"},
-            {"id": "CVE-2026-2", "severity": "medium", "cvss": None, "component": "scipy 1.9"},
+            {
+                "id": "CVE-2026-1",
+                "severity": "LOW",
+                "cvss": 3.1,
+                "component": "numpy 2.1",
+                "kev": False,
+                "epss": 0.01,
+            },
+            {
+                "id": "CVE-2026-2",
+                "severity": "medium",
+                "cvss": None,
+                "component": "scipy 1.9",
+                "kev": False,
+                "epss": None,
+            },
         ]
     ),
     "model_card": Outcome.passed(complete=True, risk_tier="high"),

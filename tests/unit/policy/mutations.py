@@ -19,6 +19,11 @@ VALUES: tuple[Any, ...] = (
     MODEL, POLICY, OLD_POLICY, MODEL.upper(), MODEL + "\n", "sha256:", "9.8", "HIGH", [], {}, [[]],
     ["security"], ["evaluator"], [None], {"status": "passed"}, [POLICY],
     [{"id": "CVE-9", "severity": "CRITICAL", "cvss": 9.8}], [{"severity": "low", "cvss": None}],
+    [{"severity": "low", "cvss": None, "kev": False, "epss": 0.4}], {"status": "fixed"},
+    [{"severity": "low", "cvss": 1, "kev": True, "epss": 0.4, "vex": None}],
+    [{"id": "CVE-9", "vex": {"status": "not_affected", "signer": "sec"}}], [{"vex": "fixed"}],
+    [{"id": "CVE-9", "vex": {"status": "affected", "signer": "sec"}}],
+    [{"id": "CVE-9", "vex": {"status": "fixed", "signer": ""}}],
     "2026-11-21T03:04:05Z", "not a date", "sam", "pia", 3, {"x": [1, {"y": None}]},
 )  # fmt: skip
 
@@ -63,6 +68,9 @@ def starts() -> list[dict[str, Any]]:
     for again in (promote, document(Gate.ACCEPT)):
         here = replaced(again, ("action", "again"), True)
         found.append(replaced(here, ("subject", "stage"), again["action"]["to"]))
+    retired = replaced(promote, ("subject", "stage"), "Deprecated")
+    action = {"from": "Approved", "to": "Deprecated", "again": True}
+    found.append(replaced(retired, ("action",), action))
     low = replaced(promote, ("evidence", "model_card", "facts", "risk_tier"), "low")
     found += [low, replaced(low, ("approvals", 1), approval("SAM", "product"))]
     for stage in ("None", "Candidate", "Deprecated", "Revoked"):

@@ -85,18 +85,30 @@ def policy_accepted(d: Any) -> bool:
 
 
 def harmless(entry: Any) -> bool:
-    severity, score = at(entry, "severity"), at(entry, "cvss")
-    number = isinstance(score, int | float) and not isinstance(score, bool)
+    severity = at(entry, "severity")
     return (
         isinstance(severity, str)
         and severity.lower() in ("none", "low", "medium")
-        and (score is None or (number and score < 7))
+        and none_or_below(at(entry, "cvss"), 7)
+        and at(entry, "kev") is False
+        and none_or_below(at(entry, "epss"), 0.5)
     )
+
+
+def none_or_below(value: Any, limit: float) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and bool(value < limit))
+
+
+def cleared(entry: Any) -> bool:
+    signer = at(entry, "vex", "signer")
+    said = one_of(at(entry, "vex", "status"), ("not_affected", "fixed"))
+    return said and isinstance(signer, str) and signer != ""
 
 
 def unblocked(d: Any) -> bool:
     listed = fact(d, "vulnerabilities", "vulnerabilities")
-    return isinstance(listed, list) and all(map(harmless, listed))
+    return isinstance(listed, list) and all(harmless(e) or cleared(e) for e in listed)
 
 
 def complete(d: Any) -> bool:
@@ -151,14 +163,16 @@ def promote(d: Any) -> bool:
     if not stated(d):
         return False
     if target == "Deprecated":
-        return at(d, "actor", "authenticated") is True
+        return at(d, "actor", "authenticated") is True and (not again(d) or unblocked(d))
     if not (passed(d, "signature") and passed(d, "provenance") and free(d) and known(d)):
+        return False
+    if not unblocked(d):
         return False
     bound = policy_accepted(d) or (again(d) and is_digest(at(d, "subject", "policy_digest")))
     # the default floor is medium: no tier is free of approval unless the data says so
     return target == "Staging" or (
         fact(d, "canary", "result") == "PROCEED"
-        and unblocked(d) and complete(d) and bound and two_people(d)
+        and complete(d) and bound and two_people(d)
         and harmless_code(d) and steps_proved(d)
         and one_of(fact(d, "model_card", "risk_tier"), TIERS)
         and at(d, "actor", "authenticated") is True

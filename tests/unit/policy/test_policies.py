@@ -32,7 +32,11 @@ NEEDED = {
         evidence.vulnerabilities.facts.vulnerabilities.0.severity
         evidence.vulnerabilities.facts.vulnerabilities.0.cvss
         evidence.vulnerabilities.facts.vulnerabilities.1.severity
-        evidence.vulnerabilities.facts.vulnerabilities.1.cvss""",
+        evidence.vulnerabilities.facts.vulnerabilities.1.cvss
+        evidence.vulnerabilities.facts.vulnerabilities.0.kev
+        evidence.vulnerabilities.facts.vulnerabilities.0.epss
+        evidence.vulnerabilities.facts.vulnerabilities.1.kev
+        evidence.vulnerabilities.facts.vulnerabilities.1.epss""",
     Gate.PROMOTE: f"""{_CARD} action.from action.to subject.stage subject.digest subject.blocked
         subject.policy_digest subject.submitter actor.authenticated
         runtime.policy_digest runtime.accepted_policy_digests.0
@@ -43,6 +47,10 @@ NEEDED = {
         evidence.vulnerabilities.facts.vulnerabilities.0.cvss
         evidence.vulnerabilities.facts.vulnerabilities.1.severity
         evidence.vulnerabilities.facts.vulnerabilities.1.cvss
+        evidence.vulnerabilities.facts.vulnerabilities.0.kev
+        evidence.vulnerabilities.facts.vulnerabilities.0.epss
+        evidence.vulnerabilities.facts.vulnerabilities.1.kev
+        evidence.vulnerabilities.facts.vulnerabilities.1.epss
         approvals.0.person approvals.0.role approvals.0.decision
         approvals.0.model_digest approvals.0.policy_digest
         approvals.1.person approvals.1.role approvals.1.decision
@@ -53,6 +61,8 @@ NEEDED = {
     Gate.WITHDRAW: """action.from action.to action.reason subject.stage
         actor.authenticated actor.roles""",
 }
+
+_NULL_SAYS_NONE = ("cvss", "epss")
 
 
 def allows(value: dict[str, Any], gate: Gate) -> bool:
@@ -82,7 +92,9 @@ def test_exactly_what_a_gate_stands_on_turns_it_when_missing(gate: Gate) -> None
         # Taking an element out of a list is another thing than breaking it.
         if stands_on and not (isinstance(path[-1], int) and "vulnerabilities" in path):
             assert not allows(removed(good, path), gate), dotted
-            assert not allows(replaced(good, path, None), gate) or path[-1] == "cvss", dotted
+            assert not allows(replaced(good, path, None), gate) or path[-1] in _NULL_SAYS_NONE, (
+                dotted
+            )
         elif not isinstance(path[-1], int):
             assert allows(removed(good, path), gate), dotted
 
