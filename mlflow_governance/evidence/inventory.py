@@ -111,6 +111,8 @@ def packages(components: Iterable[Component]) -> dict[str, list[str]]:
 def _component(raw: Mapping[str, Any], *, is_model: bool = False) -> Component:
     purl, kind = raw.get("purl", ""), _kind(raw, is_model)
     name, version = raw["name"], raw.get("version", "")
+    if not name.strip():
+        raise VerificationError(f"the SBOM lists a component without a name: {purl[:120]!r}")
     if len(name) > _MAX_TEXT or len(version) > _MAX_TEXT or len(purl) > 4 * _MAX_TEXT:
         raise VerificationError(f"the SBOM names a component at undue length: {name[:120]!r}")
     return Component(

@@ -30,6 +30,7 @@ _INDIVIDUAL = re.compile(
     r"(https://spdx\.org/rdf/3\.0(\.\d)?/terms/(Core|ExpandedLicensing)/|expandedlicensing_|)"
     r"(NoneElement|NoAssertionElement|SpdxOrganization|NoneLicense|NoAssertionLicense)"
 )
+_NO_REFERENCE = re.compile(r"[^A-Za-z0-9.-]+")
 _LISTED = re.compile(r"https?://spdx\.org/licenses/([A-Za-z0-9.+-]{1,100})")
 _ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384",
                "sha512": "SHA-512"}  # fmt: skip
@@ -137,10 +138,12 @@ class _Graph:
     def licence(self, package: str) -> str:
         """The licences of a package as one expression; empty where none is stated."""
         for kind in ("hasConcludedLicense", "hasDeclaredLicense"):
-            parts = [self._expression(i, 0) for i in self.licences.get((package, kind), [])]
-            said = sorted({part for part in parts if part})
-            if said:
-                return " AND ".join(said) if len(said) == 1 else f"({') AND ('.join(said)})"
+            stated = sorted(set(self.licences.get((package, kind), [])))
+            if len(stated) == 1 and (name := self._name(stated[0])):
+                return name  # alone it may be a name everybody knows
+            parts = [part for part in (self._expression(i, 0) for i in stated) if part]
+            if parts:
+                return " AND ".join(parts)
         return ""
 
     def _expression(self, identity: str, depth: int) -> str:
@@ -153,22 +156,29 @@ class _Graph:
         return self._expressions[identity]
 
     def _written(self, identity: str, depth: int) -> str:
-        listed = _LISTED.fullmatch(identity)
-        if listed:
+        if listed := _LISTED.fullmatch(identity):
             return listed[1]
+        if identity.endswith("NoneLicense"):
+            return "NONE"
         node = self.elements.get(identity, {})
         kind = node.get("type", "").removeprefix("expandedlicensing_")
         if kind == "simplelicensing_LicenseExpression":
-            return _text(node, "simplelicensing_licenseExpression")
+            return _bracketed(_text(node, "simplelicensing_licenseExpression"))
         operator = {"ConjunctiveLicenseSet": " AND ", "DisjunctiveLicenseSet": " OR "}.get(kind)
-        if operator:
-            members = list(_ids(node.get("expandedlicensing_member")))
-            if depth >= _MAX_LICENCE_DEPTH or len(members) > _MAX_LICENCE_PARTS:
-                raise VerificationError("the SBOM nests a licence deeper than is read")
-            parts = [self._expression(member, depth + 1) or "NOASSERTION" for member in members]
-            return f"({operator.join(parts)})" if parts else ""
-        # What has no expression is known by its name, and by policy if at all.
-        return "NONE" if identity.endswith("NoneLicense") else _text(node, "name")
+        if not operator:
+            name = _NO_REFERENCE.sub("-", self._name(identity))
+            return f"LicenseRef-{name}" if name else ""
+        members = list(_ids(node.get("expandedlicensing_member")))
+        if depth >= _MAX_LICENCE_DEPTH or len(members) > _MAX_LICENCE_PARTS:
+            raise VerificationError("the SBOM nests a licence deeper than is read")
+        parts = [self._expression(member, depth + 1) or "NOASSERTION" for member in members]
+        return f"({operator.join(parts)})" if parts else ""
+
+    def _name(self, identity: str) -> str:
+        """What a licence without an expression is called."""
+        node = self.elements.get(identity, {})
+        is_text = str(node.get("type")).endswith(("CustomLicense", "SimpleLicensingText"))
+        return _text(node, "name") if is_text else ""
 
 
 def _nodes(graph: Iterable[Any]) -> Iterator[Node]:
@@ -206,6 +216,18 @@ def _ids(value: object) -> Iterator[str]:
             yield _identity(entry)
 
 
+def _bracketed(expression: str) -> str:
+    depth = 0
+    for mark in expression:
+        depth += (mark == "(") - (mark == ")")
+        if depth < 0:
+            break
+    if depth:
+        # Joined with others it would mean something else than it says.
+        raise VerificationError("the SBOM states a licence with unbalanced brackets")
+    return f"({expression})" if expression else ""
+
+
 def _text(node: Node, key: str) -> str:
     value = node.get(key, "")
     if not isinstance(value, str):
@@ -215,8 +237,6 @@ def _text(node: Node, key: str) -> str:
 
 def _component(package: Node, graph: _Graph) -> dict[str, Any]:
     identity, name = _identity(package), _text(package, "name")
-    if not name:
-        raise VerificationError(f"the SBOM is not SPDX 3.0: {identity[:120]!r} has no name")
     purls = {_text(package, "software_packageUrl"), *_external_purls(package)} - {""}
     if len(purls) > 1:
         raise VerificationError(f"the SBOM gives {name[:120]!r} several purls")
