@@ -26,6 +26,7 @@ MAX_TERMS = 64
 """Licences in one choice."""
 _MAX_NESTING = 16
 _MAX_NAME = 120
+_TOKEN = re.compile(r"[()]|[^\s()]+")
 _REFERENCE = re.compile(r"(DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+")
 _ADDITION = re.compile(r"(DocumentRef-[A-Za-z0-9.-]+:)?AdditionRef-[A-Za-z0-9.-]+")
 
@@ -97,11 +98,11 @@ def _named(text: str) -> Licence:
 
 
 def _expression(text: str) -> Licence:
-    if _deep(text):
-        raise VerificationError(f"a licence expression nests deeper than {_MAX_NESTING}")
+    if not _well_formed(text):
+        return _named(text)
     try:
         tree = _licensing().parse(text)
-    except (_errors(), ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (_errors(), ValueError, LookupError, TypeError, AttributeError, AssertionError):
         return _named(text)
     terms: dict[str, bool] = {}
     choices = _choices(tree, terms)
@@ -112,13 +113,26 @@ def _expression(text: str) -> Licence:
     return Licence("" if unknown else tree.render(), _sorted(choices), unknown)
 
 
-def _deep(text: str) -> bool:
-    depth = 0
-    for mark in re.findall(r"[()]", text):
-        depth += 1 if mark == "(" else -1
+def _well_formed(text: str) -> bool:
+    """Whether operands and operators alternate and brackets match.
+
+    The library answers texts that are otherwise with all kinds of errors, assertions among them,
+    and an interpreter that skips assertions would go on with half a tree.
+    """
+    depth, before = 0, "("
+    for token in _TOKEN.findall(text):
+        word = token.upper()
+        operand_next = before in ("(", "AND", "OR", "WITH")
+        is_operand = word not in (")", "AND", "OR", "WITH")
+        if operand_next != is_operand or (before == "WITH" and word == "("):
+            return False
+        depth += (word == "(") - (word == ")")
         if depth > _MAX_NESTING:
-            return True
-    return False
+            raise VerificationError(f"a licence expression nests deeper than {_MAX_NESTING}")
+        if depth < 0:
+            return False
+        before = word
+    return depth == 0 and before not in ("(", "AND", "OR", "WITH")
 
 
 def _choices(node: Any, terms: dict[str, bool]) -> Choices:

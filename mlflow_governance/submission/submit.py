@@ -30,6 +30,7 @@ from mlflow_governance.submission import source as sources
 from mlflow_governance.submission import statements
 from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
 from mlflow_governance.submission.card import markdown, model_card, read_card
+from mlflow_governance.submission.environment import Environment, read_environment
 from mlflow_governance.submission.facts import Facts, read
 
 Progress = Callable[[int, int], None]
@@ -109,13 +110,14 @@ def submit(
         folder = sources.download(source, Path(temporary))
         manifest = _hash(folder, chosen.progress)
         facts = read(source, folder)
+        environment = read_environment(folder)
         extra = tuple(statements.dataset_file(path) for path in chosen.datasets)
         facts = replace(facts, datasets=(*facts.datasets, *extra))
         writer = _Writer(manifest, model_name, Path(temporary) / "evidence", signer)
         writer.model()
         writer.statement("provenance", SLSA_PROVENANCE, statements.provenance(
             facts, model_name, chosen.builder_id))  # fmt: skip
-        writer.described(card, facts)
+        writer.described(card, facts, environment)
         if facts.datasets:
             writer.statement("dataset", DATASET, statements.datasets(facts.datasets))
         if chosen.test_result:
@@ -166,7 +168,7 @@ class _Writer:
             signed_statement(self.name, self.manifest.digest, kind, body, signer or self._signer),
         )
 
-    def described(self, card: Any, facts: Facts) -> None:
+    def described(self, card: Any, facts: Facts, environment: Environment) -> None:
         """The model card for people, and the ML-BOM that holds it, signed."""
         text = markdown(self.name, self.manifest.digest, card, facts).encode()
         self._write("model_card.md", text)
@@ -179,7 +181,7 @@ class _Writer:
             owner=card.owner,
             risk_tier=card.risk_tier,
         )
-        document = ml_bom(described, facts, moment.now())
+        document = ml_bom(described, facts, moment.now(), environment)
         check_document(document)
         self._write("sbom.cdx.json", _readable(document))
         self.statement("sbom", CYCLONEDX, document)
