@@ -19,7 +19,9 @@ from mlflow_governance.evidence.licence_expression import Licence
 from mlflow_governance.evidence.sbom import signed_bom
 
 MAX_LICENCES = 500
-"""Different entries; every pair of them may be compared."""
+"""Different entries; each may be compared with all others."""
+MAX_TERMS = 5_000
+"""Terms in all choices of all entries; each is held against every rule of the policy's table."""
 _MAX_LABEL = 300
 
 _USES: Mapping[ComponentKind, tuple[str, ...]] = {
@@ -63,6 +65,8 @@ class LicenceVerifier:
                 raise VerificationError(
                     f"the SBOM states more than {MAX_LICENCES} different licences"
                 )
+        if sum(len(choice) for _, _, said in found for choice in said.choices) > MAX_TERMS:
+            raise VerificationError(f"the SBOM's licences have more than {MAX_TERMS} terms")
         entries = (_entry(*key, labels) for key, labels in found.items())
         return {"licences": sorted(entries, key=lambda e: (e["kind"], e["choices"], e["uses"]))}
 

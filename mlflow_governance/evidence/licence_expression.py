@@ -194,4 +194,5 @@ def _licensing() -> Any:
 def _errors() -> type[Exception]:
     from license_expression import ExpressionError
 
-    return ExpressionError
+    error: type[Exception] = ExpressionError
+    return error

@@ -230,6 +230,14 @@ def test_more_licences_than_anybody_has_are_refused(monkeypatch: pytest.MonkeyPa
         verify(bom_case(bom(*libraries)))
 
 
+def test_licences_of_more_terms_than_anybody_reads_are_refused() -> None:
+    texts = [" AND ".join(f"LicenseRef-{n}-{m}" for m in range(60)) for n in range(84)]
+    libraries = [library(f"p{n}", licenses=[{"expression": t}]) for n, t in enumerate(texts)]
+
+    with pytest.raises(VerificationError, match="more than 5000 terms"):
+        verify(bom_case(bom(*libraries)))
+
+
 def test_without_a_signed_sbom_no_licence_is_known() -> None:
     with pytest.raises(EvidenceMissing):
         verify(case())

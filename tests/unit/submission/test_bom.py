@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.errors import InvalidRequest, VerificationError
+from mlflow_governance.evidence import cyclonedx, inventory, requirements
 from mlflow_governance.evidence.inventory import USE
 from mlflow_governance.evidence.sbom import check_document
 from mlflow_governance.submission.bom import dataset_ref, ml_bom
@@ -276,3 +277,14 @@ def test_licences_of_the_model_and_its_data_are_stated() -> None:
     assert a["hashes"] == [{"alg": "SHA-256", "content": "c" * 64}]
     assert "licenses" not in b
     assert "hashes" not in b
+
+
+def test_what_is_written_is_what_the_registry_holds_against_the_pins() -> None:
+    lines = ("scikit-learn==1.0", "requests", "mlflow[extras]>=2", "x @ https://example.org/x.whl")
+    document = made(requirements=lines)
+
+    listed = inventory.packages(inventory.read(cyclonedx.read(document)))
+
+    assert requirements.check(lines, listed) == (lines[3],)
+    with pytest.raises(VerificationError, match="does not list it"):
+        requirements.check(("left-out==1.0",), listed)
