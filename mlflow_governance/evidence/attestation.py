@@ -12,7 +12,7 @@ A statement counts when all of these hold, checked in this order:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,13 +128,13 @@ def parse_statement(payload: bytes) -> Statement:
 
 
 def find_statements(
-    case: Case, predicate_type: str, purpose: Purpose | None = None
+    case: Case, predicate_type: str | Sequence[str], purpose: Purpose | None = None
 ) -> list[VerifiedStatement]:
-    """Every statement of one predicate type that counts for this model, ordered by item name.
+    """Every statement of a predicate type that counts for this model, ordered by item name.
 
     Args:
         case: the evidence, and whom to trust.
-        predicate_type: the URI looked for.
+        predicate_type: the URI looked for, or several that say the same kind of thing.
         purpose: what the signer must be trusted for, when it is not the usual one of that type.
 
     Raises:
@@ -143,25 +143,30 @@ def find_statements(
             the message names each and says why.
     """
     found = _counting(case, predicate_type, purpose)
-    wanted = purpose or predicate.PURPOSES[predicate_type]
+    wanted = purpose or predicate.PURPOSES[_kinds(predicate_type)[0]]
     names = {name for entry in found for name in entry.signers}
     case.trust.require(wanted, case.model_name, names)
     return found
 
 
+def _kinds(predicate_type: str | Sequence[str]) -> tuple[str, ...]:
+    return (predicate_type,) if isinstance(predicate_type, str) else tuple(predicate_type)
+
+
 def _counting(
-    case: Case, predicate_type: str, purpose: Purpose | None = None
+    case: Case, predicate_type: str | Sequence[str], purpose: Purpose | None = None
 ) -> list[VerifiedStatement]:
-    wanted = purpose or predicate.PURPOSES.get(predicate_type)
+    kinds = _kinds(predicate_type)
+    wanted = purpose or predicate.PURPOSES.get(kinds[0])
     if wanted is None:
-        raise VerificationError(f"nobody may attest {predicate_type}")
+        raise VerificationError(f"nobody may attest {kinds[0]}")
     found: list[VerifiedStatement] = []
     problems: list[str] = []
     for item in sorted(case.items, key=lambda entry: entry.name):
         if not item.name.endswith(SUFFIX):
             continue
         try:
-            verified = _verify_item(case, item, predicate_type, wanted)
+            verified = _verify_item(case, item, kinds, wanted)
         except VerificationError as error:
             problems.append(f"{item.name}: {error.message}")
         else:
@@ -171,7 +176,7 @@ def _counting(
     if problems:
         raise VerificationError("; ".join(problems))
     raise EvidenceMissing(
-        f"no attestation of the type {predicate_type} is attached",
+        f"no attestation of the type {' or '.join(kinds)} is attached",
         advice=f"Attach a signed statement as governance/evidence/NAME{SUFFIX}.",
     )
 
@@ -210,17 +215,18 @@ def is_verdict(item: EvidenceItem) -> bool:
 
 
 def _verify_item(
-    case: Case, item: EvidenceItem, predicate_type: str, purpose: Purpose
+    case: Case, item: EvidenceItem, kinds: Sequence[str], purpose: Purpose
 ) -> list[VerifiedStatement]:
     """Nothing when the item is of another type. An unreadable item may be of any: it raises."""
     enclosed = _open(item.data)
     found = parse_statement(enclosed.payload)
-    if found.predicate_type != predicate_type:
-        return []
+    said = predicate.purpose_of(found.predicate_type, found.predicate)
+    if found.predicate_type not in kinds or (said is Purpose.VEX) is not (purpose is Purpose.VEX):
+        return []  # a VEX in CycloneDX is no second SBOM, whoever signed it
     signers = case.trust.verify(enclosed, purpose, case.model_name, case.now)
     if not found.is_about(case.manifest.digest):
         raise VerificationError(f"it is about another subject than {case.manifest.digest}")
-    predicate.check(predicate_type, found.predicate)
+    predicate.check(found.predicate_type, found.predicate)
     names = tuple(sorted({signer.name for signer in signers}))
     return [VerifiedStatement(found, names, item.name)]
 

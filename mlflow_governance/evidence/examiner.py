@@ -82,6 +82,7 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
     """A verifier for every kind; ``advisories`` is the folder of OSV records, if there is one."""
     from mlflow_governance.evidence.dataset import DatasetVerifier
     from mlflow_governance.evidence.layout import LayoutVerifier
+    from mlflow_governance.evidence.licence import LicenceVerifier
     from mlflow_governance.evidence.model_card import ModelCardVerifier
     from mlflow_governance.evidence.sbom import SbomVerifier
     from mlflow_governance.evidence.scan_result import VulnerabilityScanVerifier
@@ -98,6 +99,7 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
         CanaryVerifier(),
         VulnerabilityScanVerifier(),
         LayoutVerifier(),
+        LicenceVerifier(),
     )
 
 

@@ -15,6 +15,11 @@ SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 VSA = "https://slsa.dev/verification_summary/v1"
 CYCLONEDX = "https://cyclonedx.org/bom"
+CYCLONEDX_TYPES = (CYCLONEDX, *(f"{CYCLONEDX}/v{version}" for version in ("1.5", "1.6", "1.7")))
+"""As cosign writes it, and with the version in it, as the in-toto attestation catalogue has it."""
+SPDX = "https://spdx.dev/Document"
+SPDX_TYPES = (SPDX, f"{SPDX}/v2.3", f"{SPDX}/v3")
+"""As cosign writes it (``--type spdxjson``), as syft and GitHub do, and as SPDX 3 asks for."""
 MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
 CANARY = "urn:mlflow-governance:canary:v1"
 DATASET = "urn:mlflow-governance:dataset:v1"
@@ -51,7 +56,7 @@ PURPOSES: Mapping[str, Purpose] = {
     SLSA_PROVENANCE: Purpose.PROVENANCE,
     TEST_RESULT: Purpose.TEST_RESULT,
     CANARY: Purpose.CANARY,
-    CYCLONEDX: Purpose.SBOM,
+    **dict.fromkeys((*CYCLONEDX_TYPES, *SPDX_TYPES), Purpose.SBOM),
     DATASET: Purpose.DATASET,
     VSA: Purpose.REGISTRY,
     RELEASE: Purpose.REGISTRY,
@@ -86,7 +91,7 @@ def purpose_of(predicate_type: str, predicate: Mapping[str, Any]) -> Purpose | N
     A CycloneDX document that lists vulnerabilities and no component of its own is a VEX, not an
     SBOM (CycloneDX, "Vulnerability Exploitability eXchange": kept apart from the inventory).
     """
-    if predicate_type == CYCLONEDX and predicate.get("vulnerabilities"):
+    if predicate_type in CYCLONEDX_TYPES and predicate.get("vulnerabilities"):
         return Purpose.SBOM if predicate.get("components") else Purpose.VEX
     return PURPOSES.get(predicate_type)
 

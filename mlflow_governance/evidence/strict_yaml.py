@@ -82,6 +82,15 @@ class _Dumper(yaml.SafeDumper):
         """Write everything out: aliases are not read."""
         return True
 
+    def text(self, value: str) -> yaml.ScalarNode:
+        """A text; one with a line end only YAML 1.1 knows is written with escapes."""
+        style = '"' if _OTHER_LINE_ENDS.search(value) else None
+        return self.represent_scalar(_TAG + "str", value, style=style)
+
+
+_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+_Dumper.add_representer(str, _Dumper.text)
+
 
 StrictLoader.add_constructor(_TAG + "float", StrictLoader.construct_number)
 StrictLoader.yaml_implicit_resolvers = {}

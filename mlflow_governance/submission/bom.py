@@ -1,36 +1,58 @@
-"""The bill of materials: the model, its data and its libraries, as one CycloneDX 1.6 document."""
+"""The bill of materials: the model, what it was made from, its data and its libraries.
+
+One CycloneDX 1.6 document. The same model in the same environment gives the same document but
+for the time it was written at, and the serial number, which follows from model and time.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from email.message import Message
 from importlib import metadata
 from typing import Any
 
 from packageurl import PackageURL
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.evidence.model_card import CARD_DIGEST, MODEL_DIGEST, OWNER, RISK_TIER
-from mlflow_governance.submission.facts import Facts
+from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.evidence.inventory import USE
+from mlflow_governance.evidence.model_card import (
+    CARD_DIGEST,
+    HTML_DIGEST,
+    MODEL_DIGEST,
+    OWNER,
+    RISK_TIER,
+)
+from mlflow_governance.submission import licences
+from mlflow_governance.submission.environment import BaseModel, CondaPackage, Environment
+from mlflow_governance.submission.facts import Dataset, Facts
+from mlflow_governance.submission.libraries import Libraries
 
-_MAX_LICENCE = 100
+_MLFLOW = frozenset({"mlflow", "mlflow-skinny", "mlflow-tracing"})
+_PYTHON_LICENCE = "Python-2.0.1"
 
 
 @dataclass(frozen=True)
 class Described:
-    """The model the document is about."""
+    """The model the document is about.
+
+    ``card_digest`` and ``page_digest`` are of the card as Markdown and as HTML.
+    ``licence`` and the values of ``data_licences`` (by the name of the data set) are SPDX
+    expressions or names; ``base_models`` are those the author names.
+    """
 
     name: str
     digest: Digest
     card: dict[str, Any]
     card_digest: Digest
+    page_digest: Digest
     owner: str
     risk_tier: str
+    licence: str = ""
+    base_models: tuple[BaseModel, ...] = ()
+    data_licences: Mapping[str, str] = field(default_factory=dict)
 
 
 def dataset_ref(index: int) -> str:
@@ -38,126 +60,159 @@ def dataset_ref(index: int) -> str:
     return f"dataset-{index}"
 
 
-def ml_bom(model: Described, facts: Facts, at: datetime) -> dict[str, Any]:
-    """The document. Libraries are those of the model's requirements and all they pull in.
+def ml_bom(
+    model: Described, facts: Facts, at: datetime, environment: Environment | None = None
+) -> dict[str, Any]:
+    """The document.
 
-    The versions and licences of what is pulled in are read from the running environment, which
-    is the one that trained the model.
+    Args:
+        model: what it is about.
+        facts: what MLflow knows of the model's run.
+        at: when it is written.
+        environment: what the model's folder records (``read_environment``); without it, the
+            requirements in ``facts``.
+
+    Raises:
+        InvalidRequest: a base model is named by what names none.
     """
-    libraries, edges = _libraries(facts.requirements)
-    properties = {
-        MODEL_DIGEST: model.digest,
-        CARD_DIGEST: model.card_digest,
-        RISK_TIER: model.risk_tier,
-        OWNER: model.owner,
-    }
-    data = [
-        {"type": "data", "name": d.name, "version": d.digest, "bom-ref": dataset_ref(index)}
-        for index, d in enumerate(facts.datasets)
-    ]
-    named = {_pin(line)[0] for line in facts.requirements}
-    direct = [library["bom-ref"] for library in libraries if library["name"] in named]
+    recorded = environment or Environment(facts.requirements)
+    libraries = Libraries()
+    direct = libraries.add(recorded.requirements)
+    if recorded.mlflow and not _MLFLOW & libraries.components.keys():
+        direct += libraries.add([f"mlflow=={recorded.mlflow}"])
+    libraries.add(recorded.build, scope="excluded")
+    along = [*_platform(recorded), *_base_models(recorded, model)]
+    data = [_dataset(d, dataset_ref(i), model.data_licences) for i, d in enumerate(facts.datasets)]
+    listed = [libraries.components[name] for name in sorted(libraries.components)]
+    timestamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid4()}",
+        "serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, f"{model.digest}#{timestamp}").urn,
         "version": 1,
         "metadata": {
-            "timestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "component": {
-                "type": "machine-learning-model",
-                "name": model.name,
-                "bom-ref": "model",
-                "modelCard": model.card,
-                "properties": [
-                    {"name": name, "value": value} for name, value in properties.items() if value
-                ],
-            },
+            "timestamp": timestamp,
+            "tools": {"components": [_generator()]},
+            "component": _model(model),
         },
-        "components": [*libraries, *data],
-        "dependencies": [
-            {"ref": "model", "dependsOn": direct},
-            *({"ref": ref, "dependsOn": sorted(to)} for ref, to in edges.items() if to),
+        "components": [*listed, *along, *data],
+        "dependencies": _dependencies(libraries, [*direct, *_refs(along)]),
+    }
+
+
+def _model(model: Described) -> dict[str, Any]:
+    properties = {
+        MODEL_DIGEST: model.digest,
+        CARD_DIGEST: model.card_digest,
+        HTML_DIGEST: model.page_digest,
+        RISK_TIER: model.risk_tier,
+        OWNER: model.owner,
+    }
+    return {
+        "type": "machine-learning-model",
+        "name": model.name,
+        "bom-ref": "model",
+        **_licensed(model.licence),
+        "modelCard": model.card,
+        "properties": [
+            {"name": name, "value": value} for name, value in properties.items() if value
         ],
     }
 
 
-def _libraries(lines: Iterable[str]) -> tuple[list[dict[str, Any]], dict[str, set[str]]]:
-    pinned = {name: version for name, version in map(_pin, lines) if name}
-    found: dict[str, dict[str, Any]] = {}
-    edges: dict[str, set[str]] = {}
-    pending = list(pinned)
-    while pending:
-        name = pending.pop()
-        if name in found:
-            continue
-        distribution = _installed(name)
-        version = pinned.get(name) or (distribution.version if distribution else "")
-        found[name] = _component(name, version, distribution)
-        needs = [need for need in _needs(distribution) if need in pinned or _installed(need)]
-        edges[_purl(name, version)] = set(needs)
-        pending += needs
-    refs = {name: component["bom-ref"] for name, component in found.items()}
-    resolved = {ref: {refs[need] for need in needs} for ref, needs in edges.items()}
-    return [found[name] for name in sorted(found)], resolved
+def _generator() -> dict[str, Any]:
+    return {
+        "type": "application",
+        "name": "mlflow-governance",
+        "version": metadata.version("mlflow-governance"),
+    }
 
 
-def _pin(line: str) -> tuple[str, str]:
-    """Canonical name and exact version of a requirement line; empty where it says neither."""
-    try:
-        requirement = Requirement(line)
-    except InvalidRequirement:
-        return "", ""
-    exact = [s.version for s in requirement.specifier if s.operator in ("==", "===")]
-    return canonicalize_name(requirement.name), exact[0] if exact else ""
-
-
-def _needs(distribution: metadata.Distribution | None) -> list[str]:
-    lines = (distribution.requires or []) if distribution else []
-    names: list[str] = []
-    for line in lines:
-        requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            names.append(canonicalize_name(requirement.name))
-    return names
-
-
-def _installed(name: str) -> metadata.Distribution | None:
-    try:
-        return metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _purl(name: str, version: str) -> str:
-    return PackageURL("pypi", name=name, version=version or None).to_string()
-
-
-def _component(
-    name: str, version: str, distribution: metadata.Distribution | None
-) -> dict[str, Any]:
-    purl = _purl(name, version)
-    component: dict[str, Any] = {"type": "library", "name": name, "bom-ref": purl, "purl": purl}
-    if version:
-        component["version"] = version
-    # The licence of an installed version says nothing about another one that is pinned.
-    if distribution is not None and distribution.version == version:
-        licences = _licences(distribution.metadata)  # type: ignore[arg-type]
-        if licences:
-            component["licenses"] = licences
-    return component
-
-
-def _licences(about: Message) -> list[dict[str, Any]]:
-    expression = about.get("License-Expression")
-    if expression:
-        return [{"expression": str(expression)}]
-    licence = str(about.get("License") or "").strip()
-    if licence and len(licence) <= _MAX_LICENCE and "\n" not in licence:
-        return [{"license": {"name": licence}}]
-    classifiers = [str(c) for c in about.get_all("Classifier") or []]
+def _dependencies(libraries: Libraries, direct: Sequence[str]) -> list[dict[str, Any]]:
+    edges = libraries.edges()
     return [
-        {"license": {"name": c.rsplit("::", 1)[-1].strip()}}
-        for c in classifiers
-        if c.startswith("License ::")
+        {"ref": "model", "dependsOn": sorted(set(direct))},
+        *({"ref": ref, "dependsOn": to} for ref, to in edges.items() if to),
     ]
+
+
+def _platform(recorded: Environment) -> list[dict[str, Any]]:
+    found = [_conda(package) for package in recorded.conda]
+    if recorded.python:
+        python = PackageURL("generic", name="python", version=recorded.python)
+        found.insert(0, {
+            "type": "platform", "name": "python", "version": recorded.python,
+            "bom-ref": python.to_string(), "purl": python.to_string(),
+            **_licensed(_PYTHON_LICENCE),
+        })  # fmt: skip
+    return found
+
+
+def _conda(package: CondaPackage) -> dict[str, Any]:
+    qualifiers = {"channel": package.channel} if package.channel else None
+    purl = PackageURL(
+        "conda", name=package.name, version=package.version or None, qualifiers=qualifiers
+    ).to_string()
+    version = {"version": package.version} if package.version else {}
+    return {"type": "library", "name": package.name, "bom-ref": purl, "purl": purl, **version}
+
+
+def _base_models(recorded: Environment, model: Described) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for base in (*recorded.base_models, *model.base_models):
+        purl = _model_purl(base.reference)
+        component = {
+            "type": "machine-learning-model",
+            "name": f"{purl.namespace}/{purl.name}" if purl.namespace else purl.name,
+            "bom-ref": purl.to_string(),
+            "purl": purl.to_string(),
+            **({"version": purl.version} if purl.version else {}),
+            **_licensed(base.licence),
+            "properties": [{"name": USE, "value": base.use}],
+        }
+        # What the author says of a model stands above what MLflow kept of it.
+        key = (purl.type, purl.namespace or "", purl.name)
+        found[key] = found.get(key, {}) | component
+    return list(found.values())
+
+
+def _model_purl(reference: str) -> PackageURL:
+    """A base model as a purl, from one, from a Hugging Face name or from a registered model."""
+    try:
+        if reference.startswith("pkg:"):
+            return PackageURL.from_string(reference)
+        if reference.startswith("models:/"):
+            name, _, version = reference.removeprefix("models:/").partition("/")
+            return PackageURL("mlflow", name=name, version=version or None)
+        path, _, commit = reference.partition("@")
+        namespace, _, name = path.rpartition("/")
+        return PackageURL(
+            "huggingface", namespace=namespace or None, name=name, version=commit or None
+        )
+    except ValueError as error:
+        raise InvalidRequest(
+            f"the base model {reference!r} is not usable: {error}",
+            advice="Name it as org/name@COMMIT, models:/name/3, or by a purl (pkg:…).",
+        ) from error
+
+
+def _dataset(dataset: Dataset, ref: str, known: Mapping[str, str]) -> dict[str, Any]:
+    algorithm, _, content = dataset.digest.partition(":")
+    hashed = algorithm == "sha256" and len(content) == 64
+    return {
+        "type": "data",
+        "name": dataset.name,
+        "version": dataset.digest,
+        "bom-ref": ref,
+        **({"hashes": [{"alg": "SHA-256", "content": content}]} if hashed else {}),
+        **_licensed(known.get(dataset.name, "")),
+    }
+
+
+def _licensed(licence: str) -> dict[str, Any]:
+    stated = licences.choices(licence)
+    return {"licenses": stated} if stated else {}
+
+
+def _refs(components: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [component["bom-ref"] for component in components]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,20 @@ from mlflow_governance.evidence.signature import MANIFEST_ITEM, manifest_file
 from mlflow_governance.submission import source as sources
 from mlflow_governance.submission import statements
 from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
-from mlflow_governance.submission.card import markdown, model_card, read_card, with_author
+from mlflow_governance.submission.card import (
+    AuthorCard,
+    html,
+    markdown,
+    model_card,
+    purl,
+    read_card,
+    with_author,
+)
+from mlflow_governance.submission.environment import (
+    BaseModel,
+    Environment,
+    read_environment,
+)
 from mlflow_governance.submission.facts import Facts, read
 from mlflow_governance.submission.layout import read_layout
 from mlflow_governance.submission.seal import KeySeal, Seal
@@ -114,6 +127,7 @@ def submit(
         folder = sources.download(source, Path(temporary))
         manifest = _hash(folder, chosen.progress)
         facts = read(source, folder)
+        environment = read_environment(folder)
         extra = tuple(statements.dataset_file(path) for path in chosen.datasets)
         facts = replace(facts, datasets=(*facts.datasets, *extra))
         facts = with_author(facts, card)
@@ -121,7 +135,7 @@ def submit(
         writer.model()
         writer.statement("provenance", SLSA_PROVENANCE, statements.provenance(
             facts, model_name, chosen.builder_id))  # fmt: skip
-        writer.described(card, facts)
+        writer.described(card, facts, environment)
         if facts.datasets:
             writer.statement("dataset", DATASET, statements.datasets(facts.datasets))
         if chosen.test_result:
@@ -182,20 +196,26 @@ class _Writer:
             signed_statement(self.name, self.manifest.digest, kind, body, seal or self._seal),
         )
 
-    def described(self, card: Any, facts: Facts) -> None:
+    def described(self, card: AuthorCard, facts: Facts, environment: Environment) -> None:
         """The model card for people, and the ML-BOM that holds it, signed."""
         text = markdown(self.name, self.manifest.digest, card, facts).encode()
+        page = html(self.name, self.manifest.digest, card, facts).encode()
         self._write("model_card.md", text)
+        self._write("model_card.html", page)
         refs = [dataset_ref(index) for index in range(len(facts.datasets))]
         described = Described(
             name=self.name,
             digest=self.manifest.digest,
             card=model_card(card, facts, refs),
             card_digest=digest.of_bytes(text),
+            page_digest=digest.of_bytes(page),
             owner=card.owner,
             risk_tier=card.risk_tier,
+            licence=card.licence,
+            base_models=tuple(_base_models(card)),
+            data_licences={use.name: use.licence for use in card.data if use.licence},
         )
-        document = ml_bom(described, facts, moment.now())
+        document = ml_bom(described, facts, moment.now(), environment)
         check_document(document)
         self._write("sbom.cdx.json", _readable(document))
         self.statement("sbom", CYCLONEDX, document)
@@ -205,6 +225,14 @@ class _Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         self.files.append(name)
+
+
+def _base_models(card: AuthorCard) -> Iterator[BaseModel]:
+    terms = {entry.name: entry for entry in card.base_model_terms}
+    for name in card.base_models:
+        said = terms.get(name)
+        licence, use = (said.licence, said.use) if said else ("", "")
+        yield BaseModel(purl(name), licence, use or "fine-tuning")
 
 
 def signed_statement(

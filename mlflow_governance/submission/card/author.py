@@ -26,6 +26,18 @@ class DataUse:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Under which licence a base model may be used, and for what it is used here.
+
+    ``name`` is one of the card's ``base_models``; ``use`` is ``fine-tuning`` or ``inference``.
+    """
+
+    name: str
+    licence: str = ""
+    use: str = ""
+
+
+@dataclass(frozen=True)
 class Metric:
     """A target, a result measured elsewhere than in the run, or both."""
 
@@ -90,6 +102,7 @@ class AuthorCard:
     """An SPDX licence expression."""
     base_models: tuple[str, ...] = ()
     """Package URLs, or ``hf:organisation/name@revision``; see :func:`purl`."""
+    base_model_terms: tuple[Terms, ...] = ()
     task: str = ""
     approach: str = ""
     language: tuple[str, ...] = ()

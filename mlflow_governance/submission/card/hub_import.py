@@ -144,7 +144,7 @@ def _footprint(value: object) -> list[dict[str, Any]]:
 def _metrics(front: Mapping[str, Any], own: Mapping[str, Any], imported: Imported) -> Any:
     """The author's metrics, then results he does not have, then metrics only named."""
     given = own.get("metrics") or []
-    if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
+    if not isinstance(given, list) or not all(map(_is_metric, given)):
         return given  # which the schema refuses
     entries = [dict(entry) for entry in given]
     known = {(entry.get("name"), entry.get("dataset") or ""): entry for entry in entries}
@@ -161,6 +161,11 @@ def _metrics(front: Mapping[str, Any], own: Mapping[str, Any], imported: Importe
     named = {entry.get("name") for entry in entries}
     words = dict.fromkeys(word[:256] for word in _words(front.get("metrics")))
     return [*entries, *({"name": word} for word in words if word not in named)]
+
+
+def _is_metric(entry: object) -> bool:
+    words = (entry.get("name"), entry.get("dataset")) if isinstance(entry, dict) else (0,)
+    return all(word is None or isinstance(word, str) for word in words)
 
 
 def _results(index: object) -> Iterator[tuple[str, str, float | None]]:

@@ -21,6 +21,7 @@ from mlflow_governance.submission.card.author import (
     Fairness,
     Footprint,
     Metric,
+    Terms,
 )
 
 SCHEMA = "model_card.schema.json"
@@ -85,6 +86,7 @@ def _card(document: Mapping[str, Any]) -> AuthorCard:
         risk_tier=document.get("risk_tier", ""),
         licence=one(document.get("licence")),
         base_models=texts(document.get("base_models")),
+        base_model_terms=_records(Terms, document.get("base_model_terms")),
         task=one(document.get("task")),
         approach=document.get("approach", ""),
         data=_records(DataUse, document.get("data")),
@@ -151,12 +153,19 @@ def _stated(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _check_names(card: AuthorCard, name: str) -> None:
     keys: dict[str, list[object]] = {
         "data": [use.name for use in card.data],
+        "base_model_terms": [terms.name for terms in card.base_model_terms],
         "metrics": [(metric.name, metric.dataset) for metric in card.metrics],
     }
     for heading, found in keys.items():
         twice = [key for key, count in Counter(found).items() if count > 1 or not key]
         if twice:
             raise InvalidRequest(f"the model card {name} has {heading} twice: {twice[0]!r}")
+    for terms in card.base_model_terms:
+        if terms.name not in card.base_models:
+            raise InvalidRequest(
+                f"the model card {name} has terms of {terms.name!r}, which is no base model of it",
+                advice="Name it under base_models as well.",
+            )
 
 
 def _with_licences(card: AuthorCard, name: str) -> AuthorCard:
@@ -165,7 +174,11 @@ def _with_licences(card: AuthorCard, name: str) -> AuthorCard:
         replace(use, licence=_expression(use.licence, f"{name}, data {use.name}"))
         for use in card.data
     )
-    return replace(card, licence=_expression(card.licence, name), data=data)
+    terms = tuple(
+        replace(entry, licence=_expression(entry.licence, f"{name}, base model {entry.name}"))
+        for entry in card.base_model_terms
+    )
+    return replace(card, licence=_expression(card.licence, name), data=data, base_model_terms=terms)
 
 
 def _expression(text: str, where: str) -> str:

@@ -15,7 +15,7 @@ _TEXTS = (
     *("base_models", "language", "tags", "monitoring", "human_oversight"),
 )
 _WORDS = ("owner", "risk_tier", "licence", "task", "approach")
-_RECORDS = ("data", "metrics", "fairness", "environmental")
+_RECORDS = ("base_model_terms", "data", "metrics", "fairness", "environmental")
 
 
 def starting_card() -> str:

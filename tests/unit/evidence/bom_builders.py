@@ -9,6 +9,7 @@ from typing import Any
 
 from mlflow_governance.core import digest
 from mlflow_governance.evidence.attestation import CYCLONEDX
+from mlflow_governance.evidence.inspection import CodeVerdict, Inspection
 from mlflow_governance.evidence.interface import Case
 from tests.unit.evidence.builders import MANIFEST, attest, case, key
 
@@ -72,6 +73,11 @@ def bom_case(document: dict[str, Any], *items: tuple[str, bytes], **more: Any) -
     """A case with this document signed, and further items."""
     signed = attest(CYCLONEDX, document, by=[key("pipeline")])
     return case(("attestations/sbom.intoto.json", signed), *items, **more)
+
+
+def inspection(*requirements: str) -> Inspection:
+    """A record of a model's files with these requirement lines."""
+    return Inspection(digest.of_bytes(b"scanner"), CodeVerdict.CLEAN, requirements=requirements)
 
 
 def advisory(name: str = "leftpad", *, events: list[Any] | None = None, **more: Any) -> Any:

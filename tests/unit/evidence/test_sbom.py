@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +11,10 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from mlflow_governance.core import canonical
 from mlflow_governance.errors import EvidenceMissing, VerificationError
-from mlflow_governance.evidence import sbom
+from mlflow_governance.evidence import cyclonedx, predicate
 from mlflow_governance.evidence.attestation import CYCLONEDX
 from mlflow_governance.evidence.sbom import SbomVerifier, check_document
-from tests.unit.evidence.bom_builders import bom, bom_case, library
+from tests.unit.evidence.bom_builders import bom, bom_case, inspection, library
 from tests.unit.evidence.builders import attest, case, key, signer, trust
 
 verify = SbomVerifier().verify
@@ -27,9 +29,14 @@ def test_a_signed_sbom_gives_its_facts() -> None:
 
     assert facts == {
         "components": 3,
+        "format": "CycloneDX",
         "spec_version": "1.6",
         "signers": ["pipeline"],
         "serial_number": "urn:uuid:3e671687-395b-41f5-a30f-a58921a69b79",
+        "base_models": 0,
+        "datasets": 1,
+        "pins_checked": False,
+        "unresolved": [],
     }
 
 
@@ -140,7 +147,7 @@ def test_nested_components_are_counted_and_bounded(monkeypatch: pytest.MonkeyPat
     document = bom(library("numpy", components=[library("blas", components=[library("lapack")])]))
 
     assert verify(bom_case(document))["components"] == 4
-    monkeypatch.setattr(sbom, "MAX_COMPONENTS", 3)
+    monkeypatch.setattr(cyclonedx, "MAX_COMPONENTS", 3)
     with pytest.raises(VerificationError, match="more than 3 components"):
         verify(bom_case(document))
 
@@ -154,6 +161,7 @@ def test_twenty_thousand_components_are_judged_in_seconds() -> None:
     check_document(bom(*(library(f"p{n}") for n in range(19_999))))
 
 
+@pytest.mark.parametrize("version", cyclonedx.SPEC_VERSIONS)
 @pytest.mark.parametrize(
     "document",
     [
@@ -166,7 +174,120 @@ def test_twenty_thousand_components_are_judged_in_seconds() -> None:
         broken(unheard_of=1),
     ],
 )
-def test_our_schema_engine_agrees_with_the_library(document: dict[str, Any]) -> None:
-    library_says = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document))
+def test_our_schema_engine_agrees_with_the_library(document: dict[str, Any], version: str) -> None:
+    spelled = document | {"specVersion": version}
+    validator = JsonStrictValidator(SchemaVersion.from_version(version))
+    library_says = validator.validate_str(json.dumps(spelled))
 
-    assert sbom._validator("1.6").is_valid(document) is (library_says is None)
+    assert cyclonedx._validator(version).is_valid(spelled) is (library_says is None)
+
+
+@pytest.mark.parametrize("version", cyclonedx.SPEC_VERSIONS)
+@pytest.mark.parametrize("kind", predicate.CYCLONEDX_TYPES)
+def test_versions_and_spellings_of_other_tools_are_read(version: str, kind: str) -> None:
+    document = bom(library("numpy")) | {"specVersion": version}
+    signed = attest(kind, document, by=[key("pipeline")])
+
+    assert verify(case(("attestations/x.intoto.json", signed)))["spec_version"] == version
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"citations": [{"pointers": ["/a"], "timestamp": "2026-01-01T00:00:00Z",
+                        "attributedTo": "nowhere"}]},
+        {"declarations": {"attestations": [{"assessor": "nowhere"}]}},
+        {"declarations": {"claims": [{"evidence": ["nowhere"]}]}},
+    ],
+)  # fmt: skip
+def test_references_of_newer_versions_are_followed_too(changes: dict[str, Any]) -> None:
+    document = broken(specVersion="1.7", **changes)
+
+    with pytest.raises(VerificationError, match="refers to what it does not hold"):
+        verify(bom_case(document))
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        library("numpy") | {"purl": "pkg:pypi/leftpad@1.0"},
+        library("numpy") | {"version": "2.0"},
+        library("numpy") | {"purl": "numpy"},
+        library("numpy") | {"purl": "pkg:pypi"},
+    ],
+)
+def test_a_component_that_contradicts_itself_is_refused(component: dict[str, Any]) -> None:
+    with pytest.raises(VerificationError, match=r"contradicts itself|malformed purl"):
+        verify(bom_case(bom(component)))
+
+
+def required(*lines: str, components: tuple[dict[str, Any], ...]) -> Any:
+    return verify(replace(bom_case(bom(*components)), inspection=inspection(*lines)))
+
+
+def test_an_sbom_of_the_environment_mlflow_recorded_passes() -> None:
+    facts = required(
+        "numpy==1.26", "scipy>=1.9,<2", "Scikit_Learn", "torch==2.1.0",
+        components=(
+            library("numpy", "1.26.0"), library("scipy", "1.11"), library("scikit-learn", None),
+            library("torch", "2.1.0+cpu"),
+        ),
+    )  # fmt: skip
+
+    assert (facts["pins_checked"], facts["unresolved"]) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "component", "words"),
+    [
+        ("numpy==1.26", library("numpy", "2.0"), "pins numpy==1.26, the SBOM says 2.0"),
+        ("numpy==1.26", library("scipy"), "pins numpy==1.26, the SBOM does not list it"),
+        ("numpy==1.26", library("numpy", None), "the SBOM says no version"),
+        ("numpy", library("scipy"), "names numpy, the SBOM does not list it"),
+        ("numpy>=2", library("numpy", "1.26"), "names numpy>=2, the SBOM says 1.26"),
+        ("numpy==1.*", library("numpy", "2.0"), "the SBOM says 2.0"),
+        ("numpy==1.26 --hash=sha256:" + "a" * 64, library("numpy", "2.0"), "the SBOM says 2.0"),
+        ("numpy===odd", library("numpy", "odder"), "the SBOM says odder"),
+        ("numpy==1.0", library("numpy") | {"purl": "pkg:conda/numpy@1.0"}, "does not list it"),
+    ],
+)
+def test_an_sbom_of_another_environment_is_refused(
+    line: str, component: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(VerificationError, match=re.escape(words)):
+        required(line, components=(component,))
+
+
+def test_only_the_first_few_differences_are_named() -> None:
+    with pytest.raises(VerificationError, match="and 7 more"):
+        required(*(f"p{n}==1" for n in range(12)), components=(library("q"),))
+
+
+def test_what_no_sbom_can_be_held_to_is_named_without_passwords() -> None:
+    facts = required(
+        "git+https://bob:hunter2@example.org/r.git@main", "./local.whl", "-e .", "-r more.txt",
+        "--extra-index-url https://example.org/simple", "x @ https://example.org/x.whl",
+        components=(library("numpy"),),
+    )  # fmt: skip
+
+    assert facts["unresolved"] == [
+        "git+https://…@example.org/r.git@main", "./local.whl", "-e .", "-r more.txt",
+        "x @ https://example.org/x.whl",
+    ]  # fmt: skip
+
+
+def test_requirements_beyond_the_bounds_are_refused() -> None:
+    with pytest.raises(VerificationError, match="more than 5000 requirements"):
+        required(*(f"-e {n}" for n in range(5001)), components=())
+    with pytest.raises(VerificationError, match="more than 4000 characters"):
+        required("x" * 5000, components=())
+
+
+def test_base_models_are_counted_with_those_they_were_tuned_from() -> None:
+    ancestor = {"type": "machine-learning-model", "name": "bert"}
+    base = {
+        "type": "machine-learning-model", "name": "distilbert", "bom-ref": "base",
+        "purl": "pkg:huggingface/distilbert/distilbert@abc", "pedigree": {"ancestors": [ancestor]},
+    }  # fmt: skip
+
+    assert verify(bom_case(bom(base)))["base_models"] == 2

@@ -54,6 +54,7 @@ def described(**changes: Any) -> Described:
         "digest": DIGEST,
         "card": {},
         "card_digest": of_bytes(b"card"),
+        "page_digest": of_bytes(b"page"),
         "owner": "alice",
         "risk_tier": "high",
     }
@@ -71,6 +72,8 @@ owner: [alice, bob]
 risk_tier: medium
 licence: apache-2.0 or MIT
 base_models: [hf:org/base@abc123, pkg:pypi/some-model@1.0]
+base_model_terms:
+  - {name: hf:org/base@abc123, licence: apache-2.0, use: inference}
 task: tabular-classification
 approach: supervised
 language: ["no", en]

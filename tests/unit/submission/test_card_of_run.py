@@ -16,7 +16,7 @@ from mlflow_governance.errors import NotFound
 from mlflow_governance.evidence.attestation import CYCLONEDX, DATASET, SLSA_PROVENANCE
 from mlflow_governance.evidence.dataset import DatasetVerifier
 from mlflow_governance.evidence.interface import Case
-from mlflow_governance.evidence.model_card import HTML_DIGEST, ModelCardVerifier
+from mlflow_governance.evidence.model_card import ModelCardVerifier
 from mlflow_governance.evidence.provenance import ProvenanceVerifier
 from mlflow_governance.submission import statements
 from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
@@ -80,13 +80,11 @@ def submitted(about: Facts) -> Case:
         digest=MANIFEST.digest,
         card=model_card(AUTHOR, known, refs),
         card_digest=digest.of_bytes(text),
+        page_digest=digest.of_bytes(page),
         owner=AUTHOR.owner,
         risk_tier=AUTHOR.risk_tier,
     )
     bom = ml_bom(described, known, NOW)
-    bom["metadata"]["component"]["properties"].append(
-        {"name": HTML_DIGEST, "value": digest.of_bytes(page)}
-    )
     return case(
         ("sbom.intoto.json", attest(CYCLONEDX, bom)),
         ("dataset.intoto.json", attest(DATASET, statements.datasets(known.datasets))),

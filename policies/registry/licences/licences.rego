@@ -1,0 +1,259 @@
+# METADATA
+# title: Which licences block a version
+# description: >-
+#   An entry of the evidence is one licence and the components under it. Its licence leaves
+#   choices; the entry is in order when one of them is free of denied and unknown terms and goes
+#   together with what the model is, what it was made from and what runs along. An entry with one
+#   such choice is settled; an entry with several is open and must find one that fits everything
+#   settled, and whatever the other open entries may choose. A waiver in force takes its
+#   components out of all of this.
+# scope: package
+package registry.licences
+
+import data.registry.config
+import data.registry.lib
+
+# METADATA
+# description: true when the licences were read and nothing blocks the version
+default acceptable(_, _) := false
+
+acceptable(dossier, blocked_by) if {
+	lib.passed(dossier, "licences")
+	is_array(dossier.evidence.licences.facts.licences)
+	count(blocked_by) == 0
+}
+
+# METADATA
+# description: what blocks, as {entry, why}, [] also for a list that is none; see acceptable
+blocking(dossier, waivers) := array.concat(unusable(stated), clashing(stated)) if {
+	stated := [stated_by(entry, number, waivers.in_force) |
+		some number, entry in known(dossier)
+		is_waived(entry, waivers.in_force) == false
+	]
+}
+
+default known(_) := []
+
+known(dossier) := lib.array_or_empty(dossier.evidence.licences.facts.licences)
+
+# METADATA
+# description: an entry with the components no waiver covers, and the choices that are left to it
+stated_by(entry, number, in_force) := {
+	"number": number,
+	"entry": entry,
+	"components": [c | some c in lib.array_or_empty(entry.components); waived(c, entry, in_force) == false],
+	"choices": [profile(choice, entry) | some choice in lib.array_or_empty(entry.choices); usable(choice, entry)],
+}
+
+# METADATA
+# description: a choice with the rules that are about it, by number, on their one side or the other
+profile(choice, entry) := {
+	"terms": choice,
+	"demands": {i | some i, rule in config.licences.incompatible; some term in choice; demands(rule, term, entry)},
+	"meets": {i | some i, rule in config.licences.incompatible; some term in choice; meets(rule, term, entry)},
+}
+
+# an entry that is no object, or names nobody, is never covered by a waiver
+default is_waived(_, _) := false
+
+is_waived(entry, in_force) if {
+	is_array(entry.components)
+	count(entry.components) > 0
+	every component in entry.components {
+		waived(component, entry, in_force)
+	}
+}
+
+default waived(_, _, _) := false
+
+waived(component, entry, in_force) if {
+	some waiver in in_force
+	covers(waiver, component, entry)
+}
+
+default covers(_, _, _) := false
+
+covers(waiver, component, entry) if {
+	is_string(component)
+	glob.match(waiver.component, ["/"], component)
+	glob.match(waiver.licence, ["/"], title(entry))
+}
+
+# --- one entry ---
+
+unusable(stated) := [{"entry": s, "why": why_unusable(s.entry)} |
+	some s in stated
+	in_order(s) == false
+]
+
+default in_order(_) := false
+
+in_order(s) if count(s.choices) > 0
+
+in_order(s) if {
+	silent(s.entry)
+	tolerated_kind(s.entry)
+}
+
+# nothing is said about the licence; what is no entry at all is not silent
+default silent(_) := false
+
+silent(entry) if {
+	is_array(entry.choices)
+	count(entry.choices) == 0
+}
+
+default tolerated_kind(_) := false
+
+tolerated_kind(entry) if {
+	is_string(entry.kind)
+	entry.kind in config.licences.unknown_tolerated_kinds
+}
+
+default usable(_, _) := false
+
+usable(choice, entry) if {
+	is_array(entry.unknown)
+	is_array(entry.uses)
+	is_array(choice)
+	count(choice) > 0
+	every term in choice {
+		term_usable(term, entry)
+	}
+}
+
+default term_usable(_, _) := false
+
+term_usable(term, entry) if {
+	understood(term, entry)
+	matches(config.licences.denied, term) == false
+	permitted(term)
+	forbidding(term, entry) == []
+}
+
+term_usable(term, entry) if {
+	is_string(term)
+	understood(term, entry) == false
+	tolerated_kind(entry)
+	matches(config.licences.denied, term) == false
+	forbidding(term, entry) == []
+}
+
+default permitted(_) := false
+
+permitted(_) if count(config.licences.allowed) == 0
+
+permitted(term) if matches(config.licences.allowed, term)
+
+# a reference of somebody's own is understood when the policy knows it, a name never
+default understood(_, _) := false
+
+understood(term, entry) if {
+	listed(term, entry)
+	is_reference(term) == false
+}
+
+understood(term, entry) if {
+	listed(term, entry)
+	is_reference(term)
+	matches(config.licences.known_references, term)
+}
+
+default listed(_, _) := false
+
+listed(term, entry) if {
+	is_string(term)
+	is_array(entry.unknown)
+	count([name | some name in entry.unknown; name == term]) == 0
+}
+
+default is_reference(_) := false
+
+is_reference(term) if contains(term, "LicenseRef-")
+
+# rules of the table without a partner: what a licence forbids by itself
+forbidding(term, entry) := [rule |
+	some rule in config.licences.incompatible
+	count(rule["with"]) == 0
+	applies(rule, term, entry)
+]
+
+default matches(_, _) := false
+
+matches(patterns, term) if {
+	some pattern in patterns
+	glob.match(pattern, ["/"], term)
+}
+
+# --- waivers ---
+
+# METADATA
+# description: waivers for a model of this name, by whether their time has run out
+waivers(dossier) := {"in_force": in_force, "expired": expired} if {
+	mine := [waiver |
+		some waiver in config.licences.waivers
+		is_string(dossier.subject.name)
+		glob.match(waiver.model, ["/"], dossier.subject.name)
+	]
+	in_force := [w | some w in mine; time.parse_rfc3339_ns(w.expires) > time.parse_rfc3339_ns(dossier.now)]
+	expired := [w | some w in mine; time.parse_rfc3339_ns(w.expires) <= time.parse_rfc3339_ns(dossier.now)]
+}
+
+# METADATA
+# description: a waiver that was used is recorded with the decision
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "licence": waiver.licence, "component": waiver.component, "expires": waiver.expires} |
+	some waiver in waivers.in_force
+	some entry in known(dossier)
+	some component in lib.array_or_empty(entry.components)
+	covers(waiver, component, entry)
+}
+
+# METADATA
+# description: a waiver that ran out is worth a word
+warnings(waivers) := {{"code": "LIC-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
+	some waiver in waivers.expired
+}
+
+# --- words; they decide nothing ---
+
+problem(blocked_by) := concat("", ["licences are unread or block it", lib.listing(": ", names(blocked_by))])
+
+# METADATA
+# description: what blocks, for people
+names(blocked_by) := [b.why | some b in blocked_by]
+
+default title(_) := "no licence"
+
+title(entry) := entry.expression if {
+	is_string(entry.expression)
+	entry.expression != ""
+} else := concat(" or ", [concat(" and ", [t | some t in lib.array_or_empty(c); is_string(t)]) | some c in entry.choices]) if {
+	is_array(entry.choices)
+	count(entry.choices) > 0
+}
+
+default told(_) := "an entry without components"
+
+told(s) := concat("", [
+	s.entry.kind,
+	" ",
+	concat(", ", array.slice(names, 0, 3)),
+	concat("", [" and others" | count(names) > 3]),
+]) if {
+	is_string(s.entry.kind)
+	names := [c | some c in s.components; is_string(c)]
+	count(names) > 0
+}
+
+default subject_of(_) := "an entry without components"
+
+subject_of(entry) := told({"entry": entry, "components": lib.array_or_empty(entry.components)}) if is_object(entry)
+
+default why_unusable(_) := "an entry nobody can read"
+
+why_unusable(entry) := concat("", [subject_of(entry), " states no licence"]) if {
+	silent(entry)
+} else := concat("", [subject_of(entry), " is under ", title(entry), ", which ", reason]) if {
+	rules := [rule.because | some choice in lib.array_or_empty(entry.choices); some term in lib.array_or_empty(choice); some rule in forbidding(term, entry)]
+	reason := array.concat(rules, ["is denied or unknown"])[0]
+}
