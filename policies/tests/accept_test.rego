@@ -2,6 +2,7 @@ package registry.accept_test
 
 import data.registry.accept
 import data.registry.good_test as good
+import data.registry.promote
 
 test_a_complete_version_is_accepted if {
 	d := accept.decision with input as good.dossier("accept")
@@ -11,7 +12,7 @@ test_a_complete_version_is_accepted if {
 
 test_nothing_is_accepted_on_no_evidence if {
 	d := accept.decision with input as good.changed("accept", "/evidence", {})
-	codes := {"ACC-001", "ACC-002", "ACC-003", "ACC-004", "ACC-005", "ACC-006", "ACC-007", "ACC-011", "ACC-013"}
+	codes := {"ACC-001", "ACC-002", "ACC-003", "ACC-004", "ACC-005", "ACC-006", "ACC-007", "ACC-011", "ACC-012", "ACC-013"}
 	good.refused_for(d, codes)
 }
 
@@ -121,4 +122,26 @@ test_a_candidate_can_be_judged_again if {
 	])
 	d := accept.decision with input as again
 	d.allow
+}
+
+test_an_sbom_nobody_held_to_the_pins_is_refused if {
+	d := accept.decision with input as good.changed("accept", "/evidence/sbom/facts/pins_checked", false)
+	good.refused_for(d, {"ACC-004"})
+}
+
+test_a_requirement_no_sbom_can_name_is_refused_unless_it_is_tolerated if {
+	asked := good.changed("accept", "/evidence/sbom/facts/unresolved", ["pkg @ git+https://example.com/pkg@1"])
+	d := accept.decision with input as asked
+	good.refused_for(d, {"ACC-004"})
+	contains(d.reasons[0].message, "git+https://example.com/pkg@1")
+	e := accept.decision with input as asked with data.registry.config.unresolved_tolerated as ["*git+https://example.com/*"]
+	e.allow
+}
+
+test_a_licence_that_clashes_is_refused_at_each_gate if {
+	told := good.proved({"licences": [{"kind": "base-model", "uses": ["fine-tuning"], "expression": "", "choices": [], "unknown": ["?"], "components": ["base"]}]})
+	d := accept.decision with input as good.changed("accept", "/evidence/licences", told)
+	good.refused_for(d, {"ACC-012"})
+	e := promote.decision with input as good.changed("promote", "/evidence/licences", told)
+	good.refused_for(e, {"PRO-015"})
 }

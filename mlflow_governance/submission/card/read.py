@@ -28,7 +28,7 @@ SCHEMA = "model_card.schema.json"
 _MAX_PROBLEMS = 5
 _ADVICE = f"attestations/{SCHEMA} describes it; mlflow-governance card init writes one to begin."
 _REFERENCE = re.compile(r"LicenseRef-[A-Za-z0-9.-]{1,100}")
-_Record = TypeVar("_Record", DataUse, Fairness, Footprint, Metric)
+_Record = TypeVar("_Record", DataUse, Fairness, Footprint, Metric, Terms)
 
 
 def read_card(path: Path | None) -> AuthorCard:

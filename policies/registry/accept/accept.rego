@@ -8,6 +8,7 @@ package registry.accept
 
 import data.registry.code
 import data.registry.lib
+import data.registry.licences
 import data.registry.vulnerabilities
 
 default allow := false
@@ -18,7 +19,7 @@ checks := {
 	"ACC-001": tests_passed,
 	"ACC-002": lib.passed(input, "signature"),
 	"ACC-003": lib.passed(input, "provenance"),
-	"ACC-004": lib.passed(input, "sbom"),
+	"ACC-004": lib.sbom_sound(input),
 	"ACC-005": vulnerabilities.acceptable(input, blocking),
 	"ACC-006": lib.model_card_complete(input),
 	"ACC-007": lib.passed(input, "dataset"),
@@ -26,6 +27,7 @@ checks := {
 	"ACC-009": lib.not_blocked(input),
 	"ACC-010": stage_fits,
 	"ACC-011": code.acceptable(input),
+	"ACC-012": licences.acceptable(input, clashing),
 	"ACC-013": lib.layout_acceptable(input),
 }
 
@@ -45,6 +47,10 @@ stage_fits if {
 }
 
 waivers := vulnerabilities.waivers(input)
+
+licence_waivers := licences.waivers(input)
+
+clashing := licences.blocking(input, licence_waivers)
 
 blocking := vulnerabilities.blocking(input, waivers)
 
@@ -73,7 +79,10 @@ texts := {
 	},
 	"ACC-004": {
 		"path": "evidence.sbom",
-		"message": "no signed SBOM lists the model's components",
+		"message": concat("", [
+			"no signed SBOM lists the model's components as its pins have them",
+			lib.listing("; it cannot name ", lib.unresolved(input)),
+		]),
 		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
 	},
 	"ACC-005": {
@@ -111,6 +120,11 @@ texts := {
 		"message": code.problem(input),
 		"fix": "log the model in a format without code (skops, safetensors, ONNX), or have security add its builder to code_builders in data.json; then: mlflow-governance judge {name}/{version}",
 	},
+	"ACC-012": {
+		"path": "evidence.licences",
+		"message": licences.problem(clashing),
+		"fix": "replace what clashes, or have security waive it in data.json; then: mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+	},
 	"ACC-013": {
 		"path": "evidence.layout",
 		"message": "the steps that made the model are not proved by a layout and its links",
@@ -126,7 +140,7 @@ decision := {
 	"allow": allow,
 	"checks": checks,
 	"reasons": reasons,
-	"warnings": vulnerabilities.warnings(waivers),
-	"obligations": vulnerabilities.obligations(input, waivers),
+	"warnings": (vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)),
+	"obligations": (vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers)),
 	"details": {"blocking_vulnerabilities": vulnerabilities.names(blocking)},
 }

@@ -67,6 +67,32 @@ model_card_complete(dossier) if {
 }
 
 # METADATA
+# description: true when an SBOM was proved, held to the pins of the model, and names all of them
+default sbom_sound(_) := false
+
+sbom_sound(dossier) if {
+	passed(dossier, "sbom")
+	dossier.evidence.sbom.facts.pins_checked == true
+	is_array(dossier.evidence.sbom.facts.unresolved)
+	count(unresolved(dossier)) == 0
+}
+
+# METADATA
+# description: requirements no SBOM can name, such as an address, that nobody tolerates
+unresolved(dossier) := [line |
+	some line in array_or_empty(dossier.evidence.sbom.facts.unresolved)
+	tolerated(line) == false
+]
+
+default tolerated(_) := false
+
+tolerated(line) if {
+	is_string(line)
+	some pattern in config.unresolved_tolerated
+	glob.match(pattern, [], line)
+}
+
+# METADATA
 # description: true when the steps of the layout were followed, or none is there and none is needed
 default layout_acceptable(_) := false
 

@@ -8,6 +8,7 @@ package registry.promote
 
 import data.registry.code
 import data.registry.lib
+import data.registry.licences
 import data.registry.risk
 import data.registry.vulnerabilities
 
@@ -50,6 +51,7 @@ release := {
 	"PRO-012": approvals_sufficient,
 	"PRO-013": lib.authenticated(input),
 	"PRO-014": code.acceptable(input),
+	"PRO-015": licences.acceptable(input, clashing),
 	"PRO-016": lib.layout_acceptable(input),
 }
 
@@ -85,6 +87,10 @@ tier := risk.strictest([declared, floor])
 approvers := risk.approvers(input)
 
 waivers := vulnerabilities.waivers(input)
+
+licence_waivers := licences.waivers(input)
+
+clashing := licences.blocking(input, licence_waivers)
 
 blocking := vulnerabilities.blocking(input, waivers)
 
@@ -178,6 +184,11 @@ texts := {
 		"message": code.problem(input),
 		"fix": "its files are read-only past None: log it in a format without code (skops, safetensors, ONNX), or have security add its builder to code_builders in data.json",
 	},
+	"PRO-015": {
+		"path": "evidence.licences",
+		"message": licences.problem(clashing),
+		"fix": "have security waive it in data.json, or submit a model without what clashes: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
+	},
 	"PRO-016": {
 		"path": "evidence.layout",
 		"message": "the steps that made the model are not proved by a layout and its links",
@@ -187,11 +198,19 @@ texts := {
 
 default obligations := set()
 
-obligations := vulnerabilities.obligations(input, waivers) if weighing
+obligations := vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers) if {
+	releasing
+} else := vulnerabilities.obligations(input, waivers) if {
+	weighing
+}
 
 default warnings := set()
 
-warnings := vulnerabilities.warnings(waivers) if weighing
+warnings := vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers) if {
+	releasing
+} else := vulnerabilities.warnings(waivers) if {
+	weighing
+}
 
 default details := {}
 

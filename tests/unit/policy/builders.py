@@ -25,7 +25,7 @@ EVIDENCE = {
     "signature": Outcome.passed(signer="ci", keyid="k1"),
     "provenance": Outcome.passed(builder="https://ci.example/main", run="42"),
     "test_result": Outcome.passed(result="PASSED", signer="ci"),
-    "sbom": Outcome.passed(components=3),
+    "sbom": Outcome.passed(components=3, pins_checked=True, unresolved=[]),
     "vulnerabilities": Outcome.passed(
         vulnerabilities=[
             {

@@ -127,6 +127,16 @@ def steps_proved(d: Any) -> bool:
     return passed(d, "layout") or (missing and named)
 
 
+def pinned(d: Any) -> bool:
+    # no requirement may stay without a component unless the data says so
+    return fact(d, "sbom", "pins_checked") is True and fact(d, "sbom", "unresolved") == []
+
+
+def licensed(d: Any) -> bool:
+    # the starting points state no licences: one that is there was broken by the test
+    return bool(fact(d, "licences", "licences") == [])
+
+
 def two_people(d: Any) -> bool:
     digest, policy = at(d, "subject", "digest"), at(d, "runtime", "policy_digest")
     submitter = person(at(d, "subject", "submitter"))
@@ -150,7 +160,7 @@ def accept(d: Any) -> bool:
         fact(d, "test_result", "result") == "PASSED"
         and all(passed(d, kind) for kind in ("signature", "provenance", "sbom", "dataset"))
         and unblocked(d) and complete(d) and known(d) and free(d) and stated(d)
-        and harmless_code(d) and steps_proved(d)
+        and harmless_code(d) and steps_proved(d) and pinned(d) and licensed(d)
         and at(d, "action", "from") == "None" and at(d, "action", "to") == "Candidate"
     )  # fmt: skip
 
@@ -173,7 +183,7 @@ def promote(d: Any) -> bool:
     return target == "Staging" or (
         fact(d, "canary", "result") == "PROCEED"
         and complete(d) and bound and two_people(d)
-        and harmless_code(d) and steps_proved(d)
+        and harmless_code(d) and steps_proved(d) and licensed(d)
         and one_of(fact(d, "model_card", "risk_tier"), TIERS)
         and at(d, "actor", "authenticated") is True
     )  # fmt: skip

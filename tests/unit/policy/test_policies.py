@@ -23,10 +23,12 @@ from tests.unit.policy.reference import GATES
 ENGINE = EmbeddedEngine(shipped())
 
 _CARD = """evidence.model_card.status evidence.model_card.facts.complete subject.name
-    evidence.malware.status evidence.malware.facts.verdict evidence.layout.status"""
+    evidence.malware.status evidence.malware.facts.verdict evidence.layout.status
+    evidence.licences.status evidence.licences.facts.licences"""
 NEEDED = {
     Gate.ACCEPT: f"""{_CARD} action.from action.to subject.stage subject.digest subject.blocked
         evidence.signature.status evidence.provenance.status evidence.sbom.status
+        evidence.sbom.facts.pins_checked evidence.sbom.facts.unresolved
         evidence.dataset.status evidence.test_result.status evidence.test_result.facts.result
         evidence.vulnerabilities.status evidence.vulnerabilities.facts.vulnerabilities
         evidence.vulnerabilities.facts.vulnerabilities.0.severity

@@ -414,7 +414,9 @@ def good_evidence(tier: str = "high") -> dict[Kind, Outcome]:
         Kind.SIGNATURE: Outcome.passed(signer="sam@example.org", files=1),
         Kind.PROVENANCE: Outcome.passed(builder="https://ci.example.org/build"),
         Kind.TEST_RESULT: Outcome.passed(result="PASSED"),
-        Kind.SBOM: Outcome.passed(components=41, format="CycloneDX 1.6"),
+        Kind.SBOM: Outcome.passed(
+            components=41, format="CycloneDX", pins_checked=True, unresolved=[]
+        ),
         Kind.VULNERABILITIES: Outcome.passed(
             vulnerabilities=[], scanned_at="2026-11-20T00:00:00.000000Z"
         ),
@@ -423,6 +425,7 @@ def good_evidence(tier: str = "high") -> dict[Kind, Outcome]:
         Kind.MALWARE: Outcome.passed(verdict="clean", findings=[]),
         Kind.LICENCES: Outcome.passed(licences=[]),
         Kind.LAYOUT: Outcome.missing("no layout is attached"),
+        Kind.VULNERABILITY_SCAN: Outcome.missing("no scan is attached"),
         Kind.CANARY: Outcome.missing("no canary result is attached"),
     }
 
