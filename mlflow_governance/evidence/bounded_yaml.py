@@ -28,7 +28,8 @@ def load(data: bytes) -> Any:
     than what was written; whoever walks it must still count (``texts``).
 
     Raises:
-        VerificationError: too large, too deep, several documents, a tag that makes something, or no YAML.
+        VerificationError: too large, too deep, several documents, a tag that makes something,
+            or no YAML.
     """
     check(data)
     try:
