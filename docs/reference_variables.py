@@ -37,6 +37,10 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "MLflow's own; commands whose output is no "
         "terminal set it to `false`, unless you set it",
     },
+    "Commands that sign (`submit`, `attest`)": {
+        "MLFLOW_GOVERNANCE_PIN": "the PIN of a token, where neither `?pin-source=FILE` nor "
+        "`--password` gives it",
+    },
     "Where models are loaded (`guard`, `load_model`, `models:/` in plain MLflow)": {
         "MLFLOW_GOVERNANCE_TRUST": "the trust policy, from `mlflow-governance trust export`; set, "
         "plain MLflow verifies every `models:/NAME/…` it loads; `guard` needs it",

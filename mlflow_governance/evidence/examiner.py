@@ -83,6 +83,7 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
     from mlflow_governance.evidence.dataset import DatasetVerifier
     from mlflow_governance.evidence.layout import LayoutVerifier
     from mlflow_governance.evidence.licence import LicenceVerifier
+    from mlflow_governance.evidence.malware import MalwareVerifier
     from mlflow_governance.evidence.model_card import ModelCardVerifier
     from mlflow_governance.evidence.sbom import SbomVerifier
     from mlflow_governance.evidence.scan_result import VulnerabilityScanVerifier
@@ -100,6 +101,7 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
         VulnerabilityScanVerifier(),
         LayoutVerifier(),
         LicenceVerifier(),
+        MalwareVerifier(),
     )
 
 

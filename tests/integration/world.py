@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import requests
 
 from examples.local_server import LocalServer
@@ -136,8 +137,9 @@ class World:
     def log_large(self, *, user: str = "alice", seed: int = 0) -> str:
         """A model of two mebibytes, which a limit of one leaves to the worker."""
         uri = self.log(user=user, seed=seed)
-        ballast = self.folder / f"ballast-{seed}.bin"
-        ballast.write_bytes(secrets.token_bytes(2 * 1024 * 1024))
+        ballast = self.folder / f"ballast-{seed}.npy"
+        # Data the scanner knows to be data; it refuses bytes of which nobody knows what they are.
+        np.save(ballast, np.frombuffer(secrets.token_bytes(2 * 1024 * 1024), np.uint8))
         with self.speaking_as(user) as client:
             client.log_model_artifact(uri.removeprefix("models:/"), str(ballast))
         return uri

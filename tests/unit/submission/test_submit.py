@@ -25,6 +25,7 @@ from mlflow_governance.evidence.examiner import EvidenceExaminer, default_verifi
 from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
+from mlflow_governance.evidence.malware import inspect_directory
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import Signer, TrustPolicy
 from mlflow_governance.submission.submit import Submission, SubmitOptions, submit
@@ -133,7 +134,9 @@ def examined(site: Site, tmp_path: Path) -> dict[Kind, Any]:
         if path.is_file()
     ]
     examiner = EvidenceExaminer(trust(site), default_verifiers(tmp_path))
-    return examiner.examine(hash_directory(site.stored), "tumours", items, moment.now())
+    manifest = hash_directory(site.stored)
+    read = inspect_directory(site.stored, manifest)
+    return examiner.examine(manifest, "tumours", items, moment.now(), read)
 
 
 @pytest.mark.parametrize("spelling", ["models:/{model}", "runs:/{run}/model"])
@@ -145,7 +148,9 @@ def test_what_is_submitted_verifies(site: Site, tmp_path: Path, spelling: str) -
         *done.files
     }
     outcomes = examined(site, tmp_path)
-    wanted = set(Kind) - {Kind.CANARY, Kind.VULNERABILITIES}
+    wanted = set(Kind) - {
+        *(Kind.CANARY, Kind.VULNERABILITIES, Kind.VULNERABILITY_SCAN, Kind.LAYOUT)
+    }
     assert {
         kind: outcomes[kind].problem for kind in wanted if outcomes[kind].status != "passed"
     } == {}

@@ -124,7 +124,9 @@ def test_what_was_judged_before_somebody_elses_commit_is_not_written(
 ) -> None:
     ref = registry.accepted("churn")
     # Found out since: judging again what stands already would write nothing.
-    registry.outcomes.spoiled = {Kind.SBOM: Outcome.passed(components=4, pins_checked=True, unresolved=[])}
+    registry.outcomes.spoiled = {
+        Kind.SBOM: Outcome.passed(components=4, pins_checked=True, unresolved=[])
+    }
     interrupted_during_policy(registry, lambda: meanwhile(registry, ref))
 
     with pytest.raises((Conflict, Denied)):
