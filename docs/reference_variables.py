@@ -50,6 +50,9 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "MLFLOW_GOVERNANCE_REVOCATIONS": "URL or file of the revocation list; default: the server",
         "MLFLOW_GOVERNANCE_POLICY_DIGESTS": "policies whose word counts, separated by commas; "
         "default: what the server says",
+        "MLFLOW_GOVERNANCE_REQUIRE": "what must verify, separated by commas: `signature`, "
+        "`provenance`, `verification-summary`; default all, and the summary alone is the "
+        "registry's word; the revocation list is never optional",
         "MLFLOW_REGISTRY_URI": "asked before `MLFLOW_TRACKING_URI` when it is http or https",
     },
     "The webhook receiver (`python -m webhooks.receiver`)": {

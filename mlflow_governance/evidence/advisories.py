@@ -80,6 +80,14 @@ def load(path: Path) -> AdvisoryIndex:
         raise VerificationError(f"the advisories at {path} cannot be read: {error}") from error
 
 
+def state(path: Path) -> object:
+    """What changes when :func:`load` would read anew; None where nothing can be read."""
+    try:
+        return _stamp(path)
+    except OSError:
+        return None
+
+
 def _stamp(path: Path) -> _Stamp:
     files = ((str(f), f.stat()) for f in _files(path))
     return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in files)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mlflow_governance.core.manifest import Manifest
 
@@ -64,6 +64,14 @@ class Case:
     now: datetime
     inspection: Inspection | None = None
     """What reading the model's own files found; None where nobody has read them yet."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A verifier whose answer depends on more than the case."""
+
+    def state(self) -> object:
+        """Something hashable that changes when the answer may."""
 
 
 class Verifier(Protocol):

@@ -16,7 +16,7 @@ from mlflow_governance.errors import ConfigurationError, VerificationError
 from mlflow_governance.evidence import trust_file
 from mlflow_governance.evidence.examiner import EvidenceExaminer
 from mlflow_governance.evidence.inspection import Inspection
-from mlflow_governance.evidence.interface import EvidenceItem, Kind, Verifier
+from mlflow_governance.evidence.interface import EvidenceItem, Kind, Verifier, Watching
 from mlflow_governance.evidence.trust import TrustPolicy
 
 _FACTS_LAST = timedelta(minutes=1)
@@ -32,7 +32,7 @@ class LiveExaminer:
     A trust policy that cannot be read trusts nobody: every outcome is an error that says so.
 
     Outcomes are facts about given bytes under a given trust policy; they are kept for a minute,
-    so that a key's last day and a new advisory are noticed within one. Verdicts are never kept.
+    so that a key's last day is noticed within one; new advisories are noticed at once. Verdicts are never kept.
 
     Args:
         trust: ``trust.yaml``.
@@ -75,7 +75,8 @@ class LiveExaminer:
             return dict.fromkeys(Kind, Outcome.error(self._problem))
         seen = tuple((item.name, of_bytes(item.data)) for item in items)
         scanner = inspection.scanner if inspection else None
-        key = (manifest.digest, model_name, seen, examiner.trust_digest, scanner)
+        states = tuple(v.state() for v in self._verifiers if isinstance(v, Watching))
+        key = (manifest.digest, model_name, seen, examiner.trust_digest, scanner, states)
         known = self._proved.get(key)
         if known is not None and abs(now - known[0]) < _FACTS_LAST:
             return dict(known[1])

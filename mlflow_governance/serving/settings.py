@@ -57,7 +57,8 @@ class ServingSettings:
 
         ``MLFLOW_GOVERNANCE_TRUST`` (path, required), ``MLFLOW_GOVERNANCE_CACHE`` (path),
         ``MLFLOW_GOVERNANCE_REVOCATIONS`` (URL or path), ``MLFLOW_GOVERNANCE_POLICY_DIGESTS``
-        (separated by commas), ``MLFLOW_GOVERNANCE_OFFLINE`` (true or false), and MLflow's own
+        (separated by commas), ``MLFLOW_GOVERNANCE_REQUIRE`` (:class:`Requirement`, separated by
+        commas; default all), ``MLFLOW_GOVERNANCE_OFFLINE`` (true or false), and MLflow's own
         ``MLFLOW_REGISTRY_URI`` or ``MLFLOW_TRACKING_URI``.
 
         Raises:
@@ -78,6 +79,7 @@ class ServingSettings:
             revocations=env.get("MLFLOW_GOVERNANCE_REVOCATIONS", ""),
             accepted_policy_digests=_digests(env.get("MLFLOW_GOVERNANCE_POLICY_DIGESTS", "")),
             offline=_flag("MLFLOW_GOVERNANCE_OFFLINE", env),
+            require=_requirements(env.get("MLFLOW_GOVERNANCE_REQUIRE", "")),
         )
 
     @property
@@ -122,6 +124,18 @@ def _digests(text: str) -> frozenset[Digest]:
         raise ConfigurationError(
             f"MLFLOW_GOVERNANCE_POLICY_DIGESTS: {error.message}",
             advice="GET /api/2.0/mlflow-governance/policy names the one in force.",
+        ) from error
+
+
+def _requirements(text: str) -> frozenset[Requirement]:
+    try:
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        return frozenset(map(Requirement, words)) or frozenset(Requirement)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"MLFLOW_GOVERNANCE_REQUIRE: {error}",
+            advice=f"Write some of {', '.join(Requirement)}; the registry's word alone is "
+            f"{Requirement.SUMMARY}.",
         ) from error
 
 

@@ -107,6 +107,24 @@ def test_facts_are_remembered_for_a_minute_and_no_longer(trust: Path) -> None:
     assert verifier.asked == 2
 
 
+def test_what_a_verifier_watches_is_noticed_at_once(trust: Path) -> None:
+    class Watcher(Counting):
+        seen = 0
+
+        def state(self) -> object:
+            return self.seen
+
+    verifier = Watcher()
+    live = LiveExaminer(trust, [verifier])
+    live.examine(MANIFEST, "churn", [ITEM], NOW)
+    live.examine(MANIFEST, "churn", [ITEM], NOW)
+    assert verifier.asked == 1
+
+    verifier.seen = 1
+    live.examine(MANIFEST, "churn", [ITEM], NOW)
+    assert verifier.asked == 2
+
+
 @pytest.mark.parametrize(
     "changed", [EvidenceItem(ITEM.name, b"[]"), EvidenceItem("attestations/y.intoto.json", b"{}")]
 )

@@ -32,6 +32,16 @@ def test_the_environment_says_everything() -> None:
     assert found.policy_url == "https://mlflow.example.com/api/2.0/mlflow-governance/policy"
 
 
+def test_the_registrys_word_alone_may_be_enough() -> None:
+    env = {"MLFLOW_GOVERNANCE_TRUST": "t", "MLFLOW_GOVERNANCE_REQUIRE": "verification-summary, "}
+
+    assert ServingSettings.from_env(env).require == {Requirement.SUMMARY}
+    # What names nothing takes nothing away.
+    assert ServingSettings.from_env(env | {"MLFLOW_GOVERNANCE_REQUIRE": " , "}).require == set(
+        Requirement
+    )
+
+
 def test_a_registry_of_its_own_is_asked_before_the_tracking_server() -> None:
     env = {
         "MLFLOW_GOVERNANCE_TRUST": "t",
@@ -64,6 +74,7 @@ def test_the_list_may_be_a_file(text: str) -> None:
     [
         {},
         {"MLFLOW_GOVERNANCE_TRUST": "t", "MLFLOW_GOVERNANCE_OFFLINE": "maybe"},
+        {"MLFLOW_GOVERNANCE_TRUST": "t", "MLFLOW_GOVERNANCE_REQUIRE": "nothing"},
         {"MLFLOW_GOVERNANCE_TRUST": "t", "MLFLOW_GOVERNANCE_POLICY_DIGESTS": "sha256:1"},
     ],
 )

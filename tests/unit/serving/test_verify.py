@@ -158,6 +158,16 @@ def test_an_unsigned_model_is_refused_by_default_and_may_be_allowed(world: World
     run(world)
 
 
+def test_the_registrys_word_alone_may_be_enough_but_not_without_the_bytes(world: World) -> None:
+    world.evidence("model.sig").unlink()
+    world.evidence("attestations/provenance.intoto.json").unlink()
+    world.change(require=frozenset({Requirement.SUMMARY}))
+    run(world)
+
+    (world.registry.stored / "MLmodel").write_text("other: bytes")
+    assert "another content" in str(refusal(world))
+
+
 def test_a_signature_of_a_stranger_is_refused(world: World) -> None:
     world.sign(by="stranger")
 
