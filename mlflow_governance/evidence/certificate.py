@@ -122,10 +122,11 @@ def verify_chain(
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise VerificationError(f"{len(chain)} certificates; 1 to {MAX_CHAIN} make a chain")
     leaf, *above = chain
-    # A self-issued certificate leads nowhere that ``roots`` does not.
-    between = [one for one in above if one.issuer != one.subject]
     advice = "Trust its root: in trust.yaml give the signer the certificate's root and identity."
     try:
+        # A self-issued certificate leads nowhere that ``roots`` does not. Names are parsed only
+        # when asked for, and these are foreign.
+        between = [one for one in above if one.issuer != one.subject]
         verifier = (
             verification.PolicyBuilder()
             .store(verification.Store(list(roots)))
@@ -219,7 +220,7 @@ def _explain(error: Exception, chain: Sequence[x509.Certificate], at: datetime) 
     for one in chain:
         if not one.not_valid_before_utc <= at <= one.not_valid_after_utc:
             return (
-                f"the certificate of {_told(one.subject.rfc4514_string() or 'the signer')} is "
+                f"the certificate of {_told(_subject(one) or 'the signer')} is "
                 f"valid from {moment.to_text(one.not_valid_before_utc)} until "
                 f"{moment.to_text(one.not_valid_after_utc)}, not at {moment.to_text(at)}"
             )
@@ -227,6 +228,13 @@ def _explain(error: Exception, chain: Sequence[x509.Certificate], at: datetime) 
     if text in _NO_ROOT:
         return "the certificate leads to no trusted root"
     return f"the certificate's chain does not hold: {_told(text)}"
+
+
+def _subject(one: x509.Certificate) -> str:
+    try:
+        return one.subject.rfc4514_string()
+    except ValueError:
+        return ""  # a name that cannot be parsed
 
 
 def _usage_name(usage: x509.ObjectIdentifier) -> str:
