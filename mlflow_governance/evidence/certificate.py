@@ -152,9 +152,14 @@ def _for_signers(usage: x509.ObjectIdentifier) -> ExtensionPolicy:
     def check_key(policy: Policy, cert: x509.Certificate, value: x509.KeyUsage) -> None:
         if not value.digital_signature:
             raise ValueError("its key usage is not digitalSignature")
+        if value.key_cert_sign:
+            raise ValueError("it is of an authority: it may issue certificates")
 
     return (
         ExtensionPolicy.webpki_defaults_ee()
+        # Makers of small authorities leave cA in their signers' certificates. Without keyCertSign
+        # it says nothing (RFC 5280, 4.2.1.9), and the vectors of Model Signing have it.
+        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
         .require_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check_usage)
         .require_present(x509.KeyUsage, Criticality.AGNOSTIC, check_key)
         .may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
