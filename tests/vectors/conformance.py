@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
-from mlflow_governance.core.manifest import FileEntry, Manifest
+from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import GovernanceError, VerificationError
 from mlflow_governance.evidence import attestation, bundle, hashing, keyless, signature
 from mlflow_governance.evidence.authority import CertificateHolder, IdentityHolder, KeyHolder
@@ -73,8 +73,9 @@ def model_trust() -> TrustPolicy:
     return TrustPolicy(tuple(Signer(name, by, purposes) for name, by in holders.items()))
 
 
-def _model_case(data: bytes, files: Manifest) -> Case:
-    return Case(files, "model", (EvidenceItem(signature.ITEM, data),), model_trust(), _NOW)
+def _verify_model(data: bytes, files: Manifest) -> None:
+    item = EvidenceItem(signature.ITEM, data)
+    signature.verify_signature(Case(files, "model", (item,), model_trust(), _NOW))
 
 
 def _files(folder: Path, *without: str) -> Manifest:
@@ -89,8 +90,7 @@ def released_signatures() -> Iterator[Result]:
         data, folder = path.read_bytes(), path.parent
         chosen = {"all files": _files(folder), "files signed": _files(folder, "ignore-me")}
         ours = {
-            word: _said(lambda m=manifest: signature.verify_signature(_model_case(data, m)))  # type: ignore[misc]
-            for word, manifest in chosen.items()
+            word: _said(partial(_verify_model, data, manifest)) for word, manifest in chosen.items()
         }
         yield Result(folder.name, True, ours)
 
@@ -102,10 +102,7 @@ def specification() -> Iterator[Result]:
     for path in sorted((_MODELS / "specification").glob("*/*.bundle.json")):
         data = path.read_bytes()
         kind = path.parent.name
-        signed = [
-            _said(lambda m=manifest: signature.verify_signature(_model_case(data, m)))  # type: ignore[misc]
-            for manifest in (files, others)
-        ]
+        signed = [_said(partial(_verify_model, data, manifest)) for manifest in (files, others)]
         name = f"{kind}/{path.name.removesuffix('.bundle.json')}"
         yield Result(name, kind == "valid", {"files signed": min(signed, key=len)})
 
