@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import reference_checks
+import reference_conformance
 import reference_variables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -283,6 +284,18 @@ def routes() -> str:
     return _page("Routes", "\n\n".join(parts))
 
 
+def conformance() -> str:
+    """Every vector of others, what its authors expect and what we say."""
+    parts = [
+        "The test vectors of the projects whose formats we read, as `tests/vectors/` holds them, "
+        "verified when this page was written and by `tests/integration/test_conformance.py`. "
+        "Nothing verifies that its authors call invalid. What is refused beyond that says why.",
+    ]
+    for heading, about, header, rows in reference_conformance.sections():
+        parts.append(f"## {heading}\n\n{about}\n\n{_table(header, rows)}")
+    return _page("Conformance", "\n\n".join(parts))
+
+
 def _lines(group: Any) -> list[str]:
     return str(group.lines).strip().splitlines()
 
@@ -303,6 +316,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors,
     "environment.md": environment,
     "routes.md": routes,
+    "conformance.md": conformance,
     "../operations.md": operations,
 }
 

@@ -22,6 +22,8 @@ from mlflow_governance.evidence.interface import MAX_ITEM_BYTES
 from mlflow_governance.evidence.keys import PrivateKey, PublicKey
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3")
+"""What is read: version 0.3 had the other name for a while."""
 
 _MAX_CERTIFICATES = 10
 _MAX_STAMPS = 4
@@ -139,7 +141,7 @@ def _document(data: bytes) -> dict[str, Any]:
         document = canonical.decode_object(data, max_bytes=MAX_ITEM_BYTES)
     except InvalidRequest as error:
         raise VerificationError(f"not a Sigstore bundle: {error.message}") from error
-    if document.get("mediaType") != MEDIA_TYPE:
+    if document.get("mediaType") not in _MEDIA_TYPES:
         raise VerificationError(f"not a Sigstore bundle: mediaType is not {MEDIA_TYPE}")
     return document
 

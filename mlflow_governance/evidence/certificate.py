@@ -122,10 +122,11 @@ def verify_chain(
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise VerificationError(f"{len(chain)} certificates; 1 to {MAX_CHAIN} make a chain")
     leaf, *above = chain
-    # A self-issued certificate leads nowhere that ``roots`` does not.
-    between = [one for one in above if one.issuer != one.subject]
     advice = "Trust its root: in trust.yaml give the signer the certificate's root and identity."
     try:
+        # A self-issued certificate leads nowhere that ``roots`` does not. Names are parsed only
+        # when asked for, and these are foreign.
+        between = [one for one in above if one.issuer != one.subject]
         verifier = (
             verification.PolicyBuilder()
             .store(verification.Store(list(roots)))
@@ -151,9 +152,14 @@ def _for_signers(usage: x509.ObjectIdentifier) -> ExtensionPolicy:
     def check_key(policy: Policy, cert: x509.Certificate, value: x509.KeyUsage) -> None:
         if not value.digital_signature:
             raise ValueError("its key usage is not digitalSignature")
+        if value.key_cert_sign:
+            raise ValueError("it is of an authority: it may issue certificates")
 
     return (
         ExtensionPolicy.webpki_defaults_ee()
+        # Makers of small authorities leave cA in their signers' certificates. Without keyCertSign
+        # it says nothing (RFC 5280, 4.2.1.9), and the vectors of Model Signing have it.
+        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
         .require_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check_usage)
         .require_present(x509.KeyUsage, Criticality.AGNOSTIC, check_key)
         .may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
@@ -219,7 +225,7 @@ def _explain(error: Exception, chain: Sequence[x509.Certificate], at: datetime) 
     for one in chain:
         if not one.not_valid_before_utc <= at <= one.not_valid_after_utc:
             return (
-                f"the certificate of {_told(one.subject.rfc4514_string() or 'the signer')} is "
+                f"the certificate of {_told(_subject(one) or 'the signer')} is "
                 f"valid from {moment.to_text(one.not_valid_before_utc)} until "
                 f"{moment.to_text(one.not_valid_after_utc)}, not at {moment.to_text(at)}"
             )
@@ -227,6 +233,13 @@ def _explain(error: Exception, chain: Sequence[x509.Certificate], at: datetime) 
     if text in _NO_ROOT:
         return "the certificate leads to no trusted root"
     return f"the certificate's chain does not hold: {_told(text)}"
+
+
+def _subject(one: x509.Certificate) -> str:
+    try:
+        return one.subject.rfc4514_string()
+    except ValueError:
+        return ""  # a name that cannot be parsed
 
 
 def _usage_name(usage: x509.ObjectIdentifier) -> str:

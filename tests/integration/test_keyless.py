@@ -21,10 +21,15 @@ from typing import Any
 
 import pytest
 
+from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import InvalidRequest, Unavailable, VerificationError
 from mlflow_governance.evidence import hashing, keys, timestamp
+from mlflow_governance.evidence.authority import IdentityHolder
+from mlflow_governance.evidence.interface import Case, EvidenceItem
 from mlflow_governance.evidence.keyless import verify_keyless, verify_keyless_blob
-from mlflow_governance.evidence.signature import sign_model
+from mlflow_governance.evidence.predicate import Purpose
+from mlflow_governance.evidence.signature import sign_model, verify_signature
+from mlflow_governance.evidence.trust import Signer, TrustPolicy
 from mlflow_governance.submission.keyless import KeylessKey
 from tests.sigstore import services
 from tests.sigstore.deployment import Deployment
@@ -186,6 +191,20 @@ def test_we_verify_what_the_stock_tool_signs(signed: Signed) -> None:
     assert (
         statement["predicate"]["resources"] == json.loads(signed.payload)["predicate"]["resources"]
     )
+
+
+@pytest.mark.parametrize("file", ["ours.sig", "stock.sig"])
+def test_a_model_signed_by_an_identity_is_signed(signed: Signed, file: str) -> None:
+    """The whole way of evidence: the bundle, the trust policy, the files."""
+    holder = IdentityHolder(signed.issuer, TRAINER, signed.root.read_text())
+    policy = TrustPolicy((Signer("trainer", holder, frozenset({Purpose.SIGNATURE})),))
+    item = EvidenceItem("model.sig", (signed.folder / file).read_bytes())
+    manifest = hashing.hash_directory(signed.folder / "model")
+    facts = verify_signature(Case(manifest, "model", (item,), policy, datetime.now(UTC)))
+    assert (facts["signer"], facts["resources"]) == ("trainer", 2)
+    fewer = Manifest.of(manifest.files[:1])
+    with pytest.raises(VerificationError, match="file missing"):
+        verify_signature(Case(fewer, "model", (item,), policy, datetime.now(UTC)))
 
 
 @needs_cosign

@@ -12,7 +12,7 @@ from tests.unit.docs.blocks import DOCS
 
 NAMES = (
     *("commands.md", "settings.md", "rest.md", "policy-checks.md", "events.md", "errors.md"),
-    *("environment.md", "routes.md", "validation.md", "../operations.md"),
+    *("environment.md", "routes.md", "validation.md", "conformance.md", "../operations.md"),
 )
 
 

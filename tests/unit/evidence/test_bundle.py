@@ -214,3 +214,16 @@ def test_the_real_cosign_signs_the_manifest_and_its_attestation_counts(cosign, t
     item = ("attestations/p.intoto.json", (tmp_path / "att.sigstore.json").read_bytes())
     [found] = attestation.find_statements(case(item, policy=policy), SLSA_PROVENANCE)
     assert found.signers == ("cosign",)
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.2", "0.3"])
+def test_of_the_older_names_for_a_bundle_only_that_of_v03_is_read(version):
+    older = _item(
+        NEW | {"mediaType": f"application/vnd.dev.sigstore.bundle+json;version={version}"}
+    )
+
+    if version == "0.3":
+        assert bundle.parse_beside(older, MESSAGE).signatures
+    else:
+        with pytest.raises(VerificationError, match="mediaType"):
+            bundle.parse_beside(older, MESSAGE)

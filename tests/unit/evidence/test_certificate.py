@@ -153,7 +153,7 @@ def test_a_key_that_may_not_make_signatures_is_refused() -> None:
 
 
 def test_an_authority_does_not_sign_models() -> None:
-    assert "cA must not be asserted" in refusal(leaf(ROOT, ca=True))
+    assert "it may issue certificates" in refusal(leaf(ROOT, ca=True))
 
 
 def test_only_authorities_issue() -> None:
@@ -340,3 +340,14 @@ class TestStock:
         for at in (NOW, NOW - 0.45 * DAY):  # expired; then not for signing code
             with pytest.raises(VerificationError):
                 verify_chain(chain, [ROOT.certificate], somebody, at)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["the signer's", "its issuer's"])
+def test_a_certificate_whose_name_cannot_be_parsed_is_refused(place: int) -> None:
+    ders = [der(one) for one in leaf().chain[:2]]
+    # A UTF8String in the subject becomes a tag that no name may have: parsed only when asked for.
+    name = ders[place].rindex(b"\x06\x03\x55\x04\x0a\x0c") + 5
+    ders[place] = ders[place][:name] + b"\x0d" + ders[place][name + 1 :]
+
+    with pytest.raises(VerificationError):
+        verify_chain(certificate.load_chain(ders), [ROOT.certificate], SIGNER, NOW)
