@@ -27,16 +27,20 @@ _OF_FLOOR = 1.5
 
 
 def run(folder: Path, scale: Scale) -> Iterator[Row]:
-    """One large file, eight shards, a thousand small files."""
-    size = scale.pick(1024, 128) * _MIB
-    one = _write(folder / "one", 1, size)
-    shards = _write(folder / "shards", 8, size // 8)
+    """One large file, eight shards, a thousand small files; each beside ``model_signing``."""
+    one_size, size = (scale.pick(count, 128) * _MIB for count in (1024, 4096))
     rounds = scale.pick(7, 3)
-    yield _large("hash 1 file", one, size, 1, rounds)
-    yield _large("hash 8 shards, 2 threads", shards, size, 2, rounds)
+    one = _write(folder / "one", 1, one_size)
+    yield _large("hash 1 file", one, one_size, 1, rounds)
+    yield _beside_stock("hash 1 file", one, one_size, rounds)
     shutil.rmtree(one)
+    shards = _write(folder / "shards", 8, size // 8)
+    yield _large("hash 8 shards, 2 threads", shards, size, 2, rounds)
+    yield _beside_stock("hash 8 shards, 2 threads", shards, size, rounds)
     shutil.rmtree(shards)
-    yield _small(_write(folder / "small", _SMALL_FILES, _SMALL_SIZE), scale.pick(100, 30))
+    small = _write(folder / "small", _SMALL_FILES, _SMALL_SIZE)
+    yield _small(small, scale.pick(100, 30))
+    yield _beside_stock(f"hash {_SMALL_FILES:,} files", small, _SMALL_FILES * _SMALL_SIZE, rounds)
 
 
 def _large(what: str, path: Path, size: int, threads: int, rounds: int) -> Row:
@@ -59,6 +63,26 @@ def _large(what: str, path: Path, size: int, threads: int, rounds: int) -> Row:
     amount = size / 1e9
     ours_rate, limit_rate = Spread.rate(mine, amount), Spread.rate(limit, amount)
     return Row(what, "GB/s", ours_rate, limit_rate, f"{ratio:.2f}x", aim, met)
+
+
+def _beside_stock(what: str, path: Path, size: int, rounds: int) -> Row:
+    """The same files by the stock library of OpenSSF Model Signing."""
+    what = f"{what}, {size // _MIB} MiB (beside: model_signing)"
+    try:
+        from model_signing import hashing
+    except ImportError as error:
+        return Row.absent(what, f"no model_signing: {error}")
+    found = alternate(
+        rounds,
+        ours=lambda: hash_directory(path, private=True),
+        stock=lambda: hashing.Config().hash(path),
+    )
+    ours, stock = found["ours"], found["stock"]
+    amount = size / 1e9
+    return Row(
+        what, "GB/s", Spread.rate(ours, amount), Spread.rate(stock, amount),
+        f"{ours.speed_beside(stock):.2f}x", "", None,
+    )  # fmt: skip
 
 
 def _openssl_speed(processes: int) -> float:

@@ -218,8 +218,7 @@ def _verify_item(
     case: Case, item: EvidenceItem, kinds: Sequence[str], purpose: Purpose
 ) -> list[VerifiedStatement]:
     """Nothing when the item is of another type. An unreadable item may be of any: it raises."""
-    enclosed = _open(item.data)
-    found = parse_statement(enclosed.payload)
+    enclosed, found = case.once(("statement", item), lambda: _read(item))
     said = predicate.purpose_of(found.predicate_type, found.predicate)
     if found.predicate_type not in kinds or (said is Purpose.VEX) is not (purpose is Purpose.VEX):
         return []  # a VEX in CycloneDX is no second SBOM, whoever signed it
@@ -229,6 +228,11 @@ def _verify_item(
     predicate.check(found.predicate_type, found.predicate)
     names = tuple(sorted({signer.name for signer in signers}))
     return [VerifiedStatement(found, names, item.name)]
+
+
+def _read(item: EvidenceItem) -> tuple[Envelope, Statement]:
+    enclosed = _open(item.data)
+    return enclosed, parse_statement(enclosed.payload)
 
 
 def _open(data: bytes) -> Envelope:

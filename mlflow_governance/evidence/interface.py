@@ -7,17 +7,19 @@ Cryptography raises, policy returns: a verifier returns the facts it proved or r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from mlflow_governance.core.manifest import Manifest
 
 if TYPE_CHECKING:
     from mlflow_governance.evidence.inspection import Inspection
     from mlflow_governance.evidence.trust import TrustPolicy
+
+T = TypeVar("T")
 
 MAX_ITEM_BYTES = 32 * 1024 * 1024
 """No single piece of evidence is read beyond this; a larger one is a failed check."""
@@ -64,6 +66,15 @@ class Case:
     now: datetime
     inspection: Inspection | None = None
     """What reading the model's own files found; None where nobody has read them yet."""
+    known: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was worked out for this case already: several verifiers look at one document."""
+
+    def once(self, key: Hashable, work: Callable[[], T]) -> T:
+        """The result of ``work``, done once in this case; what raises is tried again."""
+        if key not in self.known:
+            self.known[key] = work()
+        found: T = self.known[key]
+        return found
 
 
 @runtime_checkable

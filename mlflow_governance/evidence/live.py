@@ -32,7 +32,8 @@ class LiveExaminer:
     A trust policy that cannot be read trusts nobody: every outcome is an error that says so.
 
     Outcomes are facts about given bytes under a given trust policy; they are kept for a minute,
-    so that a key's last day is noticed within one; new advisories are noticed at once. Verdicts are never kept.
+    so that a key's last day is noticed within one; new advisories are noticed at once. Verdicts
+    are never kept.
 
     Args:
         trust: ``trust.yaml``.

@@ -45,6 +45,8 @@ class SignedBom:
     """As it was signed, in the form of its own format."""
     signers: tuple[str, ...]
     listing: Listing
+    encoded: bytes
+    """The document in its canonical form."""
 
     @property
     def components(self) -> list[dict[str, Any]]:
@@ -108,18 +110,23 @@ def signed_bom(case: Case, purpose: Purpose = Purpose.SBOM) -> SignedBom:
         EvidenceMissing: no statement with an SBOM is attached.
         VerificationError: none counts, two differ, or the document is malformed.
     """
+    return case.once(("bom", purpose, case.items), lambda: _signed_bom(case, purpose))
+
+
+def _signed_bom(case: Case, purpose: Purpose) -> SignedBom:
     # Only CycloneDX has room for a model card; what an SPDX document says is no second opinion.
     spdx_types = predicate.SPDX_TYPES if purpose is Purpose.SBOM else ()
     found = attestation.find_statements(case, (*predicate.CYCLONEDX_TYPES, *spdx_types), purpose)
-    first = _said(found[0])
-    if any(_said(other) != first for other in found[1:]):
+    first = _said(case, found[0])
+    if any(_said(case, other) != first for other in found[1:]):
         names = ", ".join(other.item_name for other in found)
         raise VerificationError(
             f"several signed SBOMs say different things: {names}",
             advice="Leave exactly one: submit the model again with mlflow-governance submit.",
         )
     signers = sorted({name for statement in found for name in statement.signers})
-    return SignedBom(found[0].statement.predicate, tuple(signers), _read(found[0]))
+    listing = case.once(("listing", id(found[0].statement)), lambda: _read(found[0]))
+    return SignedBom(found[0].statement.predicate, tuple(signers), listing, first[1])
 
 
 def check_document(document: Mapping[str, Any]) -> None:
@@ -132,8 +139,11 @@ def check_document(document: Mapping[str, Any]) -> None:
     inventory.read(cyclonedx.read(document))
 
 
-def _said(found: VerifiedStatement) -> tuple[bool, bytes]:
-    return _is_spdx(found), _encoded(found.statement.predicate)
+def _said(case: Case, found: VerifiedStatement) -> tuple[bool, bytes]:
+    statement = found.statement  # which the case keeps, so that its id stands for it
+    return _is_spdx(found), case.once(
+        ("canonical", id(statement)), lambda: _encoded(statement.predicate)
+    )
 
 
 def _is_spdx(found: VerifiedStatement) -> bool:
@@ -156,7 +166,7 @@ def _check_copy(case: Case, bom: SignedBom) -> None:
             copy = canonical.decode_object(item.data, max_bytes=MAX_ITEM_BYTES)
         except InvalidRequest as error:
             raise VerificationError(f"{READABLE_COPY} is malformed: {error.message}") from error
-        if _encoded(copy) != _encoded(bom.document):
+        if _encoded(copy) != bom.encoded:
             raise VerificationError(
                 f"{READABLE_COPY} differs from the SBOM that was signed",
                 advice="Submit the model again: mlflow-governance submit MODEL_URI",
