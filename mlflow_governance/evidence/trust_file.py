@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.errors import ConfigurationError, InvalidRequest
+from mlflow_governance.evidence import strict_yaml
 from mlflow_governance.evidence.predicate import schema_problems
 
 SCHEMA = "trust.schema.json"
@@ -19,23 +20,11 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_MATERIAL_BYTES = 1024 * 1024
 """Of one key, chain or root; a Sigstore root has some tens of kilobytes."""
 
+_MAX_NODES = 500_000
+"""Values: ten thousand signers with all their models."""
+
 _EMPTY = b"version: 1\nsigners: []\n"
 _ADVICE = "Mend trust.yaml; attestations/trust.schema.json describes it."
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without what makes it ambiguous: anchors, duplicate keys, implicit time stamps."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        value = super().construct_mapping(node, deep)
-        if len(value) != len(node.value):
-            raise yaml.YAMLError("a mapping names the same key twice")
-        return value
 
 
 class _Dumper(yaml.SafeDumper):
@@ -48,12 +37,6 @@ _Dumper.add_representer(
         "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
     ),
 )
-
-# An instant stays text: PyYAML would drop its time zone.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def read(path: Path) -> bytes:
@@ -172,9 +155,9 @@ def _dump(value: Any) -> str:
 
 def _parse(data: bytes) -> Any:
     try:
-        return yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise ConfigurationError(f"trust.yaml is not YAML: {error}", advice=_ADVICE) from error
+        return strict_yaml.load(data, max_bytes=MAX_BYTES, max_nodes=_MAX_NODES)
+    except InvalidRequest as error:
+        raise ConfigurationError(f"trust.yaml: {error.message}", advice=_ADVICE) from error
 
 
 def _read(path: Path, limit: int) -> bytes:

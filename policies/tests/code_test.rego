@@ -56,3 +56,32 @@ test_unread_files_are_refused if {
 	decision := accept.decision with input as good_test.without("accept", "/evidence/malware")
 	"ACC-011" in good_test.codes(decision)
 }
+
+waiver := {"id": "C-1", "model": "chu*", "file": "code/*", "owner": "sam", "reason": "read line by line", "expires": "2027-01-01T00:00:00Z"}
+
+counted(gate, count) := json.patch(asked(gate, "refused"), [{"op": "add", "path": "/evidence/malware/facts/count", "value": count}])
+
+test_a_waiver_bears_what_somebody_looked_at_and_is_recorded if {
+	d := accept.decision with input as counted("accept", 1) with data.registry.config.code_waivers as [waiver]
+	d.allow
+	some obligation in d.obligations
+	obligation.waiver == "C-1"
+	e := promote.decision with input as counted("promote", 1) with data.registry.config.code_waivers as [waiver]
+	e.allow
+}
+
+test_a_waiver_for_another_file_or_model_or_without_an_owner_bears_nothing if {
+	every change in [{"file": "other/*"}, {"model": "fraud*"}, {"owner": ""}, {"reason": " "}, {"expires": "2026-01-01T00:00:00Z"}, {"expires": "soon"}, {"expires": "2999-01-01T00:00:00Z"}, {"id": null}] {
+		d := accept.decision with input as counted("accept", 1) with data.registry.config.code_waivers as [object.union(waiver, change)]
+		good_test.refused_for(d, {"ACC-011"})
+	}
+}
+
+test_findings_that_were_left_out_of_the_list_are_borne_by_nobody if {
+	every count in [0, 2, null] {
+		d := accept.decision with input as counted("accept", count) with data.registry.config.code_waivers as [waiver]
+		good_test.refused_for(d, {"ACC-011"})
+	}
+	e := accept.decision with input as asked("accept", "refused") with data.registry.config.code_waivers as [waiver]
+	good_test.refused_for(e, {"ACC-011"})
+}

@@ -13,6 +13,7 @@ import io
 import json
 import pickle
 import secrets
+import shutil
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import mlflow
 
+from mlflow_governance.core import resources
 from mlflow_governance.core.stage import Stage
 from tests.integration.world import World, _data, _model
 
@@ -96,6 +98,20 @@ def plant(
     place = place if logged else f"{place}/artifacts/model"
     _bring(world, uri, name, stage, lambda: released(name, place))
     return Target(name, stage, uri, place, run.info.run_id, marker, label, logged, model_id)
+
+
+def bear_planted_files(home: Path) -> None:
+    """Put a policy into force that bears what is planted: bytes the scanner cannot know."""
+    bundle = home / "policies"
+    shutil.copytree(resources.folder("policies"), bundle)
+    data = bundle / "registry" / "config" / "data.json"
+    waiver = {
+        "id": "planted", "owner": "the tests", "reason": "markers to be found", "model": "model-*",
+        "expires": "2199-01-01T00:00:00Z",
+    }  # fmt: skip
+    waivers = [{**waiver, "file": file} for file in (FILE, DEEP, "traces.pb", "attachments/*")]
+    data.write_text(json.dumps(json.loads(data.read_text()) | {"code_waivers": waivers}))
+    (home / "config.yaml").write_text("policies: policies\n")
 
 
 def _write_model(folder: Path, marker: bytes, label: bytes) -> None:

@@ -27,7 +27,14 @@ from mlflow_governance.core.stage import Stage
 from tests.integration import doors, doors_by_name, state_doors
 from tests.integration.asking import Asker
 from tests.integration.doors import Door
-from tests.integration.planted import FILE, Markers, Target, plant, share
+from tests.integration.planted import (
+    FILE,
+    Markers,
+    Target,
+    bear_planted_files,
+    plant,
+    share,
+)
 from tests.integration.registry_state import State, unrecorded
 from tests.integration.spellings import SPELLINGS
 from tests.integration.state_doors import StateDoor
@@ -75,7 +82,9 @@ class Hunt:
 
 @pytest.fixture(scope="module")
 def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
-    with LocalServer(tmp_path_factory.mktemp("hunt")) as server:
+    folder = tmp_path_factory.mktemp("hunt")
+    bear_planted_files(folder / "home")
+    with LocalServer(folder) as server:
         world = World(server)
         world.populate()
         world.add_user("serve", "serving")

@@ -28,7 +28,7 @@ from tests.integration import doors, state_doors
 from tests.integration.asking import Asker
 from tests.integration.doors_by_path import new_trace
 from tests.integration.fuzz_requests import Pool, random_call, routes, weight
-from tests.integration.planted import Markers, Target, plant, share
+from tests.integration.planted import Markers, Target, bear_planted_files, plant, share
 from tests.integration.registry_state import Look, State, unrecorded
 from tests.integration.world import World
 
@@ -108,7 +108,9 @@ class Session:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with LocalServer(tmp_path_factory.mktemp("fuzz")) as server:
+    folder = tmp_path_factory.mktemp("fuzz")
+    bear_planted_files(folder / "home")
+    with LocalServer(folder) as server:
         world = World(server)
         world.populate()
         world.add_user("serve", "serving")

@@ -26,7 +26,7 @@ checks := {
 	"ACC-008": lib.digest_known(input),
 	"ACC-009": lib.not_blocked(input),
 	"ACC-010": stage_fits,
-	"ACC-011": code.acceptable(input),
+	"ACC-011": code.acceptable(input, code_waivers),
 	"ACC-012": licences.acceptable(input, clashing),
 	"ACC-013": lib.layout_acceptable(input),
 }
@@ -47,6 +47,8 @@ stage_fits if {
 }
 
 waivers := vulnerabilities.waivers(input)
+
+code_waivers := code.waivers(input)
 
 licence_waivers := licences.waivers(input)
 
@@ -118,7 +120,7 @@ texts := {
 	"ACC-011": {
 		"path": "evidence.malware",
 		"message": code.problem(input),
-		"fix": "log the model in a format without code (skops, safetensors, ONNX), or have security add its builder to code_builders in data.json; then: mlflow-governance judge {name}/{version}",
+		"fix": "log the model in a format without code (skops, safetensors, ONNX), or have security name its builder in code_builders, or the files in code_waivers (data.json); then: mlflow-governance judge {name}/{version}",
 	},
 	"ACC-012": {
 		"path": "evidence.licences",
@@ -140,7 +142,7 @@ decision := {
 	"allow": allow,
 	"checks": checks,
 	"reasons": reasons,
-	"warnings": (vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)),
-	"obligations": (vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers)),
+	"warnings": ((vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)) | code.warnings(code_waivers)),
+	"obligations": ((vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers)) | code.obligations(input, code_waivers)),
 	"details": {"blocking_vulnerabilities": vulnerabilities.names(blocking)},
 }

@@ -12,18 +12,61 @@ import data.registry.lib
 
 # METADATA
 # description: true when loading runs nothing unknown, and nothing of an author nobody vouches for
-default acceptable(_) := false
+default acceptable(_, _) := false
 
-acceptable(dossier) if {
+acceptable(dossier, _) if {
 	lib.passed(dossier, "malware")
 	dossier.evidence.malware.facts.verdict == "clean"
 }
 
-acceptable(dossier) if {
+acceptable(dossier, _) if {
 	lib.passed(dossier, "malware")
 	dossier.evidence.malware.facts.verdict == "contains_code"
 	vouched_for(dossier)
 }
+
+# somebody looked at each finding and answers for it; none may have been left out of the list
+acceptable(dossier, waivers) if {
+	lib.passed(dossier, "malware")
+	facts := dossier.evidence.malware.facts
+	facts.verdict in {"refused", "contains_code"}
+	is_array(facts.findings)
+	count(facts.findings) > 0
+	facts.count == count(facts.findings)
+	every finding in facts.findings {
+		borne(finding, dossier, waivers)
+	}
+}
+
+default borne(_, _, _) := false
+
+borne(finding, _, waivers) if {
+	is_string(finding.file)
+	some waiver in waivers.in_force
+	glob.match(waiver.file, ["/"], finding.file)
+}
+
+borne(finding, dossier, _) if {
+	finding.verdict == "contains_code"
+	vouched_for(dossier)
+}
+
+# METADATA
+# description: waivers for files of a model of this name
+waivers(dossier) := lib.waivers(dossier, config.code_waivers, ["file"])
+
+# METADATA
+# description: a waiver that was used is recorded with the decision
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "file": finding.file, "expires": waiver.expires} |
+	some waiver in waivers.in_force
+	some finding in lib.array_or_empty(dossier.evidence.malware.facts.findings)
+	is_string(finding.file)
+	glob.match(waiver.file, ["/"], finding.file)
+}
+
+# METADATA
+# description: a waiver that ran out or does not count is worth a word
+warnings(waivers) := lib.waiver_warnings(waivers, "COD-101", "COD-102")
 
 default vouched_for(_) := false
 

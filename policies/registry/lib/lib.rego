@@ -134,6 +134,51 @@ policy_accepted(dossier) if {
 }
 
 # METADATA
+# description: waivers for a model of this name, by whether they are complete and still run; about
+#   names what a waiver says besides id, model, owner, reason and expires
+waivers(dossier, listed, about) := {
+	"in_force": [w | some w in complete; running(w, dossier)],
+	"expired": [w | some w in complete; running(w, dossier) == false],
+	"incomplete": [w | some w in mine; waiver_complete(w, about) == false],
+} if {
+	mine := [waiver |
+		some waiver in listed
+		is_string(dossier.subject.name)
+		glob.match(waiver.model, ["/"], dossier.subject.name)
+	]
+	complete := [w | some w in mine; waiver_complete(w, about)]
+}
+
+default running(_, _) := false
+
+running(waiver, dossier) if time.parse_rfc3339_ns(waiver.expires) > time.parse_rfc3339_ns(dossier.now)
+
+# nobody's waiver, or one without a reason or an end, is none
+default waiver_complete(_, _) := false
+
+waiver_complete(waiver, about) if {
+	every key in array.concat(["id", "model", "owner", "reason", "expires"], about) {
+		is_string(waiver[key])
+		trim_space(waiver[key]) != ""
+	}
+
+	# what is no instant, or beyond the nanoseconds of 64 bits, would break one engine
+	regex.match(`^2[01][0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`, waiver.expires)
+}
+
+# METADATA
+# description: what ran out or does not count is worth a word, under these two codes
+waiver_warnings(waivers, expired, incomplete) := {{"code": expired, "message": concat("", ["the waiver ", w.id, " expired at ", w.expires])} |
+	some w in waivers.expired
+} | {{"code": incomplete, "message": concat("", ["a waiver is not in force because it lacks an id, owner, reason or end, or says not what for: ", waiver_label(w)])} |
+	some w in waivers.incomplete
+}
+
+default waiver_label(_) := "it has no id"
+
+waiver_label(waiver) := waiver.id if is_string(waiver.id)
+
+# METADATA
 # description: the conjunction; every check must be exactly true, and there must be some
 default all_pass(_) := false
 

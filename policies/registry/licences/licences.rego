@@ -189,15 +189,7 @@ matches(patterns, term) if {
 
 # METADATA
 # description: waivers for a model of this name, by whether their time has run out
-waivers(dossier) := {"in_force": in_force, "expired": expired} if {
-	mine := [waiver |
-		some waiver in config.licences.waivers
-		is_string(dossier.subject.name)
-		glob.match(waiver.model, ["/"], dossier.subject.name)
-	]
-	in_force := [w | some w in mine; time.parse_rfc3339_ns(w.expires) > time.parse_rfc3339_ns(dossier.now)]
-	expired := [w | some w in mine; time.parse_rfc3339_ns(w.expires) <= time.parse_rfc3339_ns(dossier.now)]
-}
+waivers(dossier) := lib.waivers(dossier, config.licences.waivers, ["licence", "component"])
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
@@ -209,10 +201,8 @@ obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id,
 }
 
 # METADATA
-# description: a waiver that ran out is worth a word
-warnings(waivers) := {{"code": "LIC-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
-	some waiver in waivers.expired
-}
+# description: a waiver that ran out or does not count is worth a word
+warnings(waivers) := lib.waiver_warnings(waivers, "LIC-101", "LIC-102")
 
 # --- words; they decide nothing ---
 

@@ -50,7 +50,7 @@ release := {
 	"PRO-011": tier_known,
 	"PRO-012": approvals_sufficient,
 	"PRO-013": lib.authenticated(input),
-	"PRO-014": code.acceptable(input),
+	"PRO-014": code.acceptable(input, code_waivers),
 	"PRO-015": licences.acceptable(input, clashing),
 	"PRO-016": lib.layout_acceptable(input),
 }
@@ -87,6 +87,8 @@ tier := risk.strictest([declared, floor])
 approvers := risk.approvers(input)
 
 waivers := vulnerabilities.waivers(input)
+
+code_waivers := code.waivers(input)
 
 licence_waivers := licences.waivers(input)
 
@@ -182,7 +184,7 @@ texts := {
 	"PRO-014": {
 		"path": "evidence.malware",
 		"message": code.problem(input),
-		"fix": "its files are read-only past None: log it in a format without code (skops, safetensors, ONNX), or have security add its builder to code_builders in data.json",
+		"fix": "its files are read-only past None: log it in a format without code (skops, safetensors, ONNX), or have security name its builder in code_builders, or the files in code_waivers (data.json)",
 	},
 	"PRO-015": {
 		"path": "evidence.licences",
@@ -198,7 +200,7 @@ texts := {
 
 default obligations := set()
 
-obligations := vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers) if {
+obligations := (vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers)) | code.obligations(input, code_waivers) if {
 	releasing
 } else := vulnerabilities.obligations(input, waivers) if {
 	weighing
@@ -206,7 +208,7 @@ obligations := vulnerabilities.obligations(input, waivers) | licences.obligation
 
 default warnings := set()
 
-warnings := vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers) if {
+warnings := (vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)) | code.warnings(code_waivers) if {
 	releasing
 } else := vulnerabilities.warnings(waivers) if {
 	weighing

@@ -119,34 +119,10 @@ cleared(v) if {
 # description: >-
 #   what may excuse vulnerabilities of this version: waivers for a model of its name, by whether
 #   they are complete and their time has not run out, and VEX statements
-waivers(dossier) := {
-	"in_force": [w | some w in complete; running(w, dossier)],
-	"expired": [w | some w in complete; running(w, dossier) == false],
-	"incomplete": [w | some w in mine; is_complete(w) == false],
+waivers(dossier) := object.union(lib.waivers(dossier, config.waivers, ["vulnerability"]), {
 	"cleared": [v | some v in known(dossier); harmless(v) == false; cleared(v)],
 	"stale": [dossier.evidence.vulnerabilities.facts | lib.passed(dossier, "vulnerabilities"); up_to_date(dossier) == false],
-} if {
-	mine := [waiver |
-		some waiver in config.waivers
-		is_string(dossier.subject.name)
-		glob.match(waiver.model, ["/"], dossier.subject.name)
-	]
-	complete := [w | some w in mine; is_complete(w)]
-}
-
-default running(_, _) := false
-
-running(waiver, dossier) if time.parse_rfc3339_ns(waiver.expires) > time.parse_rfc3339_ns(dossier.now)
-
-# nobody's waiver, or one without a reason or an end, is none
-default is_complete(_) := false
-
-is_complete(waiver) if {
-	every key in ["id", "model", "vulnerability", "owner", "reason", "expires"] {
-		is_string(waiver[key])
-		trim_space(waiver[key]) != ""
-	}
-}
+})
 
 # METADATA
 # description: what blocks, for people; decides nothing
@@ -177,11 +153,7 @@ obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id,
 
 # METADATA
 # description: what ran out, does not count, or silences a vulnerability is worth a word
-warnings(waivers) := union({expired(waivers), incomplete(waivers), silenced(waivers), stale(waivers)})
-
-expired(waivers) := {{"code": "VUL-101", "message": concat("", ["the waiver ", waiver.id, " expired at ", waiver.expires])} |
-	some waiver in waivers.expired
-}
+warnings(waivers) := union({lib.waiver_warnings(waivers, "VUL-101", "VUL-103"), silenced(waivers), stale(waivers)})
 
 silenced(waivers) := {{"code": "VUL-102", "message": concat("", [label(v), " is ", v.vex.status, " in the words of ", v.vex.signer, reason(v)])} |
 	some v in waivers.cleared
@@ -193,14 +165,6 @@ reason(v) := concat("", [" (", v.vex.justification, ")"]) if {
 	is_string(v.vex.justification)
 	v.vex.justification != ""
 }
-
-incomplete(waivers) := {{"code": "VUL-103", "message": concat("", ["a waiver lacks id, vulnerability, owner, reason or end and is not in force: ", waiver_label(waiver)])} |
-	some waiver in waivers.incomplete
-}
-
-default waiver_label(_) := "it has no id"
-
-waiver_label(waiver) := waiver.id if is_string(waiver.id)
 
 stale(waivers) := {{"code": "VUL-104", "message": concat("", ["the newest advisory is of ", newest(facts), ": mlflow-governance advisories update ARCHIVE"])} |
 	some facts in waivers.stale
