@@ -76,6 +76,8 @@ class Manifest:
             entries = [FileEntry(d["name"], d["size"], d["sha256"]) for d in document]  # type: ignore[attr-defined]
         except (TypeError, KeyError) as error:
             raise VerificationError("the stored manifest is malformed") from error
+        if not all(map(_is_sound, entries)):
+            raise VerificationError("the stored manifest is malformed")
         return cls.of(entries)
 
     def differences(self, other: Manifest) -> list[str]:
@@ -91,6 +93,10 @@ class Manifest:
             *(f"file missing: {n}" for n in sorted(mine.keys() - theirs.keys())),
             *(f"file added: {n}" for n in sorted(theirs.keys() - mine.keys())),
         ]
+
+
+def _is_sound(entry: FileEntry) -> bool:
+    return isinstance(entry.name, str) and type(entry.size) is int and isinstance(entry.sha256, str)
 
 
 def refuse_unsafe_name(name: str) -> None:

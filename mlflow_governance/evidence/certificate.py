@@ -20,6 +20,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy
 
 from mlflow_governance.core import moment
 from mlflow_governance.errors import ConfigurationError, VerificationError
+from mlflow_governance.evidence import panics
 from mlflow_governance.evidence.keys import PublicKey
 
 MAX_CHAIN = 8
@@ -71,8 +72,9 @@ def load_roots(pem: bytes) -> tuple[x509.Certificate, ...]:
     if len(pem) > _MAX_ROOTS_BYTES:
         raise ConfigurationError(f"trusted roots of {len(pem)} bytes are not read")
     try:
-        roots = tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+        with panics.contained():
+            roots = tuple(x509.load_pem_x509_certificates(pem))
+    except Exception as error:  # ASN.1 and X.509 errors of several kinds
         raise ConfigurationError(
             "the trusted roots are not PEM certificates",
             advice="Give the file that begins with -----BEGIN CERTIFICATE-----.",
@@ -93,7 +95,8 @@ def load_chain(ders: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     if any(len(der) > MAX_CERTIFICATE_BYTES for der in ders):
         raise VerificationError(f"a certificate is over {MAX_CERTIFICATE_BYTES} bytes")
     try:
-        return tuple(x509.load_der_x509_certificate(der) for der in ders)
+        with panics.contained():
+            return tuple(x509.load_der_x509_certificate(der) for der in ders)
     except Exception as error:  # ASN.1 and X.509 errors of several kinds
         raise VerificationError(f"not a certificate: {_told(error)}") from error
 
@@ -135,9 +138,10 @@ def verify_chain(
             .extension_policies(ca_policy=_for_issuers(usage), ee_policy=_for_signers(usage))
             .build_client_verifier()
         )
-        verifier.verify(leaf, between)
-        _refuse_others(leaf, identity)
-        return _key(leaf)
+        with panics.contained():
+            verifier.verify(leaf, between)
+            _refuse_others(leaf, identity)
+            return _key(leaf)
     except VerificationError:
         raise
     except Exception as error:  # the chain is foreign: its extensions alone raise four kinds

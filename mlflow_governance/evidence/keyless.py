@@ -28,6 +28,7 @@ from mlflow_governance.errors import (
     InvalidRequest,
     VerificationError,
 )
+from mlflow_governance.evidence import panics
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 _MAX_ROOT_BYTES = 1024 * 1024
 _MAX_TOLD = 200
+_MAX_COMMAS = 10_000
+"""In a bundle, and so about as many values: it has some dozens, but its readers take their time
+over each that is one too many. What is signed is base64, without a comma."""
 _CLIENT_TRUST_CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 
 # Fulcio's certificate extensions: the OpenID Connect issuer, as a DER UTF8String and, deprecated,
@@ -128,7 +132,8 @@ def _verified(
     certificate = parsed.signing_certificate
     verifier = _verifier(_read_root(root), certificate.not_valid_after_utc)
     try:
-        return prove(verifier, parsed), certificate
+        with panics.contained():
+            return prove(verifier, parsed), certificate
     except GovernanceError:
         raise
     except Exception as error:  # sigstore and what is below it raise many kinds
@@ -138,9 +143,12 @@ def _verified(
 def _parse(data: bytes) -> Bundle:
     from sigstore.models import Bundle
 
+    if data.count(b",") > _MAX_COMMAS:
+        raise VerificationError("not a Sigstore bundle: it holds too many values")
     try:
         canonical.decode_object(data, max_bytes=MAX_ITEM_BYTES)
-        return Bundle.from_json(data)
+        with panics.contained():
+            return Bundle.from_json(data)
     except InvalidRequest as error:
         raise VerificationError(f"not a Sigstore bundle: {error.message}") from error
     except Exception as error:  # pydantic, base64, X.509 and ASN.1, each with errors of its own
@@ -258,7 +266,8 @@ def _verifier_of(root: bytes, chosen: tuple[tuple[int, ...], ...]) -> Verifier:
         }
     )
     try:
-        return Verifier(trusted_root=TrustedRoot(kept))
+        with panics.contained():
+            return Verifier(trusted_root=TrustedRoot(kept))
     except Exception as error:
         raise _malformed(error) from error
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable
-from functools import partial
 from typing import Any
 
 import yaml
@@ -29,9 +28,8 @@ _TAGS = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "
 class StrictLoader(yaml.SafeLoader):
     """PyYAML's safe loader, held to the rules of this module."""
 
-    def __init__(self, stream: str, max_nodes: int = MAX_NODES) -> None:
+    def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self._max_nodes = max_nodes
         self._depth = 0
         self._nodes = 0
 
@@ -43,8 +41,8 @@ class StrictLoader(yaml.SafeLoader):
             raise self._refusal("aliases are not read")
         if self._depth > MAX_DEPTH:
             raise self._refusal(f"it nests deeper than {MAX_DEPTH} levels")
-        if self._nodes > self._max_nodes:
-            raise self._refusal(f"it holds more than {self._max_nodes} values")
+        if self._nodes > MAX_NODES:
+            raise self._refusal(f"it holds more than {MAX_NODES} values")
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and node.tag not in _TAGS:
@@ -110,13 +108,8 @@ for _kind, _form, _first in (
         _class.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_form})\Z"), _first)
 
 
-def load(data: bytes, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES) -> Any:
+def load(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     """The JSON value a YAML document stands for; None for an empty one.
-
-    Args:
-        data: UTF-8.
-        max_bytes: the largest document that is read.
-        max_nodes: the most values it may hold.
 
     Raises:
         InvalidRequest: too large, not YAML, or more than this module reads; says the line.
@@ -124,8 +117,7 @@ def load(data: bytes, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES)
     if len(data) > max_bytes:
         raise InvalidRequest(f"the YAML has {len(data)} bytes; at most {max_bytes} are read")
     try:
-        loader = partial(StrictLoader, max_nodes=max_nodes)
-        return yaml.load(data.decode("utf-8"), Loader=loader)  # type: ignore[arg-type]  # noqa: S506  # a SafeLoader
+        return yaml.load(data.decode("utf-8"), Loader=StrictLoader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
         raise InvalidRequest(f"not usable YAML: {_said(error)}") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mlflow_governance.errors import ConfigurationError, Unavailable, VerificationError
+from mlflow_governance.evidence import panics
 
 if TYPE_CHECKING:
     import requests
@@ -53,7 +53,7 @@ def load_authority(name: str, pem: bytes) -> Authority:
     try:
         chain = tuple(x509.load_pem_x509_certificates(pem))
         _refuse_unfit(chain)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+    except Exception as error:  # ASN.1, X.509 and signatures of several kinds
         raise ConfigurationError(
             f"{name} is not a time stamp authority: {error or 'its chain is broken'}", advice=advice
         ) from error
@@ -105,9 +105,10 @@ def _parse(token: bytes) -> TimeStampResponse:
     if len(token) > MAX_TOKEN_BYTES:
         raise VerificationError(f"a time stamp of {len(token)} bytes is not read")
     try:
-        response = decode_timestamp_response(_as_response(token))
-        granted = response.status == _GRANTED
-        response.tst_info.gen_time  # noqa: B018 - parsed only when asked for
+        with panics.contained():
+            response = decode_timestamp_response(_as_response(token))
+            granted = response.status == _GRANTED
+            response.tst_info.gen_time  # noqa: B018 - parsed only when asked for
     except Exception as error:  # a parser in Rust, with errors of several libraries
         raise VerificationError(f"not an RFC 3161 time stamp: {str(error)[:200]}") from error
     if not granted:
@@ -131,8 +132,9 @@ def _proved(response: TimeStampResponse, signature: bytes, authority: Authority)
     leaf, *between, root = authority.chain
     verifier = VerifierBuilder(tsa_certificate=leaf, intermediates=between, roots=[root]).build()
     try:
-        at = response.tst_info.gen_time.astimezone(UTC)
-        verifier.verify_message(response, signature)
+        with panics.contained():
+            at = response.tst_info.gen_time.astimezone(UTC)
+            verifier.verify_message(response, signature)
     except Exception:  # whatever stops the proof, nothing is proved
         return None
     inside = all(

@@ -250,6 +250,6 @@ def _parse(payload: bytes) -> RevocationList:
 def _entry(value: Any) -> Revocation:
     if not isinstance(value, dict) or set(value) != _ENTRY_FIELDS:
         raise VerificationError("an entry is malformed")
-    if value["stage"] not in {stage.value for stage in WITHDRAWN}:
+    if value["stage"] not in [stage.value for stage in WITHDRAWN]:
         raise VerificationError("an entry has a stage that withdraws nothing")
     return Revocation(digest.parse(value["digest"]), str(value["stage"]), moment.parse(value["at"]))

@@ -56,6 +56,27 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
+def json_damaged(data: bytes, chosen: random.Random) -> bytes:
+    """The file with another JSON value in one place, or one member fewer.
+
+    Raises:
+        ValueError: it is not JSON, or has no such place.
+    """
+    document = json.loads(data)
+    places = list(_places(document)) if isinstance(document, dict | list) else []
+    if not places:
+        raise ValueError("no place to damage")
+    holder, key = chosen.choice(places)
+    others, other = chosen.choice(places)
+    if (way := chosen.randrange(3)) == 0:
+        holder[key] = chosen.choice(_ODD)
+    elif way == 1:
+        holder[key] = json.loads(json.dumps(others[other]))
+    else:
+        del holder[key]
+    return json.dumps(document).encode()
+
+
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     keys = list(value) if isinstance(value, dict) else range(len(value))
     for key in keys:

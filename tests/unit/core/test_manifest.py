@@ -53,7 +53,13 @@ def test_a_manifest_reads_back_from_its_document() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [None, [{}], [1], "x", [{"name": "../x", "size": 1, "sha256": ""}]]
+    "document",
+    [
+        *(None, [{}], [1], "x", [{"name": "../x", "size": 1, "sha256": ""}]),
+        [{"name": None, "size": 1, "sha256": ""}],
+        [{"name": "x", "size": "1", "sha256": ""}, {"name": "x", "size": 1, "sha256": ""}],
+        [{"name": "x", "size": 1, "sha256": []}],
+    ],
 )
 def test_a_malformed_stored_manifest_is_refused(document: object) -> None:
     with pytest.raises(VerificationError):

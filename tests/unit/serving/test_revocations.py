@@ -131,6 +131,8 @@ def test_an_older_epoch_than_one_seen_is_a_rollback(trust: TrustPolicy) -> None:
         {"entries": {}},
         {"entries": [1]},
         {"entries": [{"digest": A, "stage": "Approved", "at": moment.to_text(NOW)}]},
+        {"entries": [{"digest": A, "stage": [], "at": moment.to_text(NOW)}]},
+        {"entries": [{"digest": [], "stage": "Revoked", "at": moment.to_text(NOW)}]},
         {"entries": [{"digest": "sha256:zz", "stage": "Revoked", "at": moment.to_text(NOW)}]},
         {"entries": [{"digest": A, "stage": "Revoked", "at": "yesterday"}]},
         {"entries": [{"digest": A, "stage": "Revoked", "at": moment.to_text(NOW)}] * 2},
