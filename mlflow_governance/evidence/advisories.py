@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -136,5 +137,5 @@ def _documents(file: Path) -> Iterator[tuple[str, bytes]]:
                 if name.endswith(".json"):
                     with archive.open(name) as stream:
                         yield f"{file}:{name}", stream.read(osv.MAX_ADVISORY_BYTES + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise VerificationError(f"the advisory archive {file} is malformed: {error}") from error

@@ -17,6 +17,7 @@ from mlflow_governance.evidence import attestation, signature
 from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, Case, EvidenceItem, Kind, Verifier
+from mlflow_governance.evidence.panics import contained
 from mlflow_governance.evidence.provenance import ProvenanceVerifier
 from mlflow_governance.evidence.signature import SignatureVerifier
 from mlflow_governance.evidence.trust import TrustPolicy
@@ -108,7 +109,8 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
 def _outcome(verifier: Verifier, case: Case) -> Outcome:
     try:
         _refuse_oversized(case)
-        facts = dict(verifier.verify(case))
+        with contained():
+            facts = dict(verifier.verify(case))
         _refuse_unencodable(facts)
         return Outcome.passed(**facts)
     except EvidenceMissing as error:
