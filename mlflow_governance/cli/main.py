@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "trust": ("trust", "trust", "Say who may sign what."),
     "card": ("card", "card", "Begin, check, show and exchange model cards."),
     "submit": ("submit", "submit", "Sign, describe and register a model."),
+    "sign": ("sign", "sign", "Add your signature where several must sign."),
     "manifest": ("manifest", "manifest", "Write what a signature of a model is over."),
     "attest": ("submit", "attest", "Sign a result and attach it to a version."),
     "show": ("decide", "show", "Show a version: stage, failed checks, approvals, evidence."),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
 from datetime import datetime
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflow_governance.cli.sealing import sealing
 from mlflow_governance.core import moment
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import InvalidRequest, VerificationError
@@ -25,35 +24,9 @@ _path = click.Path(path_type=Path, exists=True, dir_okay=False)
 _folder = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
-def _sealing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say with what to sign; the command gets them as ``seal``."""
-    options = (
-        click.option("--key", help="Private key: a file (PEM or cosign), or hsm:2, awskms:…, hv:…"),
-        click.option("--password", is_flag=True, help="Ask for the password of the key, or PIN."),
-        click.option("--certificate", type=_path, help="PEM chain of the key, its own first."),
-        click.option("--timestamp-url", default="", help="RFC 3161 authority; stamps signatures."),
-        click.option("--keyless", is_flag=True, help="Sign as an identity, through Sigstore."),
-        click.option("--identity-token", type=_path, help="Its token; default: the CI job's."),
-        click.option("--sigstore-config", type=_path, help="Client trust config; default: public."),
-    )
-
-    @wraps(command)
-    def opened(*, password: bool, **given: Any) -> Any:
-        from mlflow_governance.submission.seal import SealOptions
-
-        secret = click.prompt("password", hide_input=True).encode() if password else None
-        named = {field.name: given.pop(field.name) for field in fields(SealOptions)
-                 if field.name in given}  # fmt: skip
-        return command(seal=SealOptions(password=secret, **named), **given)
-
-    for option in reversed(options):
-        opened = option(opened)
-    return opened
-
-
 @click.command()
 @click.argument("model_uri")
-@_sealing
+@sealing
 @click.option("--name", help="Registered model; needed unless the URI names one.")
 @click.option("--model-card", type=_path, help="model_card.yaml of the author.")
 @click.option("--test-result", type=_path, help='JSON {"result": "PASSED"} or JUnit XML.')
@@ -100,7 +73,7 @@ def submit(
 @click.option("--result", help="Of a test PASSED or FAILED; of a canary PROCEED or ROLLBACK.")
 @click.option("--predicate", "report", type=_path, help="JSON of any predicate; needs --type.")
 @click.option("--type", "kind", help="URI of the predicate's type, or its short name.")
-@_sealing
+@sealing
 def attest(version: str, seal: SealOptions, **said: Any) -> None:
     """Sign a result, or any predicate, about NAME/VERSION and attach it.
 

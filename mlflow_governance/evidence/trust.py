@@ -257,7 +257,8 @@ class TrustPolicy:
                 raise VerificationError(
                     f"{threshold.least}{who} must sign a {purpose} of {model_name}; "
                     f"{len(counted)} did: {', '.join(sorted(counted)) or 'nobody'}",
-                    advice="Have the others attach theirs: mlflow-governance attest NAME/VERSION",
+                    advice="Have the others attach theirs: mlflow-governance "
+                    f"{'sign' if purpose is Purpose.SIGNATURE else 'attest'} NAME/VERSION",
                 )
 
     def _when(self, signed: Signed, now: datetime) -> When:

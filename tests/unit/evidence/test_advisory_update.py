@@ -382,7 +382,7 @@ def test_malformed_scores_are_refused(tmp_path: Path, rows: tuple[str, ...]) -> 
     [
         b"", b"cve,epss,percentile\nCVE-2026-1234,0.5,1\n", b"#score_date:never\ncve,epss\n",
         b"\xff\xfe", b"#score_date:2026-01-01\nid,score\nCVE-2026-1234,1\n",
-        gzip.compress(b"#score_date:2026-01-01\n" + b"x" * 10_000)[:-20],
+        gzip.compress(b"#score_date:2026-01-01\n" + b"x" * 10_000, mtime=0)[:-20],
     ],
 )  # fmt: skip
 def test_a_file_that_holds_no_scores_is_refused(tmp_path: Path, data: bytes) -> None:
