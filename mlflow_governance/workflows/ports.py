@@ -369,12 +369,18 @@ class Examiner(Protocol):
         """One outcome a kind; never raises for what the evidence contains."""
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
         """Check that a statement is about this content and by somebody trusted for its type.
 
         Raises:
-            VerificationError: it is not.
+            VerificationError: it is not; or it says nothing that is not ``beside`` it already,
+                or turns something proved there into a contradiction.
         """
 
 

@@ -75,8 +75,12 @@ vouched_for(dossier) if {
 	lib.passed(dossier, "provenance")
 	builder := dossier.evidence.provenance.facts.builder_id
 	is_string(builder)
-	some pattern in config.code_builders
-	glob.match(pattern, ["/"], builder)
+	some entry in config.code_builders
+	glob.match(entry.builder, ["/"], builder)
+
+	# the name of a builder is what its signer says: it counts from those who may say it
+	some signer in lib.array_or_empty(dossier.evidence.provenance.facts.signers)
+	signer in entry.signers
 }
 
 default verdict(_) := "nobody has read its files"

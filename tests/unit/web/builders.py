@@ -333,7 +333,12 @@ class Told:
         return dict(self.outcomes)
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
         """Everything is signed by somebody trusted."""
 
