@@ -163,6 +163,7 @@ def _counting(
         raise VerificationError(f"nobody may attest {kinds[0]}")
     found: list[VerifiedStatement] = []
     problems: list[str] = []
+    refused: list[VerificationError] = []
     for item in sorted(case.items, key=lambda entry: entry.name):
         if not item.name.endswith(SUFFIX):
             continue
@@ -170,12 +171,14 @@ def _counting(
             verified = _verify_item(case, item, kinds, wanted)
         except VerificationError as error:
             problems.append(f"{item.name}: {error.message}")
+            refused.append(error)
         else:
             found.extend(verified)
     if found:
         return found
     if problems:
-        raise VerificationError("; ".join(problems))
+        advice = next(filter(None, (error.advice for error in refused)), "")
+        raise VerificationError("; ".join(problems), advice=advice)
     raise EvidenceMissing(
         f"no attestation of the type {' or '.join(kinds)} is attached",
         advice=f"Attach a signed statement as governance/evidence/NAME{SUFFIX}.",

@@ -13,7 +13,12 @@ from mlflow_governance.core import canonical
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Outcome, Status
 from mlflow_governance.core.manifest import Manifest
-from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
+from mlflow_governance.errors import (
+    EvidenceMissing,
+    GovernanceError,
+    InvalidRequest,
+    VerificationError,
+)
 from mlflow_governance.evidence import attestation, signature
 from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
 from mlflow_governance.evidence.inspection import Inspection
@@ -156,9 +161,9 @@ def _outcome(verifier: Verifier, case: Case) -> Outcome:
         _refuse_unencodable(facts)
         return Outcome.passed(**facts)
     except EvidenceMissing as error:
-        return Outcome.missing(_sentence(error.message))
+        return Outcome.missing(_sentence(error))
     except VerificationError as error:
-        return Outcome.failed(_sentence(error.message))
+        return Outcome.failed(_sentence(error))
     except Exception:
         # Nothing is known now, and policy takes that for a no.
         _log.exception("the %s verifier broke", verifier.kind)
@@ -180,6 +185,9 @@ def _refuse_unencodable(facts: dict[str, Any]) -> None:
         raise VerificationError(f"no dossier can hold what was proved: {error.message}") from error
 
 
-def _sentence(message: str) -> str:
-    """Foreign bytes may be quoted in it: make it fit for canonical JSON, and short."""
-    return message[:_MAX_PROBLEM].encode("utf-8", "replace").decode("utf-8")
+def _sentence(error: GovernanceError) -> str:
+    """What is wrong and what mends it. Foreign bytes may be quoted in it: make it fit for
+    canonical JSON, and short.
+    """
+    text = f"{error.message}. {error.advice}" if error.advice else error.message
+    return text[:_MAX_PROBLEM].encode("utf-8", "replace").decode("utf-8")
