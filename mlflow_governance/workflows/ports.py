@@ -206,6 +206,9 @@ class Reading(Protocol):
     def evidence(self, version_uid: str) -> list[EvidenceItem]:
         """Every piece of evidence attached to a version."""
 
+    def verdicts(self, digest: Digest) -> list[EvidenceItem]:
+        """What others said of this content, attached to whichever version; each statement once."""
+
     def attachments(self, version_uid: str, *, pending_only: bool = False) -> list[Attachment]:
         """What the registry attached to a version; only what is not yet beside the model."""
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from mlflow_governance.core.dossier import Outcome
-from mlflow_governance.errors import Conflict
+from mlflow_governance.core.manifest import Manifest
+from mlflow_governance.errors import Conflict, Denied
 from mlflow_governance.evidence.attestation import SLSA_PROVENANCE, TEST_RESULT
+from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import MAX_ITEMS, EvidenceItem, Kind
 from mlflow_governance.evidence.predicate import OPENVEX
 from mlflow_governance.workflows.accept import settle
 from mlflow_governance.workflows.attach import attach
+from mlflow_governance.workflows.delete import delete_version
 from mlflow_governance.workflows.ports import Request
 from tests.unit.evidence.builders import attest
-from tests.unit.workflows.builders import ALICE, FolderArtifacts, InProcessRegistry
+from tests.unit.workflows.builders import ALICE, FolderArtifacts, InProcessRegistry, SetOutcomes
 
 
 @dataclass
@@ -76,3 +81,43 @@ def test_a_new_submission_does_not_take_away_what_others_said(
         found = reading.version(ref)
         assert found is not None
         assert said.data in [item.data for item in reading.evidence(found.uid)]
+
+
+class Keeping(SetOutcomes):
+    """An examiner that says which items it was given."""
+
+    seen: list[EvidenceItem]
+
+    def examine(
+        self,
+        manifest: Manifest,
+        model_name: str,
+        items: Sequence[EvidenceItem],
+        now: datetime,
+        inspection: Inspection | None = None,
+    ) -> dict[Kind, Outcome]:
+        self.seen = list(items)
+        return super().examine(manifest, model_name, items, now, inspection)
+
+
+def test_a_verdict_follows_the_content_into_a_version_registered_anew(
+    registry: InProcessRegistry,
+) -> None:
+    examiner = Keeping()
+    registry.ports = replace(registry.ports, examiner=examiner)
+    first = registry.accepted("churn", location="shared")
+    failed = statement("failed", TEST_RESULT)
+    attach(registry.ports, Request(ALICE, first), failed)
+    attach(registry.ports, Request(ALICE, first), statement("origin", SLSA_PROVENANCE))
+
+    registry.accepted("churn", 2, location="shared")
+
+    assert [item.data for item in examiner.seen] == [failed.data]
+
+
+def test_a_version_is_not_deleted_from_under_a_verdict(registry: InProcessRegistry) -> None:
+    ref = registry.accepted("churn")
+    attach(registry.ports, Request(ALICE, ref), statement("failed", TEST_RESULT))
+
+    with pytest.raises(Denied, match="would be forgotten"):
+        delete_version(registry.ports, Request(ALICE, ref), lambda: None)
