@@ -1,6 +1,7 @@
 """The requirements MLflow recorded with a model, as lines of PEP 508 where they can be.
 
-Read from ``requirements.txt``, ``conda.yaml`` and ``python_env.yaml``.
+Read from ``requirements.txt``, ``conda.yaml`` and ``python_env.yaml``. Whatever else decides what
+is installed, or from where, becomes a line that is no requirement, such as ``uv.lock: …``.
 """
 
 from __future__ import annotations
@@ -13,13 +14,24 @@ from mlflow_governance.errors import VerificationError
 from mlflow_governance.evidence import bounded_yaml
 
 FILES = ("requirements.txt", "conda.yaml", "python_env.yaml")
+LOCKS = ("uv.lock",)
+"""Files MLflow installs from instead, where it makes the environment with uv."""
 MAX_BYTES = 1024 * 1024
 MAX_LINES = 5_000
 MAX_LINE = 2_000
 
-_CONDA = re.compile(r"(?:[\w\-]+::)?([A-Za-z0-9][\w.\-]*)\s*(?:(={1,2})\s*([^=\s]+)(?:=[^=\s]+)?)?")
+_CONDA = re.compile(
+    r"(?:(?:conda-forge|defaults)::)?([A-Za-z0-9][\w.\-]*)\s*(?:(={1,2})\s*([^=\s]+)(?:=[^=\s]+)?)?"
+)
 _NOT_PYTHON = frozenset({"python", "pip"})
 """Conda packages that are no requirement of the model."""
+_BUILD = re.compile(r"(?:pip|setuptools|wheel)(?:==[\w.]+)?")
+"""What MLflow writes as ``build_dependencies``: tools, no part of the model."""
+_CHANNELS = frozenset({"conda-forge", "defaults", "nodefaults"})
+_CONDA_KEYS = frozenset({"name", "channels", "dependencies", "prefix"})
+_PYTHON = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,2}")
+_ENCODING = re.compile(rb"coding[:=]\s*([-\w.]+)")  # pip, req/req_file.py (PEP 263)
+_COMMENT = re.compile(r"(?:^|\s+)#.*$")
 
 
 def requirements(files: Mapping[str, bytes]) -> tuple[str, ...]:
@@ -29,9 +41,11 @@ def requirements(files: Mapping[str, bytes]) -> tuple[str, ...]:
     a file that cannot be read (``conda.yaml: …``): whoever compares them with an SBOM must see it.
 
     Args:
-        files: the bytes of those of :data:`FILES` there are, by name.
+        files: the bytes of those of :data:`FILES` and :data:`LOCKS` there are, by name.
     """
-    lines: set[str] = set()
+    lines = {
+        f"{name}: installed from instead of the requirements" for name in LOCKS if name in files
+    }
     for name in FILES:
         if name not in files:
             continue
@@ -39,8 +53,15 @@ def requirements(files: Mapping[str, bytes]) -> tuple[str, ...]:
             lines.update(_READERS[name](_bounded(files[name])))
         except VerificationError as error:
             lines.add(f"{name}: {error.message}")
-    kept = sorted(line[:MAX_LINE] for line in lines)
-    return tuple(kept[:MAX_LINES])
+    kept = sorted(map(_short, lines))
+    if len(kept) > MAX_LINES:
+        kept = [f"requirements: {len(kept)} lines, more than {MAX_LINES}", *kept[: MAX_LINES - 1]]
+    return tuple(kept)
+
+
+def _short(line: str) -> str:
+    """The line, or what is none: what was cut off would decide what is installed."""
+    return line if len(line) <= MAX_LINE else f"requirements: {len(line)} characters: {line[:100]}"
 
 
 def _bounded(data: bytes) -> bytes:
@@ -50,22 +71,44 @@ def _bounded(data: bytes) -> bytes:
 
 
 def _plain(data: bytes) -> Iterator[str]:
-    """Lines as pip reads them: comments cut, continued lines joined."""
+    """Lines as pip reads them (``pip/_internal/req/req_file.py``): continued ones joined, then
+    comments cut. A comment is not continued, whatever its last character is."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise VerificationError("not UTF-8") from None
-    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        bare = " ".join(re.sub(r"(?:^|\s)#.*", "", line).split())
+    for first in data.split(b"\n")[:2]:
+        declared = _ENCODING.search(first) if first.startswith(b"#") else None
+        if declared and declared[1].lower() not in (b"utf-8", b"utf8", b"ascii"):
+            raise VerificationError(f"it says it is {declared[1][:40]!a}")
+    begun: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        comment = _COMMENT.match(line) is not None
+        if line.endswith("\\") and not comment:
+            begun.append(line.strip("\\"))
+            continue
+        begun.append(f" {line}" if comment else line)
+        bare = " ".join(_COMMENT.sub("", "".join(begun)).split())
+        begun = []
         if bare:
             yield bare
 
 
 def _conda(data: bytes) -> Iterator[str]:
-    for dependency in _listed(data, "dependencies"):
+    document = _mapping(data)
+    for key in sorted(map(str, document.keys() - _CONDA_KEYS)):
+        yield f"conda.yaml: {key}"  # ``variables`` are environment variables: PIP_INDEX_URL
+    for channel in _list(document, "channels"):
+        if channel not in _CHANNELS:
+            yield f"conda.yaml: the channel {str(channel)[:200]}"
+    for dependency in _list(document, "dependencies"):
         if isinstance(dependency, str):
             yield from _conda_package(dependency)
-        elif isinstance(dependency, dict) and isinstance(dependency.get("pip"), list):
+        elif (
+            isinstance(dependency, dict)
+            and dependency.keys() == {"pip"}
+            and isinstance(dependency["pip"], list)
+        ):
             yield from _pip_lines(dependency["pip"])
         else:
             yield f"conda.yaml: {str(dependency)[:200]}"
@@ -80,7 +123,14 @@ def _conda_package(text: str) -> Iterator[str]:
 
 
 def _python_env(data: bytes) -> Iterator[str]:
-    yield from _pip_lines(_listed(data, "dependencies"))
+    document = _mapping(data)
+    python = str(document.get("python", "3"))
+    if not _PYTHON.fullmatch(python):
+        yield f"python_env.yaml: python {python[:200]}"  # uv runs what it names
+    for line in _pip_lines(_list(document, "build_dependencies")):
+        if not _BUILD.fullmatch(line):
+            yield line
+    yield from _pip_lines(_list(document, "dependencies"))
 
 
 def _pip_lines(lines: list[Any]) -> Iterator[str]:
@@ -90,9 +140,15 @@ def _pip_lines(lines: list[Any]) -> Iterator[str]:
         yield from _plain(str(line).encode("utf-8", "replace"))
 
 
-def _listed(data: bytes, key: str) -> list[Any]:
+def _mapping(data: bytes) -> dict[Any, Any]:
     document = bounded_yaml.load(data)
-    value = document.get(key, []) if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise VerificationError("no mapping")
+    return document
+
+
+def _list(document: dict[Any, Any], key: str) -> list[Any]:
+    value = document.get(key, [])
     if not isinstance(value, list) or len(value) > MAX_LINES:
         raise VerificationError(f"no list of {key}")
     return value
