@@ -15,7 +15,8 @@ from mlflow_governance.errors import VerificationError
 from mlflow_governance.evidence import bounded_yaml
 from mlflow_governance.evidence.requirements import logical_lines
 
-FILES = ("requirements.txt", "conda.yaml", "python_env.yaml", "MLmodel", "uv.lock")
+ENVIRONMENTS = ("requirements.txt", "conda.yaml", "python_env.yaml")
+FILES = (*ENVIRONMENTS, "MLmodel", "uv.lock")
 MAX_BYTES = 1024 * 1024
 MAX_LINES = 5_000
 MAX_LINE = 2_000
@@ -32,6 +33,8 @@ _NOT_PYTHON = frozenset({"python", "pip"})
 """Conda packages that are no requirement of the model."""
 _BUILD = re.compile(r"(?:pip|setuptools|wheel)(?:\s*[<>=!~]=?\s*[\w.]+)?")
 """What MLflow has installed before everything else, in python_env.yaml."""
+_CONDA_KEYS = frozenset({"name", "channels", "dependencies", "prefix"})
+_PYTHON = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,2}")
 _ENVIRONMENTS = {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
 """Where the flavor python_function has MLflow look, as MLflow writes it."""
 _CODING = re.compile(rb"#[^\n]*?coding[:=]\s*([-\w.]+)")
@@ -81,16 +84,27 @@ def _plain(data: bytes) -> Iterator[str]:
 
 
 def _conda(data: bytes) -> Iterator[str]:
-    for channel in _listed(data, "channels"):
-        if channel not in _CHANNELS:
-            yield f"conda.yaml: the channel {channel}"
-    for dependency in _listed(data, "dependencies"):
+    document = _mapping(data)
+    for key in sorted(map(str, document.keys() - _CONDA_KEYS)):
+        yield f"conda.yaml: {key}"  # ``variables`` are environment variables: PIP_INDEX_URL
+    for channel in _list(document, "channels"):
+        if not isinstance(channel, str) or channel not in _CHANNELS:
+            yield f"conda.yaml: the channel {str(channel)[:200]}"
+    for dependency in _list(document, "dependencies"):
         if isinstance(dependency, str):
             yield from _conda_package(dependency)
-        elif isinstance(dependency, dict) and isinstance(dependency.get("pip"), list):
+        elif _is_pip(dependency):
             yield from _pip_lines(dependency["pip"])
         else:
             yield f"conda.yaml: {str(dependency)[:200]}"
+
+
+def _is_pip(dependency: object) -> bool:
+    return (
+        isinstance(dependency, dict)
+        and dependency.keys() == {"pip"}
+        and isinstance(dependency["pip"], list)
+    )
 
 
 def _conda_package(text: str) -> Iterator[str]:
@@ -102,8 +116,12 @@ def _conda_package(text: str) -> Iterator[str]:
 
 
 def _python_env(data: bytes) -> Iterator[str]:
-    build = [line for line in _listed(data, "build_dependencies") if not _is_build(line)]
-    yield from _pip_lines([*build, *_listed(data, "dependencies")])
+    document = _mapping(data)
+    python = str(document.get("python", "3"))
+    if not _PYTHON.fullmatch(python):
+        yield f"python_env.yaml: python {python[:200]}"  # uv runs what it names
+    build = [line for line in _list(document, "build_dependencies") if not _is_build(line)]
+    yield from _pip_lines([*build, *_list(document, "dependencies")])
 
 
 def _is_build(line: object) -> bool:
@@ -134,9 +152,15 @@ def _pip_lines(lines: list[Any]) -> Iterator[str]:
         yield from _plain(str(line).encode("utf-8", "replace"))
 
 
-def _listed(data: bytes, key: str) -> list[Any]:
+def _mapping(data: bytes) -> dict[Any, Any]:
     document = bounded_yaml.load(data)
-    value = document.get(key, []) if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise VerificationError("no mapping")
+    return document
+
+
+def _list(document: dict[Any, Any], key: str) -> list[Any]:
+    value = document.get(key, [])
     if not isinstance(value, list) or len(value) > MAX_LINES:
         raise VerificationError(f"no list of {key}")
     return value

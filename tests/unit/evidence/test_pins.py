@@ -149,3 +149,58 @@ def test_a_requirement_too_long_to_keep_is_told_and_not_cut() -> None:
     assert pins.requirements({"requirements.txt": data}) == (
         f"a requirement of more than {pins.MAX_LINE} characters",
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"# note \\\nevil @ https://example.com/e.zip\n", "evil @ https://example.com/e.zip"),
+        (b"num\\\npy\n", "numpy"),
+        (b"numpy\\\n# note\n", "numpy"),
+        (b"# coding: utf-7\n# x+AAo-evil\n", "requirements.txt: not UTF-8"),
+        (b"numpy --hash=sha256:" + b"a" * 3000, "a requirement of more than 2000 characters"),
+    ],
+)
+def test_lines_are_those_pip_would_read(data: bytes, expected: str) -> None:
+    (line,) = pins.requirements({"requirements.txt": data})
+
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("conda.yaml", b"channels: [https://example.com/c]", "conda.yaml: the channel https:"),
+        ("conda.yaml", b"variables: {PIP_INDEX_URL: x}", "conda.yaml: variables"),
+        ("conda.yaml", b"dependencies: [other::python]", "other::python"),
+        ("conda.yaml", b"dependencies: [{pip: [], more: []}]", "conda.yaml: {'pip'"),
+        ("python_env.yaml", b"build_dependencies: [evil]", "evil"),
+        ("python_env.yaml", b"build_dependencies: ['pip @ https://e.com/p.zip']", "pip @ https:"),
+        ("python_env.yaml", b"python: ./evil", "python_env.yaml: python ./evil"),
+        ("uv.lock", b"version = 1", "uv.lock: "),
+    ],
+)
+def test_whatever_else_decides_what_is_installed_is_a_line(
+    name: str, data: bytes, expected: str
+) -> None:
+    (line,) = pins.requirements({name: data})
+
+    assert line.startswith(expected)
+
+
+def test_what_mlflow_writes_is_no_line_more() -> None:
+    conda = b"channels: [conda-forge]\nname: e\ndependencies: [python=3.11.7, pip<=26, {pip: [a]}]"
+    python = (
+        b"python: 3.11.7\nbuild_dependencies: [pip==26.3, setuptools==1, wheel]\n"
+        b"dependencies: ['-r requirements.txt']"
+    )
+
+    found = pins.requirements({"conda.yaml": conda, "python_env.yaml": python})
+
+    assert found == ("a", "pip<=26")
+
+
+def test_a_channel_that_is_no_name_is_told() -> None:
+    found = pins.requirements({"conda.yaml": b"channels: [[x]]\ndependencies: [numpy]\n"})
+
+    assert found == ("conda.yaml: the channel ['x']", "numpy")
