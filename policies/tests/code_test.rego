@@ -11,9 +11,9 @@ told(verdict) := {"status": "passed", "problem": "", "facts": {
 
 asked(gate, verdict) := json.patch(good_test.dossier(gate), [{"op": "add", "path": "/evidence/malware", "value": told(verdict)}])
 
-builders := {"code_builders": ["https://builder.example/*"]}
+builders := {"code_builders": [{"builder": "https://builder.example/*", "signers": ["ci", "release"]}]}
 
-built_by(document, builder) := json.patch(document, [{"op": "add", "path": "/evidence/provenance", "value": {"status": "passed", "problem": "", "facts": {"builder_id": builder}}}])
+built_by(document, builder) := json.patch(document, [{"op": "add", "path": "/evidence/provenance", "value": {"status": "passed", "problem": "", "facts": {"builder_id": builder, "signers": ["ci"]}}}])
 
 test_clean_is_accepted if {
 	decision := accept.decision with input as asked("accept", "clean")
@@ -38,6 +38,17 @@ test_a_pattern_ends_at_a_slash if {
 	document := built_by(asked("accept", "contains_code"), "https://builder.example/1/evil")
 	decision := accept.decision with input as document with data.registry.config.code_builders as builders.code_builders
 	not decision.allow
+}
+
+test_who_only_signs_provenance_is_not_the_builder_they_name if {
+	document := built_by(asked("accept", "contains_code"), "https://builder.example/1")
+	every signers in [["submitter"], [], "ci", null] {
+		claimed := json.patch(document, [{"op": "replace", "path": "/evidence/provenance/facts/signers", "value": signers}])
+		decision := accept.decision with input as claimed with data.registry.config.code_builders as builders.code_builders
+		good_test.refused_for(decision, {"ACC-011"})
+	}
+	unsigned := accept.decision with input as document with data.registry.config.code_builders as ["https://builder.example/*"]
+	good_test.refused_for(unsigned, {"ACC-011"})
 }
 
 test_a_builder_nobody_proved_vouches_for_nothing if {
