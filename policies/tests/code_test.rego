@@ -40,6 +40,17 @@ test_a_pattern_ends_at_a_slash if {
 	not decision.allow
 }
 
+test_who_only_signs_provenance_is_not_the_builder_they_name if {
+	document := built_by(asked("accept", "contains_code"), "https://builder.example/1")
+	every signers in [["submitter"], [], "ci", null] {
+		claimed := json.patch(document, [{"op": "replace", "path": "/evidence/provenance/facts/signers", "value": signers}])
+		decision := accept.decision with input as claimed with data.registry.config.code_builders as builders.code_builders
+		good_test.refused_for(decision, {"ACC-011"})
+	}
+	unsigned := accept.decision with input as document with data.registry.config.code_builders as ["https://builder.example/*"]
+	good_test.refused_for(unsigned, {"ACC-011"})
+}
+
 test_a_builder_nobody_proved_vouches_for_nothing if {
 	document := json.patch(built_by(asked("accept", "contains_code"), "https://builder.example/1"), [{"op": "replace", "path": "/evidence/provenance/status", "value": "failed"}])
 	decision := accept.decision with input as document with data.registry.config.code_builders as builders.code_builders

@@ -2,7 +2,7 @@
 # title: What loading a model runs
 # description: >-
 #   The scanner knows data and harmless constructors by name. A model that brings code of its
-#   author is accepted from the builders named here and from nobody else; what the scanner does
+#   author is accepted from the builders named here, on the word of their signers, and from nobody else; what the scanner does
 #   not know is accepted from nobody.
 # scope: package
 package registry.code
