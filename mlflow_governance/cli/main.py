@@ -24,7 +24,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "submit": ("submit", "submit", "Sign, describe and register a model."),
     "sign": ("sign", "sign", "Add your signature where several must sign."),
     "manifest": ("manifest", "manifest", "Write what a signature of a model is over."),
-    "attest": ("submit", "attest", "Sign a result and attach it to a version."),
+    "attest": ("attest", "attest", "Sign a result and attach it to a version."),
     "show": ("decide", "show", "Show a version: stage, failed checks, approvals, evidence."),
     "judge": ("decide", "judge", "Judge a version again, under the policy of now."),
     "approve": ("decide", "approve", "Approve (or reject) a version for your role."),

@@ -80,9 +80,10 @@ _SCHEMAS: Mapping[str, str] = {
     VULNERABILITY_SCAN: "predicates/vulnerability-scan.schema.json",
     PACKAGE_RELEASE_V01: "predicates/package-release.schema.json",
     PACKAGE_RELEASE: "predicates/package-release.schema.json",
-    OPENVEX: "predicates/openvex.schema.json",
     OPENVEX_OF_COSIGN: "predicates/openvex.schema.json",
+    OPENVEX: "predicates/openvex.schema.json",
 }
+"""Of types with one schema the newest stands last: its short name means that."""
 
 
 def purpose_of(predicate_type: str, predicate: Mapping[str, Any]) -> Purpose | None:

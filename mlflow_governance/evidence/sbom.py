@@ -125,18 +125,22 @@ def _signed_bom(case: Case, purpose: Purpose) -> SignedBom:
             advice="Leave exactly one: submit the model again with mlflow-governance submit.",
         )
     signers = sorted({name for statement in found for name in statement.signers})
-    listing = case.once(("listing", id(found[0].statement)), lambda: _read(found[0]))
+    listing = case.once(("listing", id(found[0].statement)), lambda: _listing(found[0]))
     return SignedBom(found[0].statement.predicate, tuple(signers), listing, first[1])
 
 
-def check_document(document: Mapping[str, Any]) -> None:
-    """Hold a CycloneDX document to its bounds, its strict schema and its own references.
+def check_document(document: Mapping[str, Any], kind: str = predicate.CYCLONEDX) -> None:
+    """Hold a document to its bounds, its schema and its own references.
+
+    Args:
+        document: the SBOM.
+        kind: its predicate type, which says whether it is CycloneDX or SPDX.
 
     Raises:
         VerificationError: it does not fit, with the place where.
     """
     _encoded(document)
-    inventory.read(cyclonedx.read(document))
+    inventory.read(_read(document, kind))
 
 
 def _said(case: Case, found: VerifiedStatement) -> tuple[bool, bytes]:
@@ -150,10 +154,13 @@ def _is_spdx(found: VerifiedStatement) -> bool:
     return found.statement.predicate_type in predicate.SPDX_TYPES
 
 
-def _read(found: VerifiedStatement) -> Listing:
+def _listing(found: VerifiedStatement) -> Listing:
+    return _read(found.statement.predicate, found.statement.predicate_type)
+
+
+def _read(document: Mapping[str, Any], kind: str) -> Listing:
     """The document as what its predicate type calls it."""
-    document = found.statement.predicate
-    if not _is_spdx(found):
+    if kind not in predicate.SPDX_TYPES:
         return cyclonedx.read(document)
     return spdx3.read(document) if "@graph" in document else spdx.read(document)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import requests
 
 EVIDENCE = "governance/evidence"
+_LOGGED = re.compile(r"models:/m-[0-9a-f]{32}")
+"""A logged model. Any other name that begins so is one of the registry."""
 _CODES: dict[str, type[GovernanceError]] = {
     "RESOURCE_DOES_NOT_EXIST": NotFound,
     "PERMISSION_DENIED": Denied,
@@ -50,7 +52,7 @@ def resolve(model_uri: str) -> Source:
     with translated(model_uri):
         if model_uri.startswith("runs:/"):
             return _of_run(model_uri)
-        if model_uri.startswith("models:/m-"):
+        if _LOGGED.fullmatch(model_uri):
             return _of_model(model_uri.removeprefix("models:/"), model_uri)
         if model_uri.startswith("models:/"):
             return _of_version(VersionRef.parse(model_uri))
@@ -87,11 +89,20 @@ def upload(source: Source, folder: Path) -> None:
 
 
 def register(source: Source, name: str) -> VersionRef:
-    """Register the model with the stock client; registration judges it."""
+    """Register the model with the stock client; registration judges it.
+
+    Raises:
+        Denied: the registry keeps no version that is not accepted, and this is none.
+    """
     import mlflow
 
     with translated(name):
-        version = mlflow.register_model(source.uri, name)
+        try:
+            version = mlflow.register_model(source.uri, name)
+        except mlflow.MlflowException as error:
+            if "FAILED_REGISTRATION" in error.message:  # judged by the worker, and said no
+                raise Denied(error.message) from error
+            raise
     return VersionRef(name, int(version.version))
 
 
@@ -101,6 +112,29 @@ def stage_of(ref: VersionRef) -> str:
 
     with translated(str(ref)):
         return str(MlflowClient().get_model_version(ref.name, str(ref.version)).current_stage)
+
+
+def accepted(ref: VersionRef) -> str:
+    """The stage a version has just been registered at; None in a registry nobody governs.
+
+    Raises:
+        Denied: it is registered and not accepted, with the reasons the registry wrote beside it.
+    """
+    from mlflow import MlflowClient
+
+    with translated(str(ref)):
+        version = MlflowClient().get_model_version(ref.name, str(ref.version))
+    stage, missing = str(version.current_stage), version.tags.get("governance.missing", "")
+    if stage == "None" and missing:
+        reasons = missing.replace(" | fix: ", "\n      fix: ").splitlines()
+        listed = "\n".join(
+            line if line.startswith(" ") else f"  - {line}" for line in reasons if line
+        )
+        raise Denied(
+            f"{ref} is registered with its evidence and not accepted:\n{listed}",
+            advice=f"Mend that, then: mlflow-governance submit models:/{ref} --key KEY.pem",
+        )
+    return stage
 
 
 def ask_for_candidate(ref: VersionRef) -> None:
@@ -145,10 +179,10 @@ def _of_version(ref: VersionRef) -> Source:
 
     client = MlflowClient()
     version = client.get_model_version(ref.name, str(ref.version))
-    if version.source.removeprefix("models:/") != str(ref):
-        return replace(resolve(version.source), registered=ref)
-    # Where unreleased bytes are is told to whoever registered them; the download gate knows, too.
-    location = client.get_model_version_download_uri(ref.name, str(ref.version))
+    location = version.source
+    if location == f"models:/{ref}":
+        # Where unreleased bytes are is told to whoever registered them; the gate knows, too.
+        location = client.get_model_version_download_uri(ref.name, str(ref.version))
     return replace(_at(location, version.run_id), registered=ref)
 
 

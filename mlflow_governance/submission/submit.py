@@ -111,7 +111,8 @@ def submit(
         InvalidRequest: the URI, name or a file given is not usable.
         NotFound: MLflow does not know the model.
         VerificationError: the model's files cannot be hashed.
-        Denied: the registry refused the upload or the version.
+        Denied: the registry refused the upload, or did not accept the version; it is registered
+            and has its evidence then, and the message says why.
     """
     chosen = options or SubmitOptions()
     seal = _seal(key, chosen.password) if isinstance(key, str | Path) else key
@@ -162,7 +163,8 @@ def _registered(submission: Submission, source: sources.Source, name: str) -> Su
     ref = source.registered
     if ref is None:
         ref = sources.register(source, name)
-    elif sources.stage_of(ref) == "None":
+        return replace(submission, version=ref, stage=sources.accepted(ref))
+    if sources.stage_of(ref) == "None":
         sources.ask_for_candidate(ref)
     return replace(submission, version=ref, stage=sources.stage_of(ref))
 

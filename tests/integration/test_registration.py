@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import mlflow
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
 
+from mlflow_governance.errors import Denied
+from tests.integration.test_read_only import model_in_a_run
 from tests.integration.world import World
 
 
@@ -70,6 +74,15 @@ def test_evidence_brought_later_makes_it_a_candidate(world: World) -> None:
     assert (tags["governance.stage"], tags["governance.missing"]) == ("Candidate", "")
 
 
+def test_evidence_comes_later_to_plain_files_of_a_run_too(world: World, tmp_path: Path) -> None:
+    _, uri = model_in_a_run(world, tmp_path, seed=24)
+    world.register(uri, "m-ore")  # which is no logged model, though it begins like one
+
+    world.submit("models:/m-ore/1")
+
+    assert world.tags("m-ore")["governance.stage"] == "Candidate"
+
+
 def test_a_model_registered_with_evidence_becomes_a_candidate_by_itself(world: World) -> None:
     uri = world.log(seed=22)
     world.submit(uri, "--no-register", "--name", "complete")
@@ -84,8 +97,13 @@ def test_evidence_signed_by_nobody_trusted_is_no_evidence(world: World) -> None:
     uri = world.log(seed=23)
     world.here("alice", "keys", "new", "stranger.pem")
     flags = ("--key", "stranger.pem", "--model-card", "card.yaml", "--test-result", "tests.json")
-    world.here("alice", "submit", uri, "--name", "strange", *flags)
+    for named in (uri, "models:/strange/1"):  # for the first time, and for one that is there
+        with pytest.raises(Denied) as refusal:
+            world.here("alice", "submit", named, "--name", "strange", *flags)
+        assert "  - ACC-002 " in refusal.value.message
+        assert "      fix: mlflow-governance " in refusal.value.message
 
+    assert world.show("strange")["digest"].startswith("sha256:")
     assert world.tags("strange")["governance.stage"] == "None"
     assert "ACC-002" in world.tags("strange")["governance.missing"]
 

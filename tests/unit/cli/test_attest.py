@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from mlflow_governance.cli.submit import attest
+from mlflow_governance.cli.attest import attest
+from mlflow_governance.cli.client import RegistryClient
+from mlflow_governance.core import canonical
+from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError, InvalidRequest
-from mlflow_governance.evidence import envelope, predicate
+from mlflow_governance.evidence import attestation, bundle, envelope, predicate
 from mlflow_governance.evidence.attestation import parse_statement
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from tests.unit.cli.test_client import serving
+from tests.unit.evidence.bom_builders import bom, library
+from tests.unit.evidence.spdx_builders import library3, package, spdx23, spdx30
 from tests.unit.evidence.test_scan_result import body, vulnerability
+from tests.unit.evidence.vex_builders import analysed, cyclonedx, openvex, statement
 from tests.unit.web.builders import Registry, registry
 
 
@@ -39,9 +45,6 @@ def run(*arguments: str) -> Result:
 def said(result: Result) -> tuple[str, Any]:
     """Predicate type and body that were attached, by the key."""
     assert result.exit_code == 0, result.exception
-    from mlflow_governance.cli.client import RegistryClient
-    from mlflow_governance.core.model_ref import VersionRef
-
     file = result.output.split()[1]
     data = RegistryClient().attachment(VersionRef("churn", 1), file)
     enclosed = envelope.parse(data)
@@ -85,7 +88,99 @@ def test_a_predicate_that_does_not_fit_is_not_signed() -> None:
     Path("scan.json").write_text("{")
     assert "JSON" in refused("--predicate", "scan.json", "--type", "vulnerability-scan").message
 
-    assert "'GOOD' is not" in refused("canary", "--result", "GOOD").message
+    wrong = refused("canary", "--result", "GOOD")
+    assert "'GOOD' is not a result of a canary" in wrong.message
+    assert "PROCEED, ROLLBACK" in wrong.advice
+
+
+@pytest.mark.usefixtures("governed")
+@pytest.mark.parametrize(
+    ("kind", "document", "uri"),
+    [
+        ("openvex", openvex(statement()), "https://openvex.dev/ns/v0.2.0"),
+        ("https://openvex.dev/ns", openvex(statement()), "https://openvex.dev/ns"),
+        ("cyclonedx", bom(library("numpy")), "https://cyclonedx.org/bom"),
+        (f"{predicate.CYCLONEDX}/v1.6", bom(), "https://cyclonedx.org/bom/v1.6"),
+        ("cyclonedx-vex", cyclonedx(analysed()), "https://cyclonedx.org/bom"),
+        ("spdx", spdx23(package("numpy")), "https://spdx.dev/Document/v2.3"),
+        ("spdx", spdx30(library3("numpy")), "https://spdx.dev/Document/v3"),
+        (predicate.SPDX, spdx23(package("numpy")), "https://spdx.dev/Document"),
+    ],
+)
+def test_documents_of_other_tools_are_signed_under_the_newest_type(
+    kind: str, document: dict[str, Any], uri: str
+) -> None:
+    Path("it.json").write_text(json.dumps(document))
+
+    assert said(run("--predicate", "it.json", "--type", kind)) == (uri, document)
+
+
+@pytest.mark.usefixtures("governed")
+@pytest.mark.parametrize(
+    ("kind", "document", "why"),
+    [
+        ("cyclonedx", cyclonedx(analysed()), "--type cyclonedx-vex"),
+        ("cyclonedx-vex", bom(), "--type cyclonedx"),
+        ("cyclonedx-vex", cyclonedx(analysed("harmless")), "malformed"),
+        ("cyclonedx-vex", cyclonedx(analysed(lastUpdated="2026-13-45T00:00:00Z")), "CVE"),
+        ("openvex", openvex(statement(timestamp="2026-13-45T00:00:00Z")), "CVE"),
+        ("cyclonedx", bom() | {"specVersion": "0.9"}, "version"),
+        ("cyclonedx", {}, "CycloneDX"),
+        ("spdx", spdx23() | {"spdxVersion": "SPDX-1.0"}, "SPDX 2.3"),
+        ("spdx", {"@graph": []}, "SPDX 3"),
+    ],
+)
+def test_documents_the_registry_would_not_read_are_not_signed(
+    kind: str, document: dict[str, Any], why: str
+) -> None:
+    Path("it.json").write_text(json.dumps(document))
+
+    assert why in str(refused("--predicate", "it.json", "--type", kind))
+
+
+def attach_file(*arguments: str) -> Result:
+    return CliRunner().invoke(attest, ["churn/1", *arguments])
+
+
+def test_what_another_tool_signed_is_attached_as_it_is(governed: Registry) -> None:
+    sign = load_private_key(Path("k.pem"))
+    digest = RegistryClient().version(VersionRef("churn", 1))["digest"]
+    payload = canonical.encode(
+        attestation.statement("churn", digest, predicate.OPENVEX, openvex(statement()))
+    )
+    plain = envelope.sign(payload, envelope.IN_TOTO, [sign])
+    sealed = bundle.seal(payload, sign, "a hint", bundle.NOTHING)
+    for name, data in (("my vex (2).intoto.json", plain), ("scan.sigstore.json", sealed)):
+        Path(name).write_bytes(data)
+
+    first = attach_file("--file", "my vex (2).intoto.json")
+    second = attach_file("--file", "scan.sigstore.json")
+
+    assert "attached attestations/my-vex-2.intoto.json to churn/1: https://openvex" in first.output
+    assert "attached attestations/scan.intoto.json" in second.output
+    kept = RegistryClient().attachment(VersionRef("churn", 1), "attestations/my-vex-2.intoto.json")
+    assert kept == plain
+
+
+@pytest.mark.usefixtures("governed")
+def test_a_file_nobody_signed_is_not_sent() -> None:
+    Path("vex.json").write_text(json.dumps(openvex(statement())))
+
+    result = attach_file("--file", "vex.json")
+
+    assert isinstance(result.exception, InvalidRequest)
+    assert "--predicate FILE --type TYPE" in result.exception.advice
+
+
+@pytest.mark.usefixtures("governed")
+@pytest.mark.parametrize("more", [["--key", "k.pem"], ["canary", "--result", "PROCEED"]])
+def test_a_signed_file_comes_alone(more: list[str]) -> None:
+    Path("x.json").write_text("{}")
+
+    result = attach_file("--file", "x.json", *more)
+
+    assert isinstance(result.exception, InvalidRequest)
+    assert "--file alone" in result.exception.advice
 
 
 @pytest.mark.usefixtures("governed")

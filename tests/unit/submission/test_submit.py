@@ -14,8 +14,10 @@ import pytest
 
 from mlflow_governance.core import moment
 from mlflow_governance.core.dossier import Status
+from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import (
     ConfigurationError,
+    Denied,
     GovernanceError,
     InvalidRequest,
     NotFound,
@@ -28,6 +30,7 @@ from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from mlflow_governance.evidence.malware import inspect_directory
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import Signer, TrustPolicy
+from mlflow_governance.submission import source
 from mlflow_governance.submission.submit import Submission, SubmitOptions, submit
 from tests.unit.submission.builders import CARD, write
 
@@ -199,6 +202,39 @@ def test_a_registered_model_is_registered_with_the_stock_client(site: Site) -> N
     # Nobody judges in a plain registry; asking it again finds the stage unknown to it.
     with pytest.raises(GovernanceError):
         site.submit(f"models:/{done.version}", register=True, name=None)
+
+
+@pytest.mark.parametrize("name", ["plain-files", "m-odel"])
+def test_a_version_of_plain_files_of_a_run_is_submitted_by_its_name(site: Site, name: str) -> None:
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(str(site.stored), "model")
+    mlflow.register_model(f"runs:/{run.info.run_id}/model", name)
+
+    done = site.submit(f"models:/{name}/1", name=None)
+
+    files = mlflow.artifacts.list_artifacts(f"runs:/{run.info.run_id}/model/governance/evidence")
+    assert "evidence/model.sig" in {file.path for file in files}
+    assert done.model_digest == hash_directory(site.stored).digest
+
+
+def test_a_version_that_is_not_accepted_is_denied_with_the_reasons(site: Site) -> None:
+    version = mlflow.register_model(site.uri, "refused")
+    ref = VersionRef("refused", int(version.version))
+    assert source.accepted(ref) == "None"  # nobody judges here
+    missing = "ACC-002 no signature | fix: mlflow-governance submit\nACC-009 no card"
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(ref.name, version.version, "governance.missing", missing)
+
+    with pytest.raises(Denied) as refusal:
+        source.accepted(ref)
+
+    assert refusal.value.exit_code == 4
+    assert refusal.value.message.splitlines()[1:] == [
+        "  - ACC-002 no signature",
+        "      fix: mlflow-governance submit",
+        "  - ACC-009 no card",
+    ]
+    assert f"submit models:/{ref}" in refusal.value.advice
 
 
 def test_a_data_file_given_is_named_by_its_bytes(site: Site, tmp_path: Path) -> None:
