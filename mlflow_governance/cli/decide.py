@@ -10,9 +10,13 @@ import click
 from mlflow_governance.cli.client import RegistryClient
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Denied
+from mlflow_governance.evidence.interface import Kind
+from mlflow_governance.evidence.severity import WORDS
 
 _version = click.argument("version", metavar="NAME/VERSION")
 _reason = click.option("--reason", required=True, help="Why; it goes into the ledger.")
+_SHOWN = 2
+"""Findings of the malware check that are shown; --json has more."""
 _json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 
 
@@ -29,8 +33,7 @@ def show(version: str, as_json: bool) -> None:
     click.echo(f"  digest     {document['digest']}")
     click.echo(f"  submitter  {document['submitter']}")
     for outcome in document["evidence"]:
-        problem = f": {outcome['problem']}" if outcome["problem"] else ""
-        click.echo(f"  {outcome['kind']:<16} {outcome['status']}{problem}")
+        click.echo(f"  {outcome['kind']:<16} {_found(outcome)}")
     for approval in document["approvals"]:
         void = "" if approval["current"] else " (void: model or policy changed)"
         click.echo(
@@ -123,6 +126,27 @@ def history(version: str, as_json: bool) -> None:
 def _change(entry: dict[str, Any]) -> str:
     before, after = entry["before"].get("stage"), entry["after"].get("stage")
     return f"  {before} → {after}" if before != after else ""
+
+
+def _found(outcome: dict[str, Any]) -> str:
+    """What one kind of evidence came to, on a line.
+
+    That the files were read, or the components looked up, says nothing of what was found.
+    """
+    facts, status = outcome["facts"], outcome["status"]
+    if outcome["problem"]:
+        return f"{status}: {outcome['problem']}"
+    if outcome["kind"] == Kind.MALWARE and "verdict" in facts:
+        findings = facts.get("findings", [])
+        shown = [f"{found['file']} {found['detail']}" for found in findings[:_SHOWN]]
+        more = facts.get("count", 0) - len(shown)
+        shown += [f"{more} more"] if more > 0 else []
+        return "; ".join([facts["verdict"], *shown])
+    if outcome["kind"] == Kind.VULNERABILITIES and "vulnerabilities" in facts:
+        severities = [entry["severity"] for entry in facts["vulnerabilities"]]
+        worst = f", the worst {max(severities, key=WORDS.index)}" if severities else ""
+        return f"{len(severities)} known{worst}"
+    return str(status)
 
 
 def _tell(reasons: list[dict[str, str]]) -> None:

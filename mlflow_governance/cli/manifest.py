@@ -23,6 +23,8 @@ def manifest(model: str, output: Path | None) -> None:
     cosign sign-blob --key cosign.key --bundle manifest.json.sigstore.json manifest.json
     cosign attest-blob --key cosign.key --type slsaprovenance1 --predicate p.json \\
         --bundle provenance.intoto.json manifest.json     (into attestations/)
+
+    cosign 3 tells the public log unless it gets --use-signing-config=false --tlog-upload=false.
     """
     from mlflow_governance.core import digest
     from mlflow_governance.evidence.hashing import hash_directory

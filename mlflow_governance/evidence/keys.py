@@ -177,6 +177,11 @@ def load_private_key(path: Path, password: bytes | None = None) -> FileKey:
     Raises:
         ConfigurationError: absent, readable by others, wrong password, or not a usable key.
     """
+    if _is_public(path):  # before its mode is looked at, which a public key may have
+        raise ConfigurationError(
+            f"{path} is a public key, and signing takes the private one",
+            advice=f"Give the private key it belongs to, such as {path.with_suffix('.pem')}",
+        )
     data = read_secret(path, "private key", f"Make one: mlflow-governance keys new {path}")
     try:
         if cosign_key.is_cosign(data):
@@ -194,6 +199,16 @@ def load_private_key(path: Path, password: bytes | None = None) -> FileKey:
             advice="Make one: mlflow-governance keys new PATH",
         )
     return FileKey(PublicKey._of(key.public_key()), key)
+
+
+def _is_public(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return b"-----BEGIN PUBLIC KEY-----" in file.read(64)
+    except OSError:
+        return False
 
 
 def _algorithm(key: _Public) -> str:

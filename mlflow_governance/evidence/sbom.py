@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from mlflow_governance.core import canonical
-from mlflow_governance.errors import InvalidRequest, VerificationError
+from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
 from mlflow_governance.evidence import (
     attestation,
     cyclonedx,
@@ -116,7 +116,11 @@ def signed_bom(case: Case, purpose: Purpose = Purpose.SBOM) -> SignedBom:
 def _signed_bom(case: Case, purpose: Purpose) -> SignedBom:
     # Only CycloneDX has room for a model card; what an SPDX document says is no second opinion.
     spdx_types = predicate.SPDX_TYPES if purpose is Purpose.SBOM else ()
-    found = attestation.find_statements(case, (*predicate.CYCLONEDX_TYPES, *spdx_types), purpose)
+    types = (*predicate.CYCLONEDX_TYPES, *spdx_types)
+    try:
+        found = attestation.find_statements(case, types, purpose)
+    except EvidenceMissing:
+        raise _missing(purpose) from None
     first = _said(case, found[0])
     if any(_said(case, other) != first for other in found[1:]):
         names = ", ".join(other.item_name for other in found)
@@ -127,6 +131,20 @@ def _signed_bom(case: Case, purpose: Purpose) -> SignedBom:
     signers = sorted({name for statement in found for name in statement.signers})
     listing = case.once(("listing", id(found[0].statement)), lambda: _listing(found[0]))
     return SignedBom(found[0].statement.predicate, tuple(signers), listing, first[1])
+
+
+def _missing(purpose: Purpose) -> EvidenceMissing:
+    if purpose is Purpose.MODEL_CARD:
+        return EvidenceMissing(
+            "no signed model card is attached",
+            advice="Describe the model: mlflow-governance card init, then "
+            "mlflow-governance submit MODEL_URI --model-card model_card.yaml",
+        )
+    return EvidenceMissing(
+        "no signed SBOM is attached",
+        advice="Have one written: mlflow-governance submit MODEL_URI, or attach another tool's: "
+        "mlflow-governance attest NAME/VERSION --predicate FILE --type cyclonedx",
+    )
 
 
 def check_document(document: Mapping[str, Any], kind: str = predicate.CYCLONEDX) -> None:

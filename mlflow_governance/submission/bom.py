@@ -192,7 +192,8 @@ def _model_purl(reference: str) -> PackageURL:
     except ValueError as error:
         raise InvalidRequest(
             f"the base model {reference!r} is not usable: {error}",
-            advice="Name it as org/name@COMMIT, models:/name/3, or by a purl (pkg:…).",
+            advice="Name it under base_models of the model card: hf:org/name@COMMIT, or by a "
+            "package URL such as pkg:mlflow/name@3.",
         ) from error
 
 

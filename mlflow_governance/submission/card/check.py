@@ -28,10 +28,13 @@ ADVICE = {
     "human_oversight": "who can overrule or stop it, and how",
     "monitoring": "what is watched in use, and by whom",
     "owner": "who answers for it",
-    "risk_tier": "low, medium or high",
+    "risk_tier": "low, medium or high; promotion needs it (PRO-011)",
     "licence": "an SPDX expression",
 }
 """Heading → what to write, or to do. Annex IV: :func:`empty_headings`."""
+
+REQUIRED = (*HEADINGS, "risk_tier")
+"""What acceptance asks for, and promotion after it."""
 
 OF_THE_RUN = ("metrics", "datasets")
 """What MLflow usually says; without the model nobody can know whether it does."""
@@ -39,7 +42,7 @@ OF_THE_RUN = ("metrics", "datasets")
 
 @dataclass(frozen=True)
 class Empty:
-    """A heading nothing is written under; ``required`` by the accept gate as it ships."""
+    """A heading nothing is written under; ``required`` by the gates as they ship."""
 
     heading: str
     required: bool
@@ -53,7 +56,7 @@ def empty_headings(author: AuthorCard, facts: Facts | None = None) -> list[Empty
     """
     known = facts or Facts(flavors=(), requirements=())
     card = model_card(author, known, [f"dataset-{i}" for i, _ in enumerate(known.datasets)])
-    required = set(HEADINGS) - (set() if facts else set(OF_THE_RUN))
+    required = set(REQUIRED) - (set() if facts else set(OF_THE_RUN))
     filled = headings(card) | {
         name: bool(getattr(author, name)) for name in ("owner", "risk_tier", "licence")
     }

@@ -216,7 +216,13 @@ def _problems(document: object) -> Iterator[str]:
         for error in _validator().iter_errors(document):
             where = ".".join(map(str, error.instance_path))[:120]
             unexpected = getattr(error.kind, "unexpected", None)
-            text = _meant(unexpected, error.schema_path) if unexpected else error.message[:200]
+            wanted = _wanted().get(getattr(error.kind, "pattern", ""))
+            if unexpected:
+                text = _meant(unexpected, error.schema_path)
+            elif wanted:
+                text = f"{str(error.instance)[:120]!r} is not {wanted}"
+            else:
+                text = error.message[:200]
             yield f"{where}: {text}" if where else text
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         yield f"not a JSON value: {error}"
@@ -235,6 +241,22 @@ def _meant(unexpected: Sequence[str], path: Sequence[str | int]) -> str:
             f"{word[:64]!r} is unknown" + (f", did you mean {close[0]!r}?" if close else "")
         )
     return "; ".join(parts) + f" (known: {', '.join(known)})"
+
+
+@cache
+def _wanted() -> dict[str, str]:
+    """What is wanted, in words, by the patterns of the schema."""
+    found: dict[str, str] = {}
+    pending: list[Any] = [_schema()]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            pending.extend(node.values())
+            if isinstance(node.get("pattern"), str):
+                found[node["pattern"]] = node["description"]
+        elif isinstance(node, list):
+            pending.extend(node)
+    return found
 
 
 @cache

@@ -24,8 +24,9 @@ def test_a_new_card_lacks_what_only_its_author_knows(tmp_path: Path) -> None:
 
     assert done.exit_code == 3
     required = [line for line in done.output.splitlines() if line.startswith("required")]
-    assert [line.split()[1] for line in required] == ["purpose", "audience", "limitations", "risks"]
-    assert "4 required headings are empty" in done.output
+    names = [line.split()[1] for line in required]
+    assert names == ["purpose", "audience", "limitations", "risks", "risk_tier"]
+    assert "5 required headings are empty" in done.output
 
 
 def test_a_card_that_is_there_is_not_overwritten(tmp_path: Path) -> None:

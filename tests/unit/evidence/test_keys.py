@@ -204,3 +204,10 @@ def test_a_key_made_by_cosign_signs_and_cosign_verifies(tmp_path):
     verify = [builders.cosign(), "verify-blob", "--key", "cosign.pub", "--signature", "blob.sig"]
     subprocess.run([*verify, "--insecure-ignore-tlog=true", "blob"], **run, capture_output=True)
     assert private.public.pem == (tmp_path / "cosign.pub").read_text()
+
+
+def test_a_public_key_is_not_taken_to_sign_and_is_called_one(tmp_path):
+    keys.generate_key_pair(tmp_path / "ci.pem")
+
+    with pytest.raises(ConfigurationError, match=r"ci\.pub is a public key\b.*\n.*ci\.pem"):
+        keys.open_key(tmp_path / "ci.pub")

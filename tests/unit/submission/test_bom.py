@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -14,7 +15,7 @@ from mlflow_governance.evidence import cyclonedx, inventory, requirements
 from mlflow_governance.evidence.inventory import USE
 from mlflow_governance.evidence.sbom import check_document
 from mlflow_governance.submission.bom import dataset_ref, ml_bom
-from mlflow_governance.submission.card import AuthorCard, model_card
+from mlflow_governance.submission.card import AuthorCard, model_card, parse_card
 from mlflow_governance.submission.environment import BaseModel, CondaPackage, Environment
 from mlflow_governance.submission.facts import Dataset
 from mlflow_governance.submission.libraries import FILES, _archive, _files_digest
@@ -260,8 +261,11 @@ def test_what_the_author_says_of_a_base_model_stands_above_what_was_recorded() -
 
 @pytest.mark.parametrize("reference", ["", "@", "pkg:", "pkg:x", "models:/"])
 def test_a_base_model_that_names_nothing_is_refused(reference: str) -> None:
-    with pytest.raises(InvalidRequest, match="not usable"):
+    with pytest.raises(InvalidRequest, match="not usable") as refusal:
         ml_bom(described(base_models=(BaseModel(reference),)), facts(), AT)
+
+    advised = re.findall(r"(?:hf|pkg):[\w/@]+", refusal.value.advice)
+    assert parse_card(f"base_models: {advised}".encode()).base_models == tuple(advised)
 
 
 def test_licences_of_the_model_and_its_data_are_stated() -> None:
