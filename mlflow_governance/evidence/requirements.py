@@ -27,9 +27,10 @@ _HASH = re.compile(r"\s--hash[= ](?P<algorithm>[a-z0-9_]+):(?P<hex>[0-9a-fA-F]+)
 _OPTIONS = re.compile(r"\s--\S.*$", re.DOTALL)
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _SECRET = re.compile(r"//[^/@\s]*@")
-_INDEX_OPTION = re.compile(
-    r"(-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host|--no-binary|--only-binary"
-    r"|--prefer-binary|--pre|--require-hashes|--no-index|--use-feature)\b"
+_QUIET_OPTION = re.compile(
+    r"(?:(?:-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host|--no-binary"
+    r"|--only-binary|--prefer-binary|--pre|--require-hashes|--no-index|--use-feature)"
+    r"(?:[= ][\w:.][^\s'\"\\]*)?(?:\s+|$))+"
 )
 """Options about where to look, which install nothing by themselves."""
 
@@ -89,8 +90,11 @@ def parse(line: str) -> Wanted | None:
 
 
 def is_option(line: str) -> bool:
-    """True for an option that installs nothing, such as ``--extra-index-url``."""
-    return _INDEX_OPTION.match(line) is not None
+    """True for a line of options that change nothing about what is installed, such as ``--pre``.
+
+    The whole line: pip reads ``--pre -e git+https://…`` as what it ends with.
+    """
+    return _QUIET_OPTION.fullmatch(line) is not None
 
 
 def check(lines: Iterable[str], listed: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

@@ -276,6 +276,16 @@ def test_what_no_sbom_can_be_held_to_is_named_without_passwords() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["--pre -e git+https://example.org/r.git", "--pre -r x.txt", "--pre -rx.txt", "--pre '-e' ./x"]
+    + ["--index-url https://example.org/s -e ./x", "-i https://example.org/s --ed ./x"],
+)
+def test_an_option_before_another_hides_nothing(line: str) -> None:
+    # pip reads the whole line: what is installed may stand at its end.
+    assert required(line, components=(library("numpy"),))["unresolved"] == [line]
+
+
 def test_requirements_beyond_the_bounds_are_refused() -> None:
     with pytest.raises(VerificationError, match="more than 5000 requirements"):
         required(*(f"-e {n}" for n in range(5001)), components=())
