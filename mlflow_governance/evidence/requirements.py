@@ -28,11 +28,11 @@ _OPTIONS = re.compile(r"\s--\S.*$", re.DOTALL)
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _SECRET = re.compile(r"//[^/@\s]*@")
 _QUIET_OPTION = re.compile(
-    r"(?:(?:-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host|--no-binary"
-    r"|--only-binary|--prefer-binary|--pre|--require-hashes|--no-index|--use-feature)"
-    r"(?:[= ][\w:.][^\s'\"\\]*)?(?:\s+|$))+"
+    r"(?:--(?:no-binary|only-binary|prefer-binary|pre|require-hashes|no-index|use-feature)"
+    r"(?:[= ][\w:][\w.,:\-]*)?\s*)+"
 )
-"""Options about where to look, which install nothing by themselves."""
+"""Options that install nothing and name no place to install from. Another index is such a place:
+whoever runs it says what ``numpy==2.1.0`` is."""
 
 
 @dataclass(frozen=True, slots=True)

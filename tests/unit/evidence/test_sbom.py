@@ -272,7 +272,7 @@ def test_what_no_sbom_can_be_held_to_is_named_without_passwords() -> None:
 
     assert facts["unresolved"] == [
         "git+https://…@example.org/r.git@main", "./local.whl", "-e .", "-r more.txt",
-        "x @ https://example.org/x.whl",
+        "--extra-index-url https://example.org/simple", "x @ https://example.org/x.whl",
     ]  # fmt: skip
 
 
