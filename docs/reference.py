@@ -40,6 +40,8 @@ def commands() -> str:
 
 
 def _helps(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    # click keeps the help option of whoever asked first, under whatever names it had there.
+    command._help_option = None
     context = click.Context(
         command,
         info_name=" ".join(path),

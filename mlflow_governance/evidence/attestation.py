@@ -56,6 +56,7 @@ _STATEMENT_TYPES = (STATEMENT_TYPE, "https://in-toto.io/Statement/v0.1")
 """What is read. cosign still writes v0.1, whose fields are the same."""
 SUFFIX = ".intoto.json"
 
+_VERDICTS = (Purpose.TEST_RESULT, Purpose.CANARY, Purpose.VULNERABILITY_SCAN, Purpose.VEX)
 _MAX_SUBJECTS = 1024
 _MAX_TEXT = 1024
 _HEX = re.compile(r"[0-9a-f]{8,128}")
@@ -162,6 +163,7 @@ def _counting(
         raise VerificationError(f"nobody may attest {kinds[0]}")
     found: list[VerifiedStatement] = []
     problems: list[str] = []
+    refused: list[VerificationError] = []
     for item in sorted(case.items, key=lambda entry: entry.name):
         if not item.name.endswith(SUFFIX):
             continue
@@ -169,29 +171,42 @@ def _counting(
             verified = _verify_item(case, item, kinds, wanted)
         except VerificationError as error:
             problems.append(f"{item.name}: {error.message}")
+            refused.append(error)
         else:
             found.extend(verified)
     if found:
         return found
     if problems:
-        raise VerificationError("; ".join(problems))
+        advice = next(filter(None, (error.advice for error in refused)), "")
+        raise VerificationError("; ".join(problems), advice=advice)
     raise EvidenceMissing(
         f"no attestation of the type {' or '.join(kinds)} is attached",
         advice=f"Attach a signed statement as governance/evidence/NAME{SUFFIX}.",
     )
 
 
-def recognise(case: Case) -> None:
-    """Check that the one item of a case is a statement somebody trusted made about this model.
+def recognise(case: Case) -> set[str]:
+    """Who trusted signed the one item of a case, a statement about this model.
 
     Raises:
-        VerificationError: it is none; says why.
+        VerificationError: nobody, or it is none; says why.
     """
     (item,) = case.items
     found = claimed(item)
     purpose = predicate.purpose_of(found.predicate_type, found.predicate)
+    if purpose is Purpose.REGISTRY:
+        raise VerificationError(f"{item.name} is the word of a registry, which is no evidence here")
     # Of several signers that must agree one comes first: thresholds are for what stands together.
-    _counting(case, found.predicate_type, purpose)
+    counting = _counting(case, found.predicate_type, purpose)
+    return {name for entry in counting for name in entry.signers}
+
+
+def payload(item: EvidenceItem) -> bytes:
+    """What the signatures of an item are over; nothing where it does not enclose that."""
+    try:
+        return _open(item.data).payload
+    except VerificationError:
+        return b""
 
 
 def claimed(item: EvidenceItem) -> Statement:
@@ -204,14 +219,14 @@ def claimed(item: EvidenceItem) -> Statement:
 
 
 def is_verdict(item: EvidenceItem) -> bool:
-    """True for a test or canary result: what somebody else said about the model."""
+    """True for what somebody else says about the model: tests, canaries, scans and VEX."""
     if not item.name.endswith(SUFFIX):
         return False
     try:
-        kind = claimed(item).predicate_type
+        found = claimed(item)
     except VerificationError:
         return False
-    return kind in (TEST_RESULT, CANARY)
+    return predicate.purpose_of(found.predicate_type, found.predicate) in _VERDICTS
 
 
 def _verify_item(

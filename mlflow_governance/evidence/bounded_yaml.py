@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -16,6 +17,13 @@ _CORE = "tag:yaml.org,2002:"
 _CORE_TAGS = frozenset(
     _CORE + kind for kind in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp")
 )
+
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What PyYAML lets out of a value that is none of the kind it says: ``!!bool maybe``, ``!!int ''``,
+a float of many sixties."""
+_NUMBER = re.compile(r"[-+]?[0-9][0-9_:.]*")
+_MAX_NUMBER = 400
+"""Characters of a number: YAML 1.1 counts in sixties (``1:59:59``), PyYAML in quadratic time."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # libyaml reads a document about ten times faster; both yield the same events.
@@ -34,7 +42,7 @@ def load(data: bytes) -> Any:
     check(data)
     try:
         return yaml.load(data, Loader=_Loader)  # noqa: S506 - the safe loader, in C where it is
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+    except (yaml.YAMLError, RecursionError, *_BROKEN) as error:
         raise VerificationError(_first_line(error)) from None
 
 
@@ -49,6 +57,9 @@ def check(data: bytes) -> None:
     depth = aliases = documents = 0
     try:
         text = data.decode("utf-8")
+        if "\ufeff" in text[1:]:
+            # libyaml leaves it out where a line begins, PyYAML's own reader makes it part of a key.
+            raise VerificationError("a byte order mark inside YAML")
         for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
             depth += _deeper(event)
             aliases += isinstance(event, yaml.AliasEvent)
@@ -73,6 +84,10 @@ def _refuse_special(event: object) -> None:
     if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
         # Merging copies: a few lines of it could fill the memory.
         raise VerificationError("YAML that merges mappings")
+    if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_NUMBER:
+        tagged = tag not in (None, "!", _CORE + "str")
+        if tagged or _NUMBER.fullmatch(event.value):
+            raise VerificationError(f"a number of {len(event.value)} characters")
 
 
 def _first_line(error: Exception) -> str:

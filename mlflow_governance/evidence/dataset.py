@@ -16,7 +16,7 @@ from typing import Any
 
 from mlflow_governance.errors import VerificationError
 from mlflow_governance.evidence import attestation
-from mlflow_governance.evidence.attestation import DATASET, VerifiedStatement
+from mlflow_governance.evidence.attestation import DATASET, Purpose, VerifiedStatement
 from mlflow_governance.evidence.interface import Case, Kind
 
 LEGAL_BASES = (
@@ -44,9 +44,16 @@ class DatasetVerifier:
 
         Raises:
             EvidenceMissing: there is no dataset statement.
-            VerificationError: none counts, or two contradict each other about the same data.
+            VerificationError: none counts, two contradict each other about the same data, or
+                fewer signers name some of it than a threshold asks for.
         """
         found = attestation.find_statements(case, DATASET)
+        named: dict[str, set[str]] = {}
+        for each in found:
+            for digest in digests([each]):
+                named.setdefault(digest, set()).update(each.signers)
+        for names in set(map(frozenset, named.values())):
+            case.trust.require(Purpose.DATASET, case.model_name, names)
         contexts: dict[tuple[str, str], set[str]] = {}
         said: dict[str, _Said] = {}
         for entry, where in _entries(found):

@@ -11,6 +11,7 @@ from mlflow_governance.errors import InvalidRequest, VerificationError
 from mlflow_governance.evidence.attestation import (
     CANARY,
     TEST_RESULT,
+    Purpose,
     VerifiedStatement,
     find_statements,
 )
@@ -19,6 +20,7 @@ from mlflow_governance.evidence.interface import Case, Kind
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours the clock of a canary may be."""
 
+PROCEED = "PROCEED"
 _SEVERITY = ("PASSED", "WARNED", "FAILED")
 _MAX_NAMED = 100
 
@@ -64,14 +66,15 @@ class CanaryVerifier:
 
         Raises:
             EvidenceMissing: there is no canary statement.
-            VerificationError: none counts, or one is from the future: it would outlive a rollback.
+            VerificationError: none counts, one is from the future: it would outlive a rollback; or
+                fewer signers say PROCEED, each with the last word, than a threshold asks for.
         """
         found = find_statements(case, CANARY)
         dated = [(_instant(entry, case.now), entry) for entry in found]
-        at, newest = max(
-            dated, key=lambda pair: (pair[0], pair[1].statement.predicate["result"] != "PROCEED")
-        )
+        at, newest = max(dated, key=_later)
         body = newest.statement.predicate
+        if body["result"] == PROCEED:
+            case.trust.require(Purpose.CANARY, case.model_name, _proceeding(dated))
         return {
             "result": body["result"],
             "at": moment.to_text(at),
@@ -81,6 +84,17 @@ class CanaryVerifier:
             "metrics": body["metrics"],
             "signers": list(newest.signers),
         }
+
+
+def _later(dated: tuple[datetime, VerifiedStatement]) -> tuple[datetime, bool]:
+    return dated[0], dated[1].statement.predicate["result"] != PROCEED
+
+
+def _proceeding(dated: list[tuple[datetime, VerifiedStatement]]) -> set[str]:
+    last: dict[str, str] = {}
+    for _, entry in sorted(dated, key=_later):
+        last |= dict.fromkeys(entry.signers, entry.statement.predicate["result"])
+    return {name for name, result in last.items() if result == PROCEED}
 
 
 def _instant(entry: VerifiedStatement, now: datetime) -> datetime:

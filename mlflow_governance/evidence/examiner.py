@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mlflow_governance.core import canonical
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.dossier import Outcome
+from mlflow_governance.core.dossier import Outcome, Status
 from mlflow_governance.core.manifest import Manifest
-from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
+from mlflow_governance.errors import (
+    EvidenceMissing,
+    GovernanceError,
+    InvalidRequest,
+    VerificationError,
+)
 from mlflow_governance.evidence import attestation, signature
 from mlflow_governance.evidence.evaluation import CanaryVerifier, TestResultVerifier
 from mlflow_governance.evidence.inspection import Inspection
@@ -25,6 +31,8 @@ from mlflow_governance.evidence.trust import TrustPolicy
 _log = logging.getLogger(__name__)
 
 _MAX_PROBLEM = 4000
+_MAX_UNSIGNED = 256 * 1024
+"""Bytes of an item beside what is signed, twice its length for base64: certificates, stamps."""
 
 
 class EvidenceExaminer:
@@ -64,19 +72,51 @@ class EvidenceExaminer:
         return {verifier.kind: _outcome(verifier, case) for verifier in self._verifiers}
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
-        """Check that a statement or signature is about this content and by somebody trusted.
+        """Check that a statement or signature is about this content, by somebody trusted, and new.
+
+        Whoever may bring evidence may bring anybody's, again or from long ago. It must not fill
+        the room there is with what is known, nor turn what is proved into a contradiction.
 
         Raises:
-            VerificationError: it is not.
+            VerificationError: it is not, or does.
         """
-        case = Case(manifest, model_name, (item,), self._trust, now)
-        _refuse_oversized(case)
-        if signature.is_signature(item.name):
-            signature.recognise(case)
-        else:
-            attestation.recognise(case)
+        alone = Case(manifest, model_name, (item,), self._trust, now)
+        _refuse_oversized(alone)
+        signers = _recognised(alone)
+        said = attestation.payload(item)
+        if len(item.data) > 2 * len(said) + _MAX_UNSIGNED:
+            raise VerificationError(f"most of {item.name} is nothing that was signed")
+        for other in beside:
+            if attestation.payload(other) == said and signers <= self._signers(alone, other):
+                raise VerificationError(f"{other.name} says the same already")
+        if beside:
+            self._refuse_spoiling(replace(alone, items=tuple(beside)), item)
+
+    def _signers(self, case: Case, other: EvidenceItem) -> set[str]:
+        try:
+            return _recognised(replace(case, items=(other,)))
+        except VerificationError:
+            return set()
+
+    def _refuse_spoiling(self, case: Case, item: EvidenceItem) -> None:
+        more = replace(case, items=(*case.items, item))
+        for verifier in self._verifiers:
+            if _outcome(verifier, case).status is not Status.PASSED:
+                continue
+            outcome = _outcome(verifier, more)
+            if outcome.status is not Status.PASSED:
+                raise VerificationError(
+                    f"{item.name} contradicts what is attached: {outcome.problem}",
+                    advice="If the version is not what it should be: mlflow-governance quarantine "
+                    "NAME/VERSION --reason WHY",
+                )
 
 
 def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
@@ -106,6 +146,13 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
     )
 
 
+def _recognised(case: Case) -> set[str]:
+    (item,) = case.items
+    if signature.is_signature(item.name):
+        return signature.recognise(case)
+    return attestation.recognise(case)
+
+
 def _outcome(verifier: Verifier, case: Case) -> Outcome:
     try:
         _refuse_oversized(case)
@@ -114,9 +161,9 @@ def _outcome(verifier: Verifier, case: Case) -> Outcome:
         _refuse_unencodable(facts)
         return Outcome.passed(**facts)
     except EvidenceMissing as error:
-        return Outcome.missing(_sentence(error.message))
+        return Outcome.missing(_sentence(error))
     except VerificationError as error:
-        return Outcome.failed(_sentence(error.message))
+        return Outcome.failed(_sentence(error))
     except Exception:
         # Nothing is known now, and policy takes that for a no.
         _log.exception("the %s verifier broke", verifier.kind)
@@ -138,6 +185,9 @@ def _refuse_unencodable(facts: dict[str, Any]) -> None:
         raise VerificationError(f"no dossier can hold what was proved: {error.message}") from error
 
 
-def _sentence(message: str) -> str:
-    """Foreign bytes may be quoted in it: make it fit for canonical JSON, and short."""
-    return message[:_MAX_PROBLEM].encode("utf-8", "replace").decode("utf-8")
+def _sentence(error: GovernanceError) -> str:
+    """What is wrong and what mends it. Foreign bytes may be quoted in it: make it fit for
+    canonical JSON, and short.
+    """
+    text = f"{error.message}. {error.advice}" if error.advice else error.message
+    return text[:_MAX_PROBLEM].encode("utf-8", "replace").decode("utf-8")

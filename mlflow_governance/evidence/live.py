@@ -88,13 +88,18 @@ class LiveExaminer:
         return dict(outcomes)
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
         """See :class:`~mlflow_governance.workflows.ports.Examiner`."""
         examiner = self._current()
         if examiner is None:
             raise VerificationError(self._problem)
-        examiner.recognise(manifest, model_name, item, now)
+        examiner.recognise(manifest, model_name, item, now, beside)
 
     def _current(self) -> EvidenceExaminer | None:
         with self._lock:

@@ -25,13 +25,15 @@ _MAX_TEXT = 200
 
 _HASH = re.compile(r"\s--hash[= ](?P<algorithm>[a-z0-9_]+):(?P<hex>[0-9a-fA-F]+)")
 _OPTIONS = re.compile(r"\s--\S.*$", re.DOTALL)
-_COMMENT = re.compile(r"(^|\s)#.*$")
+_COMMENT = re.compile(r"(^|\s+)#.*$")
 _SECRET = re.compile(r"//[^/@\s]*@")
-_INDEX_OPTION = re.compile(
-    r"(-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host|--no-binary|--only-binary"
-    r"|--prefer-binary|--pre|--require-hashes|--no-index|--use-feature)\b"
+_OPTION = re.compile(
+    r"--(?:prefer-binary|pre|require-hashes|no-index"
+    r"|(?:no-binary|only-binary|use-feature)[ =][^\s=-]\S*)"
 )
-"""Options about where to look, which install nothing by themselves."""
+"""Options about how to look, which install nothing by themselves; one to a line, because pip obeys
+all that is on it (``--pre -r more.txt``). One about where to look (``--index-url``) is none of
+them: what has the name and version the SBOM lists is then whatever somebody put there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,17 @@ class Wanted:
 
 
 def logical_lines(text: str) -> Iterator[str]:
-    """The lines of a ``requirements.txt``: joined at a backslash, without comments."""
-    for line in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
-        bare = _COMMENT.sub("", line).strip()
-        if bare:
+    """The lines of a ``requirements.txt`` as pip reads them: joined at a backslash, no comments."""
+    joined = ""
+    for line in [*text.splitlines(), ""]:
+        comment = _COMMENT.match(line)
+        if line.endswith("\\") and not comment:
+            joined += line.strip("\\")
+            continue
+        # A comment ends a line that was to be continued, and is never continued itself.
+        whole = joined + (f" {line}" if comment else line)
+        joined = ""
+        if bare := _COMMENT.sub("", whole).strip():
             yield bare
 
 
@@ -89,8 +98,8 @@ def parse(line: str) -> Wanted | None:
 
 
 def is_option(line: str) -> bool:
-    """True for an option that installs nothing, such as ``--extra-index-url``."""
-    return _INDEX_OPTION.match(line) is not None
+    """True for an option that installs nothing and leads nowhere, such as ``--pre``."""
+    return _OPTION.fullmatch(line) is not None
 
 
 def check(lines: Iterable[str], listed: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

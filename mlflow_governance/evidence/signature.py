@@ -130,14 +130,14 @@ def verify_signature(case: Case) -> Mapping[str, Any]:
     }
 
 
-def recognise(case: Case) -> None:
-    """Check that the one item of a case is a signature of somebody trusted over these files.
+def recognise(case: Case) -> set[str]:
+    """Who trusted made the one item of a case, a signature over these files.
 
     Raises:
-        VerificationError: it is none; says why.
+        VerificationError: nobody, or it is none; says why.
     """
     (item,) = case.items
-    _verify(case, item)
+    return {signer.name for signer in _verify(case, item)}
 
 
 def _verify(case: Case, item: EvidenceItem) -> tuple[Signer, ...]:

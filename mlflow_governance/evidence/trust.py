@@ -169,7 +169,7 @@ class TrustPolicy:
 
         Raises:
             ConfigurationError: malformed, a key that cannot be read, one authority under two
-                names, or a threshold nobody can meet.
+                names or withdrawn and trusted at once, or a threshold nobody can meet.
         """
         document = trust_file.document(data)
         signers = tuple(_signer(entry, base) for entry in document["signers"])
@@ -180,6 +180,14 @@ class TrustPolicy:
                     f"trust.yaml has one key under two names: "
                     f"{names[signer.by.id]} and {signer.name}",
                     advice="Give each signer a key of its own.",
+                )
+        gone = {signer.by.id for signer in signers if signer.withdrawn}
+        for signer in signers:
+            if signer.by.id in gone and signer.withdrawn is None:
+                raise ConfigurationError(
+                    f"trust.yaml withdraws {signer.name} in one entry and trusts the same key in "
+                    "another",
+                    advice="What was withdrawn stays withdrawn; give the signer a new key.",
                 )
         thresholds = tuple(map(_threshold, document.get("thresholds", [])))
         _refuse_unreachable(thresholds, {signer.name for signer in signers})

@@ -20,7 +20,7 @@ from mlflow_governance.errors import VerificationError
 from mlflow_governance.evidence import attestation, cyclonedx_vex, openvex, predicate
 from mlflow_governance.evidence.attestation import SUFFIX, VerifiedStatement
 from mlflow_governance.evidence.interface import Case, EvidenceItem
-from mlflow_governance.evidence.predicate import CYCLONEDX, Purpose
+from mlflow_governance.evidence.predicate import CYCLONEDX_TYPES, Purpose
 from mlflow_governance.evidence.vex_claims import Claim, Scope, folded
 
 MAX_CLAIMS = 5_000
@@ -130,13 +130,14 @@ def _verified(case: Case, item: EvidenceItem) -> list[VerifiedStatement]:
     alone = replace(case, items=(item,))
     found = attestation.find_statements(alone, kind, Purpose.VEX)
     for document in found:
-        if kind == CYCLONEDX:
+        if kind in CYCLONEDX_TYPES:
             cyclonedx_vex.check(document.statement.predicate)
     return found
 
 
 def _format(document: VerifiedStatement) -> ModuleType:
-    return cyclonedx_vex if document.statement.predicate_type == CYCLONEDX else openvex
+    cyclonedx = document.statement.predicate_type in CYCLONEDX_TYPES
+    return cyclonedx_vex if cyclonedx else openvex
 
 
 def _newest(documents: list[VerifiedStatement]) -> list[VerifiedStatement]:

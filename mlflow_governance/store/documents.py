@@ -20,8 +20,9 @@ from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
+from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
 from mlflow_governance.evidence.interface import EvidenceItem
-from mlflow_governance.store.tables import approvals, blobs, decisions, files, tasks
+from mlflow_governance.store.tables import approvals, blobs, decisions, files, tasks, versions
 from mlflow_governance.store.versions import Rows, VersionWriting
 from mlflow_governance.workflows.ports import ApprovalRecord, Attachment
 from mlflow_governance.workflows.record import MIRROR
@@ -46,6 +47,24 @@ class DocumentReading(Rows):
     def evidence(self, version_uid: str) -> list[EvidenceItem]:
         """Every piece of evidence attached to a version, by name."""
         return [EvidenceItem(*found) for found in self._files(version_uid, Role.EVIDENCE)]
+
+    def verdicts(self, digest: Digest) -> list[EvidenceItem]:
+        """What others said of this content, attached to whichever version; each statement once."""
+        late = (files.c.role == Role.ATTACHMENT.value, files.c.path.like(f"%{SUFFIX}"))
+        about = (
+            sa.select(files.c.digest)
+            .join(versions, versions.c.uid == files.c.version_uid)
+            .where(versions.c.digest == digest, *late)
+        )
+        query = sa.select(blobs).where(blobs.c.digest.in_(about)).order_by(blobs.c.digest)
+        found = (
+            EvidenceItem(
+                f"attestations/verdict-{digests.hex_of(row.digest)[:16]}{SUFFIX}",
+                _checked(row.data, row.digest),
+            )
+            for row in self._connection.execute(query)
+        )
+        return [item for item in found if is_verdict(item)]
 
     def attachments(self, version_uid: str, *, pending_only: bool = False) -> list[Attachment]:
         """What the registry attached to a version, by path; only what is not yet mirrored."""

@@ -7,7 +7,7 @@ queued in the same transaction that creates it, so a crash in between loses noth
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import hex_of, of_bytes
@@ -131,19 +131,25 @@ def _refresh(ports: Ports, record: VersionRecord) -> str:
         uow.add_manifest(manifest)
         if inspection is not None:
             uow.add_inspection(manifest.digest, inspection)
-        uow.add_evidence(record.uid, [*items, *_kept(uow.evidence(record.uid), items)])
+        late = {file.path for file in uow.attachments(record.uid)}
+        kept = _kept(uow.evidence(record.uid), items, late)
+        uow.add_evidence(record.uid, [*items, *kept])
         uow.save_version(record.with_(digest=manifest.digest))
     return ""
 
 
-def _kept(before: Sequence[EvidenceItem], now: Sequence[EvidenceItem]) -> list[EvidenceItem]:
-    # A new submission replaces what describes a model, but no verdict: a FAILED that was signed
-    # must not vanish behind a PASSED of the same file name.
+def _kept(
+    before: Sequence[EvidenceItem], now: Sequence[EvidenceItem], late: Container[str]
+) -> list[EvidenceItem]:
+    # A new submission replaces what it said before of a model, but neither a verdict nor what
+    # others attached later: a FAILED that was signed must not vanish behind another file of its
+    # name.
     new = {item.name: item.data for item in now}
     return [
         EvidenceItem(f"attestations/kept-{hex_of(of_bytes(old.data))[:16]}{SUFFIX}", old.data)
         for old in before
-        if old.name in new and new[old.name] != old.data and is_verdict(old)
+        if old.name in new and new[old.name] != old.data
+        if old.name in late or is_verdict(old)
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlflow_governance.core import digest
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.manifest import refuse_unsafe_name
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
-from mlflow_governance.evidence.attestation import SUFFIX
+from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
 from mlflow_governance.evidence.interface import (
     MAX_ITEM_BYTES,
     MAX_ITEMS,
@@ -30,30 +32,27 @@ def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
     Raises:
         NotFound: the version is not governed.
         InvalidRequest: the name or size is not acceptable.
-        VerificationError: nobody trusted signed it, or it is about other content.
+        VerificationError: nobody trusted signed it, it is about other content, says nothing new,
+            or contradicts what is proved.
         Conflict: the version is revoked, is full, or has another file of that name.
     """
     _refuse_unusable(item)
     with ports.store.read() as reading:
         record = load(reading, request.ref)
-        present = {found.name: found.data for found in reading.evidence(record.uid)}
+        beside = reading.evidence(record.uid)
+        late = {file.path for file in reading.attachments(record.uid)}
         manifest = reading.manifest(record.digest) if record.digest else None
     if record.stage is Stage.REVOKED:
         raise Conflict(f"{request.ref} is revoked for ever; evidence cannot change that")
-    if item.name in present:
-        if present[item.name] == item.data:
-            return
-        raise Conflict(
-            f"{request.ref} already has evidence named {item.name}",
-            advice="Evidence is never overwritten; attach it under another name.",
-        )
+    if _is_there(request, beside, item):
+        return
     if manifest is None:
         raise Conflict(f"{request.ref} is not hashed yet", advice="Repeat it in a moment.")
-    kept = sum(len(data) for data in present.values()) + len(item.data)
-    if len(present) >= MAX_ITEMS or kept > MAX_TOTAL_BYTES:
-        raise Conflict(f"{request.ref} holds as much evidence as is read")
-    ports.examiner.recognise(manifest, record.ref.name, item, ports.clock())
+    _refuse_full(request, beside, late, item)
+    ports.examiner.recognise(manifest, record.ref.name, item, ports.clock(), beside)
     with ports.store.begin() as uow:
+        if _is_there(request, uow.evidence(record.uid), item):  # by somebody who was faster
+            return
         uow.add_evidence(record.uid, [item])
         uow.add_attachments(record.uid, [Attachment(item.name, item.data)])
         uow.record(
@@ -73,6 +72,28 @@ def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
         settle(ports, request)
     else:
         mirror(ports, record.uid)
+
+
+def _is_there(request: Request, present: Sequence[EvidenceItem], item: EvidenceItem) -> bool:
+    if any(found.name == item.name and found.data != item.data for found in present):
+        raise Conflict(
+            f"{request.ref} already has evidence named {item.name}",
+            advice="Evidence is never overwritten; attach it under another name.",
+        )
+    return item in present
+
+
+def _refuse_full(
+    request: Request, present: Sequence[EvidenceItem], late: set[str], item: EvidenceItem
+) -> None:
+    # Verdicts that came later have a room of their own, which only who is trusted for verdicts
+    # can fill: a submitter with much to show must not leave no place for a FAILED or ROLLBACK.
+    verdicts = [found for found in present if found.name in late and is_verdict(found)]
+    others = [found for found in present if found not in verdicts]
+    room = verdicts if is_verdict(item) else others
+    kept = sum(len(found.data) for found in room) + len(item.data)
+    if len(room) >= MAX_ITEMS or kept > MAX_TOTAL_BYTES:
+        raise Conflict(f"{request.ref} holds as much evidence as is read")
 
 
 def _refuse_unusable(item: EvidenceItem) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import GovernanceError, NotFound, VerificationError
 from mlflow_governance.evidence.inspection import Inspection
@@ -40,10 +42,8 @@ def inspect_again(ports: Ports, record: VersionRecord) -> None:
         with ports.store.begin() as uow:
             uow.add_task(INSPECT, record.uid)
         return
-    try:
+    with suppress(GovernanceError):  # the verifier says that nobody has read them
         keep(ports, record, manifest)
-    except (VerificationError, NotFound):
-        return
 
 
 def inspect_later(ports: Ports, version_uid: str) -> None:

@@ -206,6 +206,9 @@ class Reading(Protocol):
     def evidence(self, version_uid: str) -> list[EvidenceItem]:
         """Every piece of evidence attached to a version."""
 
+    def verdicts(self, digest: Digest) -> list[EvidenceItem]:
+        """What others said of this content, attached to whichever version; each statement once."""
+
     def attachments(self, version_uid: str, *, pending_only: bool = False) -> list[Attachment]:
         """What the registry attached to a version; only what is not yet beside the model."""
 
@@ -369,12 +372,18 @@ class Examiner(Protocol):
         """One outcome a kind; never raises for what the evidence contains."""
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
         """Check that a statement is about this content and by somebody trusted for its type.
 
         Raises:
-            VerificationError: it is not.
+            VerificationError: it is not; or it says nothing that is not ``beside`` it already,
+                or turns something proved there into a contradiction.
         """
 
 

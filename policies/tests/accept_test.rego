@@ -130,11 +130,11 @@ test_an_sbom_nobody_held_to_the_pins_is_refused if {
 }
 
 test_a_requirement_no_sbom_can_name_is_refused_unless_it_is_tolerated if {
-	asked := good.changed("accept", "/evidence/sbom/facts/unresolved", ["pkg @ git+https://example.com/pkg@1"])
+	asked := good.changed("accept", "/evidence/sbom/facts/unresolved", ["pkg @ git+https://example.com/pkg@v1.0"])
 	d := accept.decision with input as asked
 	good.refused_for(d, {"ACC-004"})
-	contains(d.reasons[0].message, "git+https://example.com/pkg@1")
-	e := accept.decision with input as asked with data.registry.config.unresolved_tolerated as ["*git+https://example.com/*"]
+	contains(d.reasons[0].message, "git+https://example.com/pkg@v1.0")
+	e := accept.decision with input as asked with data.registry.config.unresolved_tolerated as ["pkg @ git+https://example.com/*"]
 	e.allow
 }
 
@@ -144,4 +144,9 @@ test_a_licence_that_clashes_is_refused_at_each_gate if {
 	good.refused_for(d, {"ACC-012"})
 	e := promote.decision with input as good.changed("promote", "/evidence/licences", told)
 	good.refused_for(e, {"PRO-015"})
+}
+
+test_a_limit_that_is_no_number_tolerates_nothing if {
+	d := accept.decision with input as good.dossier("accept") with data.registry.config.blocking_cvss as "7.0"
+	good.refused_for(d, {"ACC-005"})
 }

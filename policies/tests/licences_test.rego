@@ -68,6 +68,12 @@ test_a_denied_licence_blocks_and_is_named if {
 	refused([mit, library([["SSPL-1.0"]], "mongo")], {"library pkg:pypi/mongo@1.0 is under SSPL-1.0, which is denied or unknown"})
 }
 
+test_a_denied_licence_is_denied_in_later_versions_and_with_exceptions if {
+	every term in ["SSPL-1.0+", "SSPL-1.0 WITH Classpath-exception-2.0"] {
+		count(licences.blocking(dossier([library([[term]], "mongo")]), nobody)) == 1
+	}
+}
+
 test_one_choice_that_is_not_denied_is_enough if {
 	accepted([library([["SSPL-1.0"], ["MIT"]], "x")])
 	refused([library([["SSPL-1.0", "MIT"]], "x")], {"library pkg:pypi/x@1.0 is under SSPL-1.0 AND MIT, which is denied or unknown"})

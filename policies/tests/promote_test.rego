@@ -23,7 +23,16 @@ test_a_complete_version_is_released if {
 test_the_way_to_staging_needs_no_canary_and_no_approval if {
 	d := promote.decision with input as anonymous(from_to("Candidate", "Staging"))
 	d.allow
-	count(d.checks) == 7
+	count(d.checks) == 9
+}
+
+test_what_was_accepted_under_older_rules_is_not_served if {
+	asked := from_to("Candidate", "Staging")
+	old := json.patch(asked, [{"op": "replace", "path": "/subject/policy_digest", "value": concat("", ["sha256:", sprintf("%064d", [7])])}])
+	d := promote.decision with input as old
+	good.refused_for(d, {"PRO-010"})
+	e := promote.decision with input as json.patch(asked, [{"op": "remove", "path": "/evidence/malware"}])
+	good.refused_for(e, {"PRO-014"})
 }
 
 test_retiring_needs_a_known_person if {

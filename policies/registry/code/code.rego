@@ -2,7 +2,7 @@
 # title: What loading a model runs
 # description: >-
 #   The scanner knows data and harmless constructors by name. A model that brings code of its
-#   author is accepted from the builders named here and from nobody else; what the scanner does
+#   author is accepted from the builders named here, on the word of their signers, and from nobody else; what the scanner does
 #   not know is accepted from nobody.
 # scope: package
 package registry.code
@@ -75,8 +75,12 @@ vouched_for(dossier) if {
 	lib.passed(dossier, "provenance")
 	builder := dossier.evidence.provenance.facts.builder_id
 	is_string(builder)
-	some pattern in config.code_builders
-	glob.match(pattern, ["/"], builder)
+	some entry in config.code_builders
+	glob.match(entry.builder, ["/"], builder)
+
+	# the name of a builder is what its signer says: it counts from those who may say it
+	some signer in lib.array_or_empty(dossier.evidence.provenance.facts.signers)
+	signer in entry.signers
 }
 
 default verdict(_) := "nobody has read its files"

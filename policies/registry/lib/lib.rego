@@ -89,7 +89,7 @@ default tolerated(_) := false
 tolerated(line) if {
 	is_string(line)
 	some pattern in config.unresolved_tolerated
-	glob.match(pattern, [], line)
+	glob.match(pattern, ["\n"], line)
 }
 
 # METADATA

@@ -33,6 +33,7 @@ retirement := {
 	"PRO-013": lib.authenticated(input),
 }
 
+# served from here on: what was accepted under older rules is judged by those of today first
 staging := {
 	"PRO-001": transition_exists,
 	"PRO-002": lib.stage_as_stated(input),
@@ -41,16 +42,16 @@ staging := {
 	"PRO-005": lib.not_blocked(input),
 	"PRO-006": lib.digest_known(input),
 	"PRO-008": vulnerabilities.acceptable(input, blocking),
+	"PRO-010": policy_bound,
+	"PRO-014": code.acceptable(input, code_waivers),
 }
 
 release := {
 	"PRO-007": canary_proceeds,
 	"PRO-009": lib.model_card_complete(input),
-	"PRO-010": policy_bound,
 	"PRO-011": tier_known,
 	"PRO-012": approvals_sufficient,
 	"PRO-013": lib.authenticated(input),
-	"PRO-014": code.acceptable(input, code_waivers),
 	"PRO-015": licences.acceptable(input, clashing),
 	"PRO-016": lib.layout_acceptable(input),
 }
@@ -202,7 +203,7 @@ default obligations := set()
 
 obligations := (vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers)) | code.obligations(input, code_waivers) if {
 	releasing
-} else := vulnerabilities.obligations(input, waivers) if {
+} else := vulnerabilities.obligations(input, waivers) | code.obligations(input, code_waivers) if {
 	weighing
 }
 
@@ -210,7 +211,7 @@ default warnings := set()
 
 warnings := (vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)) | code.warnings(code_waivers) if {
 	releasing
-} else := vulnerabilities.warnings(waivers) if {
+} else := vulnerabilities.warnings(waivers) | code.warnings(code_waivers) if {
 	weighing
 }
 

@@ -85,6 +85,7 @@ score_tolerated(v) if v.cvss == null
 
 score_tolerated(v) if {
 	is_number(v.cvss)
+	is_number(config.blocking_cvss) # every number is less than a text
 	v.cvss < config.blocking_cvss
 }
 
@@ -102,6 +103,7 @@ unlikely(v) if v.epss == null
 
 unlikely(v) if {
 	is_number(v.epss)
+	is_number(config.epss_blocks)
 	v.epss < config.epss_blocks
 }
 

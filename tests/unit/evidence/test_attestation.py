@@ -11,8 +11,10 @@ from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.manifest import FileEntry, Manifest
 from mlflow_governance.errors import EvidenceMissing, GovernanceError, VerificationError
 from mlflow_governance.evidence import attestation, bundle, envelope, evaluation, provenance
-from mlflow_governance.evidence.attestation import CANARY, SLSA_PROVENANCE, TEST_RESULT
+from mlflow_governance.evidence.attestation import CANARY, DATASET, SLSA_PROVENANCE, TEST_RESULT
+from mlflow_governance.evidence.dataset import DatasetVerifier
 from mlflow_governance.evidence.predicate import Purpose
+from mlflow_governance.evidence.trust import Threshold, TrustPolicy
 from tests.unit.evidence import builders
 from tests.unit.evidence.builders import HOUR, NOW, attest, canary_body, case, results_body, signer
 
@@ -264,6 +266,42 @@ def test_a_canary_states_its_window_and_metrics():
         "metrics": {"auc": 0.91},
         "signers": ["pipeline"],
     }
+
+
+def _two_must_agree(purpose):
+    names = ("pipeline", "lab")
+    circle = Threshold(frozenset({purpose}), 2, frozenset(names))
+    return TrustPolicy(tuple(map(builders.signer, names)), (circle,))
+
+
+@pytest.mark.parametrize("of_lab", [("ROLLBACK", 2), ("PROCEED", 3)])
+def test_a_threshold_counts_who_says_proceed_with_the_last_word(of_lab):
+    result, hours = of_lab
+    before = attest(CANARY, canary_body(result, NOW - hours * HOUR), by=[builders.key("lab")])
+    now = attest(CANARY, canary_body())
+    judged = case(
+        ("a.intoto.json", before), ("b.intoto.json", now), policy=_two_must_agree(Purpose.CANARY)
+    )
+
+    if result == "PROCEED":
+        assert evaluation.CanaryVerifier().verify(judged)["result"] == "PROCEED"
+    else:
+        with pytest.raises(VerificationError, match="1 did: pipeline"):
+            evaluation.CanaryVerifier().verify(judged)
+
+
+def test_a_threshold_counts_who_names_the_same_data():
+    def said(name, by):
+        entry = {"name": name, "digest": "sha256:" + name * 64}
+        return attest(DATASET, {"datasets": [entry]}, by=[builders.key(by)])
+
+    one, other = ("a.intoto.json", said("a", "pipeline")), ("b.intoto.json", said("b", "lab"))
+    policy = _two_must_agree(Purpose.DATASET)
+
+    with pytest.raises(VerificationError, match="1 did"):
+        DatasetVerifier().verify(case(one, other, policy=policy))
+    same = ("c.intoto.json", said("a", "lab"))
+    assert len(DatasetVerifier().verify(case(one, same, policy=policy))["datasets"]) == 1
 
 
 def test_a_canary_from_the_future_is_refused():

@@ -266,14 +266,31 @@ def test_only_the_first_few_differences_are_named() -> None:
 def test_what_no_sbom_can_be_held_to_is_named_without_passwords() -> None:
     facts = required(
         "git+https://bob:hunter2@example.org/r.git@main", "./local.whl", "-e .", "-r more.txt",
-        "--extra-index-url https://example.org/simple", "x @ https://example.org/x.whl",
+        "--extra-index-url https://bob:x@example.org/simple", "x @ https://example.org/x.whl",
         components=(library("numpy"),),
     )  # fmt: skip
 
     assert facts["unresolved"] == [
         "git+https://…@example.org/r.git@main", "./local.whl", "-e .", "-r more.txt",
-        "x @ https://example.org/x.whl",
+        "--extra-index-url https://…@example.org/simple", "x @ https://example.org/x.whl",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--pre -r more.txt", "--no-index -e ./evil", "--no-binary :all: -r more.txt",
+        "-i https://example.org/simple", "--find-links ./wheels", "--trusted-host example.org",
+    ],
+)  # fmt: skip
+def test_an_option_that_brings_something_in_is_no_option(line: str) -> None:
+    assert required(line, components=(library("numpy"),))["unresolved"] == [line]
+
+
+def test_options_about_how_to_look_are_left_out() -> None:
+    lines = ("--pre", "--require-hashes", "--no-binary :all:", "--only-binary=numpy")
+
+    assert required(*lines, components=(library("numpy"),))["unresolved"] == []
 
 
 def test_requirements_beyond_the_bounds_are_refused() -> None:

@@ -382,3 +382,15 @@ def test_withdrawing_marks_every_entry_of_the_name_and_never_moves_to_later(home
     }
     with pytest.raises(ConfigurationError, match="names no signer"):
         withdraw_signer(path, "nobody", Withdrawal(NOW, "left"))
+
+
+def test_a_withdrawn_key_does_not_come_back_in_another_entry(home):
+    path = home / "trust.yaml"
+    withdraw_signer(path, "pipeline", Withdrawal(NOW, "stolen"))
+    before = path.read_bytes()
+
+    with pytest.raises(ConfigurationError, match="withdraws pipeline"):
+        add_signer(path, builders.signer("pipeline", builders.key("a")))
+
+    assert path.read_bytes() == before
+    add_signer(path, builders.signer("pipeline", builders.key("b")))

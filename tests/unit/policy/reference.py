@@ -176,17 +176,19 @@ def promote(d: Any) -> bool:
         return at(d, "actor", "authenticated") is True and (not again(d) or unblocked(d))
     if not (passed(d, "signature") and passed(d, "provenance") and free(d) and known(d)):
         return False
-    if not unblocked(d):
+    if not (unblocked(d) and harmless_code(d)):
         return False
     bound = policy_accepted(d) or (again(d) and is_digest(at(d, "subject", "policy_digest")))
+    if not (harmless_code(d) and bound):
+        return False
     # the default floor is medium: no tier is free of approval unless the data says so
-    return target == "Staging" or (
+    return bound and (target == "Staging" or (
         fact(d, "canary", "result") == "PROCEED"
         and complete(d) and bound and two_people(d)
-        and harmless_code(d) and steps_proved(d) and licensed(d)
+        and steps_proved(d) and licensed(d)
         and one_of(fact(d, "model_card", "risk_tier"), TIERS)
         and at(d, "actor", "authenticated") is True
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def download(d: Any) -> bool:

@@ -57,7 +57,7 @@ def test_everything_mlflow_records_is_read(tmp_path: Path) -> None:
 
     assert read_environment(tmp_path) == Environment(
         requirements=(
-            "mlflow==3.1.4", "numpy==2.0", "scipy==1.0      --hash=sha256:aa",
+            "mlflow==3.1.4", "numpy==2.0", "scipy==1.0     --hash=sha256:aa",
             "git+https://example.org/r.git#egg=r",
             "--extra-index-url https://example.org/simple", "pandas==2.0",
         ),

@@ -150,6 +150,9 @@ class MemoryStore:
     def evidence(self, version_uid: str) -> list[EvidenceItem]:
         return list(self.items.get(version_uid, []))
 
+    def verdicts(self, digest: Digest) -> list[EvidenceItem]:
+        return []
+
     def aliases(self, name: str, workspace: str) -> list[AliasRecord]:
         return [AliasRecord("champion", 2, 1, NOW)] if name == "churn" else []
 
@@ -333,7 +336,12 @@ class Told:
         return dict(self.outcomes)
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
         """Everything is signed by somebody trusted."""
 

@@ -122,7 +122,12 @@ class SetOutcomes:
         return GOOD | self.spoiled
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
         if not item.data.startswith(b"{"):
             raise VerificationError(f"{item.name} is not a statement of anybody trusted")

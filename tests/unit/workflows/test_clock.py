@@ -83,9 +83,14 @@ class Examiner:
         return GOOD | self._real.examine(manifest, model_name, items, now, inspection)
 
     def recognise(
-        self, manifest: Manifest, model_name: str, item: EvidenceItem, now: datetime
+        self,
+        manifest: Manifest,
+        model_name: str,
+        item: EvidenceItem,
+        now: datetime,
+        beside: Sequence[EvidenceItem] = (),
     ) -> None:
-        self._real.recognise(manifest, model_name, item, now)
+        self._real.recognise(manifest, model_name, item, now, beside)
 
 
 class Clocked:

@@ -10,7 +10,7 @@ import pytest
 from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.errors import VerificationError
+from mlflow_governance.errors import Unavailable, VerificationError
 from mlflow_governance.evidence.inspection import CodeVerdict, Inspection
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from mlflow_governance.workflows.perform import perform
@@ -89,6 +89,19 @@ def test_a_large_model_is_read_by_the_worker(registry):
     for task in queue.claim(10, 60):
         perform(registry.ports, task)
     assert known(registry).scanner == of_bytes(b"two")
+
+
+def test_files_out_of_reach_leave_a_judgement_to_what_is_known(registry, monkeypatch):
+    ref = registry.accepted("churn")
+    transition(registry.ports, Request(ALICE, ref), Stage.STAGING)
+    registry.artifacts.rules = "two"
+
+    def away(location: str, manifest: Manifest) -> Inspection:
+        raise Unavailable("the storage does not answer")
+
+    monkeypatch.setattr(registry.artifacts, "inspect", away)
+    assert rejudge(registry.ports, Request(ALICE, ref)).decision.allow
+    assert known(registry).scanner == of_bytes(b"one")
 
 
 def test_files_that_change_while_they_are_read_are_no_inspection(registry):
