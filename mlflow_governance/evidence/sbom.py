@@ -158,7 +158,18 @@ def check_document(document: Mapping[str, Any], kind: str = predicate.CYCLONEDX)
         VerificationError: it does not fit, with the place where.
     """
     _encoded(document)
-    inventory.read(_read(document, kind))
+    inventory.read(read_document(document, kind))
+
+
+def read_document(document: Mapping[str, Any], kind: str) -> Listing:
+    """What a document lists, read as what its predicate type calls it.
+
+    Raises:
+        VerificationError: it is not that, or breaks its bounds, schema or references.
+    """
+    if kind not in predicate.SPDX_TYPES:
+        return cyclonedx.read(document)
+    return spdx3.read(document) if "@graph" in document else spdx.read(document)
 
 
 def _said(case: Case, found: VerifiedStatement) -> tuple[bool, bytes]:
@@ -173,14 +184,7 @@ def _is_spdx(found: VerifiedStatement) -> bool:
 
 
 def _listing(found: VerifiedStatement) -> Listing:
-    return _read(found.statement.predicate, found.statement.predicate_type)
-
-
-def _read(document: Mapping[str, Any], kind: str) -> Listing:
-    """The document as what its predicate type calls it."""
-    if kind not in predicate.SPDX_TYPES:
-        return cyclonedx.read(document)
-    return spdx3.read(document) if "@graph" in document else spdx.read(document)
+    return read_document(found.statement.predicate, found.statement.predicate_type)
 
 
 def _check_copy(case: Case, bom: SignedBom) -> None:

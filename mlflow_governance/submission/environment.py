@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mlflow_governance.errors import InvalidRequest, VerificationError
-from mlflow_governance.evidence import requirements
+from mlflow_governance.evidence import bounded_yaml, requirements
 
 _MAX_BYTES = 1024 * 1024
 _CONDA = re.compile(r"(?:(?P<channel>[\w./:-]+)::)?(?P<name>[\w.-]+)\s*(?P<rest>.*)")
@@ -140,8 +138,8 @@ def _base_models(flavors: object, folder: Path) -> Iterator[BaseModel]:
 
 def _mapping(path: Path) -> Mapping[str, Any]:
     try:
-        document = yaml.safe_load(_text(path))
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        document = bounded_yaml.load(_text(path).encode())
+    except VerificationError as error:
         raise VerificationError(f"the model's {path.name} cannot be read: {error}") from error
     return document if isinstance(document, Mapping) else {}
 

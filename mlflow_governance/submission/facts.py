@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_governance.errors import VerificationError
+from mlflow_governance.evidence.requirements import logical_lines
 from mlflow_governance.submission.datasets import Dataset, of_inputs, without_credentials
 from mlflow_governance.submission.mlmodel import read_mlmodel
 from mlflow_governance.submission.source import Source, resolve, translated
@@ -137,5 +139,6 @@ def _requirements(folder: Path) -> tuple[str, ...]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise VerificationError(f"the model's requirements.txt cannot be read: {error}") from error
-    lines = (line.split("#")[0].strip() for line in text.splitlines())
-    return tuple(line for line in lines if line and not line.startswith("-"))
+    # As people read them: an option, such as a hash, is for pip.
+    lines = (re.split(r"\s--", line)[0].strip() for line in logical_lines(text))
+    return tuple(line for line in lines if not line.startswith("-"))

@@ -28,6 +28,7 @@ from mlflow_governance.evidence.signature import MANIFEST_ITEM, manifest_file
 from mlflow_governance.submission import source as sources
 from mlflow_governance.submission import statements
 from mlflow_governance.submission.bom import Described, dataset_ref, ml_bom
+from mlflow_governance.submission.brought import BroughtBom, read_sbom
 from mlflow_governance.submission.card import (
     AuthorCard,
     html,
@@ -58,6 +59,7 @@ class SubmitOptions:
         model_card: the author's ``model_card.yaml``.
         test_result: a report, JSON ``{"result": "PASSED"}`` or JUnit XML.
         test_key: who signs the report, a key file or reference; default: who signs the model.
+        sbom: another tool's SBOM, CycloneDX or SPDX, in the place of the running environment.
         layout: folder with an in-toto layout and the links of its steps.
         datasets: data files, named by their SHA-256, besides those logged with the run.
         builder_id: who built the model, for provenance; default: this user and host.
@@ -69,6 +71,7 @@ class SubmitOptions:
     model_card: Path | None = None
     test_result: Path | None = None
     test_key: str | Path | None = None
+    sbom: Path | None = None
     layout: Path | None = None
     datasets: tuple[Path, ...] = ()
     builder_id: str = ""
@@ -119,6 +122,7 @@ def submit(
     tester = _seal(chosen.test_key, chosen.password) if chosen.test_key else seal
     layout = read_layout(chosen.layout) if chosen.layout else {}
     card = read_card(chosen.model_card)
+    brought = read_sbom(chosen.sbom) if chosen.sbom else None
     source = sources.resolve(model_uri)
     model_name = name or (source.registered.name if source.registered else "")
     if not model_name:
@@ -136,7 +140,7 @@ def submit(
         writer.model()
         writer.statement("provenance", SLSA_PROVENANCE, statements.provenance(
             facts, model_name, chosen.builder_id))  # fmt: skip
-        writer.described(card, facts, environment)
+        writer.described(card, facts, environment, brought)
         if facts.datasets:
             writer.statement("dataset", DATASET, statements.datasets(facts.datasets))
         if chosen.test_result:
@@ -198,7 +202,9 @@ class _Writer:
             signed_statement(self.name, self.manifest.digest, kind, body, seal or self._seal),
         )
 
-    def described(self, card: AuthorCard, facts: Facts, environment: Environment) -> None:
+    def described(
+        self, card: AuthorCard, facts: Facts, environment: Environment, brought: BroughtBom | None
+    ) -> None:
         """The model card for people, and the ML-BOM that holds it, signed."""
         text = markdown(self.name, self.manifest.digest, card, facts).encode()
         page = html(self.name, self.manifest.digest, card, facts).encode()
@@ -217,7 +223,10 @@ class _Writer:
             base_models=tuple(_base_models(card)),
             data_licences={use.name: use.licence for use in card.data if use.licence},
         )
+        if brought:  # which lists what the model runs with
+            environment = Environment(base_models=environment.base_models)
         document = ml_bom(described, facts, moment.now(), environment)
+        document = brought.into(document) if brought else document
         check_document(document)
         self._write("sbom.cdx.json", _readable(document))
         self.statement("sbom", CYCLONEDX, document)

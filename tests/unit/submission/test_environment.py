@@ -105,6 +105,7 @@ def test_two_versions_of_one_package_are_refused(tmp_path: Path) -> None:
         b"[" * 5000,
         b"x" * (1024 * 1024 + 1),
         b"a: 2026-99-99",
+        b"a: [" + b"&a x, *a, " * 300 + b"]",
     ],
 )
 @pytest.mark.parametrize("name", ["conda.yaml", "python_env.yaml", "MLmodel"])

@@ -18,7 +18,11 @@ BARE = Source("models:/m-1", "mlflow-artifacts:/1/models/m-1/artifacts")
 
 def test_a_model_without_a_run_has_flavors_and_requirements_only(tmp_path: Path) -> None:
     write(tmp_path, "MLmodel", "flavors:\n  sklearn: {}\n  python_function: {}\n")
-    write(tmp_path, "requirements.txt", "# a comment\n\nnumpy==2.0  # why\n-c other.txt\n--pre\n")
+    write(
+        tmp_path,
+        "requirements.txt",
+        "# a comment\n\nnumpy==2.0 \\\n  --hash=sha256:ab  # why\n-c other.txt\n--pre\n",
+    )
 
     found = read(BARE, tmp_path)
 

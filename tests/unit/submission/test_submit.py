@@ -32,6 +32,7 @@ from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import Signer, TrustPolicy
 from mlflow_governance.submission import source
 from mlflow_governance.submission.submit import Submission, SubmitOptions, submit
+from tests.unit.evidence.spdx_builders import package, spdx23
 from tests.unit.submission.builders import CARD, write
 
 pytestmark = [
@@ -270,6 +271,20 @@ def test_nothing_is_left_beside_a_model_that_could_not_be_submitted(
         site.submit(uri, **changes)
 
     assert not site.evidence.exists()
+
+
+def test_the_sbom_of_another_tool_is_signed_with_the_card_in_it(site: Site, tmp_path: Path) -> None:
+    pinned = (site.stored / "requirements.txt").read_text().split()
+    listed = [package("pip", "26.0"), *(package(*line.split("==")) for line in pinned)]
+    path = write(tmp_path, "spdx.json", json.dumps(spdx23(*listed)))
+
+    site.submit(sbom=path)
+
+    outcomes = examined(site, tmp_path)
+    assert outcomes[Kind.SBOM].problem == ""
+    assert outcomes[Kind.MODEL_CARD].facts["complete"] is True
+    # Nothing of the environment, only what the document lists, the model and its data.
+    assert outcomes[Kind.SBOM].facts["components"] == len(listed) + 1
 
 
 def test_a_link_in_the_model_is_refused_by_name(site: Site) -> None:
