@@ -95,6 +95,14 @@ def test_a_large_model_with_evidence_becomes_ready_by_the_worker(strict: World) 
     assert (done.status, done.current_stage) == ("READY", "Candidate")
 
 
+def test_submitting_a_large_model_that_is_refused_says_why(strict: World) -> None:
+    uri = strict.log_large(seed=97)
+    strict.here("alice", "keys", "new", "stranger.pem")
+
+    with pytest.raises(Denied, match="ACC-002"):
+        strict.here("alice", "submit", uri, "--name", "large-strange", "--key", "stranger.pem")
+
+
 def test_what_mlflow_knew_before_is_not_served_until_it_is_adopted(strict: World) -> None:
     for form in ("/1", "@champion"):
         with pytest.raises(MlflowException, match="adopt it: mlflow-governance judge old/1"):
