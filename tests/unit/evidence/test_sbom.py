@@ -41,7 +41,7 @@ def test_a_signed_sbom_gives_its_facts() -> None:
 
 
 def test_an_unsigned_sbom_is_no_evidence() -> None:
-    with pytest.raises(EvidenceMissing, match="^no signed SBOM is attached\n.* submit "):
+    with pytest.raises(EvidenceMissing, match=r"^no signed SBOM is attached\n.* submit "):
         verify(case(("sbom.cdx.json", json.dumps(bom()).encode())))
 
 
