@@ -115,7 +115,7 @@ def test_the_worst_of_full_size_ends_soon(data: bytes) -> None:
     started = time.monotonic()
     with suppress(InvalidRequest):
         load(data)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: t.encode("utf-8", "replace")))

@@ -307,7 +307,7 @@ def test_an_answer_that_drips_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         stop.set()
         thread.join()
         listener.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_nothing_is_not_stamped() -> None:

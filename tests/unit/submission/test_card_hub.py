@@ -291,7 +291,7 @@ def test_the_worst_page_of_full_size_ends_soon(text: str) -> None:
     started = time.monotonic()
     with suppress(InvalidRequest):
         import_readme(text.encode())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_the_hubs_own_library_reads_what_we_write() -> None:

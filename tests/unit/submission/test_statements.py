@@ -124,7 +124,7 @@ def test_a_huge_report_is_refused_and_a_deep_one_ends(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(InvalidRequest):
         result(tmp_path, b"<a>" * 300_000)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_a_report_that_is_not_there_is_refused(tmp_path: Path) -> None:
