@@ -32,7 +32,7 @@ _CHANNELS = frozenset(
 _NOT_PYTHON = frozenset({"python", "pip"})
 """Conda packages that are no requirement of the model."""
 _BUILD = re.compile(r"(?:pip|setuptools|wheel)(?:\s*[<>=!~]=?\s*[\w.]+)?")
-"""What MLflow has installed before everything else, in python_env.yaml."""
+"""What MLflow has installed before everything else: tools, no part of the model."""
 _CONDA_KEYS = frozenset({"name", "channels", "dependencies", "prefix"})
 _PYTHON = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,2}")
 _ENVIRONMENTS = {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
@@ -108,6 +108,8 @@ def _is_pip(dependency: object) -> bool:
 
 
 def _conda_package(text: str) -> Iterator[str]:
+    if _BUILD.fullmatch(text.strip()):
+        return  # MLflow writes pip<=26.0: a tool, not a part of the model
     match = _CONDA.fullmatch(text.strip())
     if match is None or (match["channel"] or "defaults") not in _CHANNELS:
         yield text.strip()
