@@ -23,7 +23,7 @@ MAX_LINE = 2_000
 
 _CONDA = re.compile(
     r"(?:(?P<channel>[\w\-]+)::)?(?P<name>[A-Za-z0-9][\w.\-]*)"
-    r"\s*(?:={1,2}\s*(?P<version>[^=\s]+)(?:=[^=\s]+)?)?"
+    r"\s*(?:(?P<equals>={1,2})\s*(?P<version>[^=\s]+)(?P<build>=[^=\s]+)?)?"
 )
 _CHANNELS = frozenset(
     {"anaconda", "bioconda", "conda-forge", "defaults", "main", "nodefaults", "nvidia", "pytorch"}
@@ -114,7 +114,16 @@ def _conda_package(text: str) -> Iterator[str]:
     if match is None or (match["channel"] or "defaults") not in _CHANNELS:
         yield text.strip()
     elif match["name"] not in _NOT_PYTHON:
-        yield f"{match['name']}=={match['version']}" if match["version"] else match["name"]
+        yield match["name"] + _conda_version(match)
+
+
+def _conda_version(match: re.Match[str]) -> str:
+    version = match["version"]
+    if not version:
+        return ""
+    # To conda one equals sign is a beginning: 1.5 is 1.5 and 1.5.2.
+    exact = match["equals"] == "==" or match["build"] or version.endswith("*")
+    return f"=={version}" if exact else f"=={version}.*"
 
 
 def _python_env(data: bytes) -> Iterator[str]:

@@ -28,7 +28,7 @@ def test_all_three_files_are_one_list() -> None:
 
     assert found == (
         "mlflow==3.17.2",
-        "numpy==1.26.4",
+        "numpy==1.26.4.*",
         "pandas==3.1",
         "requests>=2",
         "scikit-learn==1.9.1",
@@ -129,8 +129,8 @@ def test_packages_of_a_channel_somebody_chose_are_named() -> None:
     assert pins.requirements({"conda.yaml": data}) == (
         "conda.yaml: the channel https://evil.example/c",
         "evil::scipy=1.11",
-        "numpy==1.26",
-        "pandas==2.0",
+        "numpy==1.26.*",
+        "pandas==2.0.*",
     )
 
 
