@@ -8,8 +8,11 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mlflow_governance.core import canonical, digest, moment
 from mlflow_governance.core.actor import Actor
@@ -22,10 +25,10 @@ from mlflow_governance.evidence import attestation, envelope
 from mlflow_governance.evidence.authority import KeyHolder
 from mlflow_governance.evidence.examiner import EvidenceExaminer, default_verifiers
 from mlflow_governance.evidence.hashing import hash_directory
-from mlflow_governance.evidence.inspection import CodeVerdict, Inspection
+from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.keys import PrivateKey, generate_key_pair, load_private_key
-from mlflow_governance.evidence.malware import SCANNER
+from mlflow_governance.evidence.malware import inspect_directory
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.signature import sign_model
 from mlflow_governance.evidence.trust import Signer, TrustPolicy
@@ -33,14 +36,8 @@ from mlflow_governance.evidence.trust import Signer, TrustPolicy
 NAME = "bench"
 COMPONENTS = 90
 ADVISORIES = 1000
-_FILES = {
-    "MLmodel": 900,
-    "conda.yaml": 300,
-    "input_example.json": 2_000,
-    "model.skops": 200_000,
-    "python_env.yaml": 120,
-    "requirements.txt": 400,
-}
+_WEIGHTS = 25_000
+"""Numbers beside the model, so that it has some 200 kB."""
 PURPOSES = (
     Purpose.SIGNATURE,
     Purpose.PROVENANCE,
@@ -74,9 +71,7 @@ class Material:
         generate_key_pair(private)
         key = load_private_key(private)
         model = folder / "model"
-        model.mkdir()
-        for name, size in _FILES.items():
-            (model / name).write_bytes(bytes(i % 251 for i in range(size)))
+        _write_model(model)
         manifest = hash_directory(model)
         items = _evidence(manifest, key)
         for item in items:
@@ -86,8 +81,7 @@ class Material:
         advisories = folder / "advisories"
         advisories.mkdir()
         (advisories / "all.zip").write_bytes(_advisories())
-        # What is measured is judging the record; the files are no real model.
-        read = Inspection(SCANNER, CodeVerdict.CLEAN, files=len(manifest.files))
+        read = inspect_directory(model, manifest, private=True)
         return cls(model, manifest, items, key, private.with_suffix(".pub"), advisories, read)
 
     def examiner(self) -> EvidenceExaminer:
@@ -112,6 +106,16 @@ class Material:
         if failed:
             raise RuntimeError(f"the evidence of the benchmark does not verify: {failed}")
         return outcomes
+
+
+def _write_model(folder: Path) -> None:
+    """A real model as MLflow writes it, which needs the first of the packages in the SBOM."""
+    import mlflow
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    mlflow.sklearn.save_model(model, folder, pip_requirements=["package-1==1.1.0"])
+    np.save(folder / "weights.npy", np.zeros(_WEIGHTS))
 
 
 def dossier(gate: Gate, material: Material, policy: Digest) -> Dossier:
@@ -189,16 +193,18 @@ def _bom(model: Digest, card: Digest) -> dict[str, Any]:
         "owner": "team-bench",
     }
     properties = [{"name": f"mlflow-governance:{k}", "value": v} for k, v in described.items()]
+    packages = {f"package-{i}": f"1.{i}.0" for i in range(1, COMPONENTS)}
+    packages["mlflow"] = metadata.version("mlflow")  # which MLflow pins with every model
     libraries = [
         {
             "type": "library",
-            "name": f"package-{i}",
-            "version": f"1.{i}.0",
-            "bom-ref": f"pkg:pypi/package-{i}@1.{i}.0",
-            "purl": f"pkg:pypi/package-{i}@1.{i}.0",
+            "name": name,
+            "version": version,
+            "bom-ref": f"pkg:pypi/{name}@{version}",
+            "purl": f"pkg:pypi/{name}@{version}",
             "licenses": [{"license": {"id": "Apache-2.0"}}],
         }
-        for i in range(COMPONENTS)
+        for name, version in packages.items()
     ]
     return {
         "bomFormat": "CycloneDX",
