@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = parser.parse_args(arguments).out.resolve()
     if out.exists():
         parser.error(f"{out} exists already")
-    keys, work, layout = out / "keys", out / "work", out / "layout"
+    keys, work, layout = out / "keys", out / "made", out / "layout"
     make_keys(keys)
     layout.mkdir()
     write_layout(keys, layout)
@@ -73,7 +73,7 @@ def _remove(path: Path) -> None:
 
 
 _NEXT = """
-The model is in {out}/work/model, its layout and links in {out}/layout.
+The model is in {out}/made/model, its layout and links in {out}/layout.
 examples/pipeline/README.md says how to submit it."""
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def case(made: Path, **changed: bytes) -> Case:
     attached = {**read_layout(made / "layout"), **changed}
     owner = PublicKey.from_pem((made / "keys" / "owner.pub").read_bytes())
     return Case(
-        hash_directory(made / "work" / "model"),
+        hash_directory(made / "made" / "model"),
         "tumour",
         tuple(EvidenceItem(name, data) for name, data in attached.items()),
         TrustPolicy((Signer("pipeline-owner", KeyHolder(owner), frozenset({Purpose.LAYOUT})),)),
@@ -51,7 +51,7 @@ def test_the_model_is_proved_to_come_out_of_the_pipeline(made: Path) -> None:
     assert [(step["name"], len(step["functionaries"])) for step in facts["steps"]] == [
         ("prepare", 1), ("train", 1), ("evaluate", 2), ("package", 1),
     ]  # fmt: skip
-    assert facts["products"] == len(hash_directory(made / "work" / "model").files) >= 4
+    assert facts["products"] == len(hash_directory(made / "made" / "model").files) >= 4
 
 
 def test_in_toto_s_own_verifier_agrees(made: Path) -> None:
@@ -60,7 +60,7 @@ def test_in_toto_s_own_verifier_agrees(made: Path) -> None:
     command += ["--verification-keys", str(made / "keys" / "owner.pub")]
     command += ["--link-dir", str(made / "layout")]
 
-    done = subprocess.run(command, cwd=made / "work", capture_output=True, text=True)
+    done = subprocess.run(command, cwd=made / "made", capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
 
@@ -69,14 +69,14 @@ def test_the_packaged_model_predicts(made: Path) -> None:
     import mlflow
     import pandas as pd
 
-    model = mlflow.sklearn.load_model(str(made / "work" / "model"))
-    frame = pd.read_csv(made / "work" / "data" / "test.csv")
+    model = mlflow.sklearn.load_model(str(made / "made" / "model"))
+    frame = pd.read_csv(made / "made" / "data" / "test.csv")
 
     assert (model.predict(frame.drop(columns="benign")) == frame["benign"]).mean() > 0.9
 
 
 def test_a_model_changed_after_the_last_step_is_refused(made: Path) -> None:
-    file = made / "work" / "model" / "requirements.txt"
+    file = made / "made" / "model" / "requirements.txt"
     before = file.read_bytes()
     file.write_bytes(before + b"evil\n")
     try:
