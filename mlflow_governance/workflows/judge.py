@@ -14,7 +14,6 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Conflict, Denied, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.decide import decide
-from mlflow_governance.workflows.inspect import inspect_again
 from mlflow_governance.workflows.ports import (
     ApprovalRecord,
     Ports,
@@ -22,8 +21,6 @@ from mlflow_governance.workflows.ports import (
     Request,
     VersionRecord,
 )
-
-_INSPECTED = frozenset({Gate.ACCEPT, Gate.PROMOTE})
 
 
 @dataclass(frozen=True)
@@ -142,8 +139,6 @@ def judge(
     with ports.store.read() as reading:
         found = standing(reading, request.ref)
     trust = ports.examiner.trust_digest
-    if evidence is None and gate in _INSPECTED:
-        inspect_again(ports, found.record)
     examined = examine(ports, found.record) if evidence is None else Examined(evidence)
     if ports.examiner.trust_digest != trust:
         # Facts proved with a key must not be kept as proved under a policy that dropped it.

@@ -7,6 +7,7 @@ from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
 from mlflow_governance.errors import Conflict
 from mlflow_governance.workflows.accept import READY, settle, verify_unchanged
+from mlflow_governance.workflows.inspect import inspect_again
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
@@ -41,6 +42,7 @@ def transition(ports: Ports, request: Request, target: Stage) -> VersionRecord:
 
 def _promote(ports: Ports, request: Request, record: VersionRecord, target: Stage) -> VersionRecord:
     verify_unchanged(ports, request.actor, record)
+    inspect_again(ports, record)
     action = {"from": record.stage.value, "to": target.value, "reason": request.reason}
     judgement = judge(ports, Gate.PROMOTE, request, action)
     if judgement.record.stage is not record.stage:
@@ -99,6 +101,7 @@ def rejudge(ports: Ports, request: Request) -> Judgement:
     if record.stage in WITHDRAWN or record.stage is Stage.DEPRECATED:
         raise Conflict(f"{request.ref} is {record.stage}: there is nothing to judge again")
     verify_unchanged(ports, request.actor, record)
+    inspect_again(ports, record)
     origin = _BROUGHT_BY.get(record.stage, Stage.NONE)
     gate = Gate.ACCEPT if origin is Stage.NONE else Gate.PROMOTE
     action = {"from": origin.value, "to": record.stage.value, "again": True}

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from mlflow_governance.core.digest import Digest, of_bytes
+from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Unavailable, VerificationError
 from mlflow_governance.evidence.inspection import CodeVerdict, Inspection
 from mlflow_governance.store.task_queue import SqlTaskQueue
+from mlflow_governance.workflows.judge import judge
 from mlflow_governance.workflows.perform import perform
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import rejudge, transition
@@ -76,6 +78,18 @@ def test_newer_rules_read_again_before_a_promotion_and_when_judged_again(registr
     rejudge(registry.ports, Request(ALICE, ref))
     assert known(registry).scanner == of_bytes(b"three")
     assert len(registry.artifacts.read) == 3
+
+
+def test_asking_how_it_would_be_judged_reads_no_file_and_leaves_no_task(registry):
+    ref = registry.accepted("churn")
+    registry.artifacts.rules = "two"
+    for limit in (2**20, 1):  # small enough to read at once; too large
+        registry.with_rules(sync_limit_bytes=limit)
+        action = {"from": "Candidate", "to": "Staging", "reason": ""}
+        judge(registry.ports, Gate.PROMOTE, Request(ALICE, ref), action)
+
+    assert len(registry.artifacts.read) == 1
+    assert "inspect" not in {t.kind for t in SqlTaskQueue(registry.sessions).claim(10, 60)}
 
 
 def test_a_large_model_is_read_by_the_worker(registry):
