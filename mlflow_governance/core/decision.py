@@ -30,7 +30,12 @@ class Reason:
 
 @dataclass(frozen=True)
 class Decision:
-    """One answer of one gate. ``duration`` is in microseconds."""
+    """One answer of one gate. ``duration`` is in microseconds.
+
+    ``checks`` holds every check and its outcome. Those named in ``modes`` (``warn`` or ``shadow``)
+    and those in ``waived`` did not decide: a failed one in warn mode is among the ``warnings``, in
+    shadow mode it is recorded in ``shadow`` alone.
+    """
 
     gate: Gate
     allow: bool
@@ -42,7 +47,9 @@ class Decision:
     warnings: tuple[Mapping[str, Any], ...] = ()
     obligations: tuple[Mapping[str, Any], ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
-    mode: str = "enforce"
+    modes: Mapping[str, str] = field(default_factory=dict)
+    waived: tuple[Mapping[str, str], ...] = ()
+    shadow: tuple[Reason, ...] = ()
     error: str = ""
     duration: int = 0
     decision_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -57,7 +64,9 @@ class Decision:
             "warnings": [dict(w) for w in self.warnings],
             "obligations": [dict(o) for o in self.obligations],
             "details": dict(self.details),
-            "mode": self.mode,
+            "modes": dict(self.modes),
+            "waived": [dict(w) for w in self.waived],
+            "shadow": [r.to_document() for r in self.shadow],
             "engine": self.engine,
             "error": self.error,
             "policy_digest": self.policy_digest,

@@ -7,7 +7,8 @@ well-formed, agrees with itself and explains itself; everything else is a denial
 ENG-SCHEMA         the dossier is not what the schema says, so no engine sees it
 ENG-UNDEFINED      the gate has no answer
 ENG-SHAPE          the answer is not a decision document of this gate
-ENG-CONTRADICTION  it allows in spite of a reason, or ``allow`` is not "all checks are true"
+ENG-CONTRADICTION  it allows in spite of a reason, or ``allow`` is not "all checks that are
+                   enforced and not waived are true, and there is one"
 ENG-UNEXPLAINED    it denies without a reason
 ENG-UNREACHABLE    the policy server cannot be reached
 ENG-TIMEOUT        it did not answer within the deadline
@@ -36,6 +37,8 @@ from mlflow_governance.policy.bundle import SCHEMA
 from mlflow_governance.policy.interface import EngineError, PolicyEngine
 
 _KEYS = {"gate", "allow", "checks", "reasons", "warnings", "obligations", "details"}
+_RELIEF = {"modes", "waived", "shadow"}
+_WAIVED = {"code", "waiver", "owner", "approver", "expires"}
 _PLACEHOLDER = re.compile(r"\{(name|version|stage|to|actor)\}")
 _MAX_PROBLEM = 600
 
@@ -108,7 +111,8 @@ def _denial(code: str, message: str) -> dict[str, Any]:
 
 
 def _well_formed(dossier: Dossier, raw: object) -> dict[str, Any]:
-    if not isinstance(raw, dict) or raw.keys() != _KEYS or raw["gate"] != dossier.gate.value:
+    known = isinstance(raw, dict) and raw.keys() - _RELIEF == _KEYS
+    if not isinstance(raw, dict) or not known or raw["gate"] != dossier.gate.value:
         raise EngineError(
             "ENG-SHAPE", f"the answer is no decision of the {dossier.gate.value} gate"
         )
@@ -117,20 +121,64 @@ def _well_formed(dossier: Dossier, raw: object) -> dict[str, Any]:
         raise EngineError("ENG-SHAPE", "the answer's allow or checks are not truth values")
     if not isinstance(reasons, list) or not all(map(_is_reason, reasons)):
         raise EngineError("ENG-SHAPE", "the answer's reasons are malformed")
-    if allow is not all(checks.values()) or (allow and reasons):
+    modes, waived, shadow = _relief(raw, checks)
+    aside = modes.keys() | {entry["code"] for entry in waived}
+    deciding = (
+        [ok for code, ok in checks.items() if code not in aside] if aside else checks.values()
+    )
+    if allow is not (bool(deciding) and all(deciding)) or (allow and reasons):
         raise EngineError(
             "ENG-CONTRADICTION", "the answer disagrees with its own checks or reasons"
         )
     if not allow and not reasons:
         raise EngineError("ENG-UNEXPLAINED", "the answer denies and does not say why")
+    read = _reader(dossier) if reasons or aside else None
     return {
         "allow": allow,
         "checks": dict(sorted(checks.items())),
-        "reasons": tuple(sorted(_reader(dossier)(reason) for reason in reasons)) if reasons else (),
-        "warnings": _sorted_objects(raw["warnings"], "warnings"),
+        "reasons": tuple(sorted(map(read, reasons))) if read else (),
+        "warnings": _warnings(raw["warnings"], read),
         "obligations": _sorted_objects(raw["obligations"], "obligations"),
         "details": _details(raw["details"]),
+        "modes": dict(sorted(modes.items())),
+        "waived": tuple(sorted(waived, key=_canonical)),
+        "shadow": tuple(sorted(map(read, shadow))) if read else (),
     }
+
+
+def _relief(
+    raw: Mapping[str, Any], checks: Mapping[str, bool]
+) -> tuple[Mapping[str, str], list[Mapping[str, str]], list[Mapping[str, str]]]:
+    # What did not decide, and why. An older bundle knows neither modes nor waivers of checks.
+    modes, waived, shadow = raw.get("modes", {}), raw.get("waived", []), raw.get("shadow", [])
+    if not isinstance(modes, dict) or not isinstance(waived, list) or not isinstance(shadow, list):
+        raise EngineError("ENG-SHAPE", "the answer's modes, waived or shadow are malformed")
+    if any(code not in checks or mode not in ("warn", "shadow") for code, mode in modes.items()):
+        raise EngineError("ENG-SHAPE", "the answer relaxes a check it has not, or in no known mode")
+    if not all(map(_is_waived, waived)) or any(checks.get(w["code"]) is not False for w in waived):
+        raise EngineError("ENG-SHAPE", "the answer waives a check that did not fail")
+    if not all(map(_is_reason, shadow)) or any(modes.get(r["code"]) != "shadow" for r in shadow):
+        raise EngineError("ENG-SHAPE", "the answer's shadow reasons are malformed")
+    return modes, waived, shadow
+
+
+def _is_waived(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() == _WAIVED
+        and all(isinstance(text, str) and text for text in entry.values())
+    )
+
+
+def _warnings(
+    values: object, read: Callable[[Mapping[str, str]], Reason] | None
+) -> tuple[Mapping[str, Any], ...]:
+    # A failed check in warn mode is told in the words of a reason.
+    found = _sorted_objects(values, "warnings")
+    if read is None:
+        return found
+    told = [read(w).to_document() if _is_reason(w) else w for w in found]
+    return tuple(sorted(told, key=_canonical))
 
 
 def _is_checks(checks: object) -> bool:

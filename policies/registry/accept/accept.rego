@@ -9,11 +9,17 @@ package registry.accept
 import data.registry.code
 import data.registry.lib
 import data.registry.licences
+import data.registry.relief
 import data.registry.vulnerabilities
 
 default allow := false
 
-allow if lib.all_pass(checks)
+allow if lib.all_pass(relief.counting(checks, relieved))
+
+# what no mode relaxes and no waiver covers
+always := {"ACC-008", "ACC-009", "ACC-010"}
+
+relieved := relief.given(input, checks, always)
 
 checks := {
 	"ACC-001": tests_passed,
@@ -58,7 +64,16 @@ blocking := vulnerabilities.blocking(input, waivers)
 
 reasons := [] if {
 	allow
-} else := lib.reasons(checks, texts)
+} else := lib.reasons(relief.counting(checks, relieved), texts)
+
+# a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
+noted := relief.waiver_warnings(input) if {
+	count(relieved.modes) == 0
+} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input)
+
+shadow := [] if {
+	count(relieved.modes) == 0
+} else := relief.would_say("shadow", checks, texts, relieved)
 
 texts := {
 	"ACC-001": {
@@ -141,8 +156,11 @@ decision := {
 	"gate": "accept",
 	"allow": allow,
 	"checks": checks,
+	"modes": relieved.modes,
+	"waived": relieved.waived,
+	"shadow": shadow,
 	"reasons": reasons,
-	"warnings": ((vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)) | code.warnings(code_waivers)),
+	"warnings": (((vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)) | code.warnings(code_waivers)) | noted),
 	"obligations": ((vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers)) | code.obligations(input, code_waivers)),
 	"details": {"blocking_vulnerabilities": vulnerabilities.names(blocking)},
 }

@@ -8,10 +8,16 @@ package registry.alias
 
 import data.registry.config
 import data.registry.lib
+import data.registry.relief
 
 default allow := false
 
-allow if lib.all_pass(checks)
+allow if lib.all_pass(relief.counting(checks, relieved))
+
+# what no mode relaxes and no waiver covers
+always := {"ALI-001", "ALI-002"}
+
+relieved := relief.given(input, checks, always)
 
 # deleting is said by an explicit null; anything else points the alias at the subject
 checks := {
@@ -65,7 +71,16 @@ authenticated_if_protected if unprotected
 
 reasons := [] if {
 	allow
-} else := lib.reasons(checks, texts)
+} else := lib.reasons(relief.counting(checks, relieved), texts)
+
+# a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
+noted := relief.waiver_warnings(input) if {
+	count(relieved.modes) == 0
+} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input)
+
+shadow := [] if {
+	count(relieved.modes) == 0
+} else := relief.would_say("shadow", checks, texts, relieved)
 
 texts := {
 	"ALI-001": {
@@ -97,8 +112,11 @@ decision := {
 	"gate": "alias",
 	"allow": allow,
 	"checks": checks,
+	"modes": relieved.modes,
+	"waived": relieved.waived,
+	"shadow": shadow,
 	"reasons": reasons,
-	"warnings": set(),
+	"warnings": noted,
 	"obligations": set(),
 	"details": {"protected": protected},
 }

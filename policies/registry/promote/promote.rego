@@ -9,12 +9,18 @@ package registry.promote
 import data.registry.code
 import data.registry.lib
 import data.registry.licences
+import data.registry.relief
 import data.registry.risk
 import data.registry.vulnerabilities
 
 default allow := false
 
-allow if lib.all_pass(checks)
+allow if lib.all_pass(relief.counting(checks, relieved))
+
+# what no mode relaxes and no waiver covers
+always := {"PRO-001", "PRO-002", "PRO-005", "PRO-006", "PRO-013"}
+
+relieved := relief.given(input, checks, always)
 
 # what is asked grows with what is at stake; an unknown target fails PRO-001
 # whoever retires a version is not stopped, but what is judged again is still handed out
@@ -114,7 +120,16 @@ weighing if "PRO-008" in object.keys(checks)
 
 reasons := [] if {
 	allow
-} else := lib.reasons(checks, texts)
+} else := lib.reasons(relief.counting(checks, relieved), texts)
+
+# a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
+noted := relief.waiver_warnings(input) if {
+	count(relieved.modes) == 0
+} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input)
+
+shadow := [] if {
+	count(relieved.modes) == 0
+} else := relief.would_say("shadow", checks, texts, relieved)
 
 texts := {
 	"PRO-001": {
@@ -237,8 +252,11 @@ decision := {
 	"gate": "promote",
 	"allow": allow,
 	"checks": checks,
+	"modes": relieved.modes,
+	"waived": relieved.waived,
+	"shadow": shadow,
 	"reasons": reasons,
-	"warnings": warnings,
+	"warnings": (warnings | noted),
 	"obligations": obligations,
 	"details": details,
 }

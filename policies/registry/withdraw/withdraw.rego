@@ -11,6 +11,7 @@ import data.registry.lib
 
 default allow := false
 
+# withdrawing is what nothing may relax: no modes, no waivers
 allow if lib.all_pass(checks)
 
 checks := {
@@ -121,6 +122,9 @@ decision := {
 	"gate": "withdraw",
 	"allow": allow,
 	"checks": checks,
+	"modes": {},
+	"waived": [],
+	"shadow": [],
 	"reasons": reasons,
 	"warnings": set(),
 	"obligations": set(),

@@ -1,0 +1,64 @@
+# METADATA
+# title: Checks that fail and do not deny
+# description: >-
+#   A check counts unless its mode is warn or shadow, or a waiver in force covers it while it
+#   fails. What keeps the registry whole (where a version stands, which bytes it is, whether they
+#   are withdrawn, who asks) is enforced whatever the data says; each gate names those checks.
+# scope: package
+package registry.relief
+
+import data.registry.config
+import data.registry.lib
+
+# METADATA
+# description: >-
+#   the modes of the checks that are not enforced, by code, and the failed checks a waiver covers,
+#   each with what the record keeps of the waiver
+given(dossier, checks, always) := {"modes": {}, "waived": []} if {
+	count(config.modes) == 0
+	count(config.check_waivers) == 0
+} else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed)} if {
+	relaxed := modes(checks, always)
+}
+
+modes(checks, always) := {code: mode |
+	some code, mode in config.modes
+	mode in {"warn", "shadow"}
+	code in object.keys(checks)
+	code in always == false
+}
+
+# a check that does not count anyway needs no waiver
+covered(dossier, checks, always, relaxed) := [entry |
+	some waiver in waivers(dossier).in_force
+	some code, ok in checks
+	ok == false
+	waiver.check == code
+	code in always == false
+	code in object.keys(relaxed) == false
+	entry := {
+		"code": code,
+		"waiver": waiver.id,
+		"owner": waiver.owner,
+		"approver": waiver.approver,
+		"expires": waiver.expires,
+	}
+]
+
+# METADATA
+# description: waivers of whole checks for a model of this name
+waivers(dossier) := lib.waivers(dossier, config.check_waivers, ["check"])
+
+# METADATA
+# description: the checks that decide
+counting(checks, relief) := object.remove(checks, object.keys(relief.modes) | {entry.code | some entry in relief.waived})
+
+# METADATA
+# description: what the failed checks in this mode would have said
+would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some code, m in relief.modes; m == mode}, texts)
+
+# METADATA
+# description: what ran out or does not count is worth a word
+waiver_warnings(dossier) := set() if {
+	count(config.check_waivers) == 0
+} else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
