@@ -22,7 +22,7 @@ from mlflow_governance.evidence.trust import TrustPolicy
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
 from mlflow_governance.policy import bundle as policy_bundle
 from mlflow_governance.policy.embedded import EmbeddedEngine
-from mlflow_governance.policy.interface import PolicyEngine
+from mlflow_governance.policy.interface import FixedPolicies, PolicyEngine, PolicyInForce
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def build_ports(
         store=store,
         artifacts=artifacts,
         catalogue=catalogue,
-        engine=policy_engine(settings, bundle),
+        policy=FixedPolicies(PolicyInForce(policy_engine(settings, bundle), bundle)),
         examiner=LiveExaminer(settings.trust_file, default_verifiers(settings.advisories)),
         signer=StatementSigner(load_private_key(settings.registry_key)),
         rules=Rules(
@@ -190,7 +190,6 @@ def build_ports(
             dashboards=settings.dashboards,
             ungoverned_models=settings.ungoverned_models,
         ),
-        policy_files=bundle.files,
         clock=moment.now,
     )
 

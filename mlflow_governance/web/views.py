@@ -86,7 +86,7 @@ def give_approval(services: WebServices, values: Values) -> Document:
     ports, request = services.ports, _request(services, values)
     given = approve(ports, request, values.text("role"), values.text("decision"))
     record = _record(services, request.ref)
-    return {"approval": documents.approval(given, record, ports.engine.policy_digest)}
+    return {"approval": documents.approval(given, record, ports.policy.current().digest)}
 
 
 def revoke(services: WebServices, values: Values) -> Document:
@@ -194,14 +194,14 @@ def trust(services: WebServices, values: Values) -> Response:
 
 def policy(services: WebServices, values: Values) -> Document:
     """The policy bundle in force."""
-    engine = services.ports.engine
-    files = sorted(services.ports.policy_files.items())
+    policy = services.ports.policy.current()
+    files = sorted(policy.bundle.files.items())
     return {
-        "policy_digest": engine.policy_digest,
+        "policy_digest": policy.digest,
         "accepted_policy_digests": sorted(
-            {engine.policy_digest, *services.ports.rules.accepted_policy_digests}
+            {policy.digest, *services.ports.rules.accepted_policy_digests}
         ),
-        "engine": engine.name,
+        "engine": policy.engine.name,
         "files": [{"path": p, "size": len(d), "digest": digest.of_bytes(d)} for p, d in files],
     }
 

@@ -67,7 +67,9 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
     # To the second: of the many files of one model most are asked for in the same one, and then
     # it is the same question, which is answered once.
     now = ports.clock().replace(microsecond=0)
-    question = _Question(ports.engine, ports.rules, request, door, found, evidence, now)
+    question = _Question(
+        ports.policy.current().engine, ports.rules, request, door, found, evidence, now
+    )
     last = _answered.get((request.ref, request.actor, door))
     if last is not None and last[0] == question:
         return last[1]

@@ -24,7 +24,7 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
         InvalidRequest: no reason, or an unknown role or decision.
         Denied: separation of duties forbids it; the attempt is recorded all the same.
     """
-    policy, now = ports.engine.policy_digest, ports.clock()
+    policy, now = ports.policy.current().digest, ports.clock()
     asked = ApprovalRequest(
         request.actor, role.strip().lower(), decision, request.reason, policy_digest=policy
     )

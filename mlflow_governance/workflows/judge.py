@@ -14,6 +14,7 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Conflict, Denied, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.decide import decide
+from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.workflows.ports import (
     ApprovalRecord,
     Ports,
@@ -31,6 +32,8 @@ class Judgement:
     record: VersionRecord
     dossier: Dossier
     decision: Decision
+    policy: PolicyInForce
+    """What decided."""
     trust_digest: Digest | None = None
     """The trust policy the evidence was proved against."""
 
@@ -157,7 +160,7 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
     now: datetime | None = None,
 ) -> Judgement:
     """Build the dossier and ask policy; nothing is read any more. ``now``: by default the clock."""
-    current = ports.engine.policy_digest
+    policy = ports.policy.current()
     dossier = Dossier(
         gate=gate,
         actor=request.actor,
@@ -167,9 +170,11 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
         attached=examined.files,
         approvals=tuple(approval.to_document() for approval in found.approvals),
         runtime={
-            "policy_digest": current,
-            "accepted_policy_digests": sorted({current, *ports.rules.accepted_policy_digests}),
+            "policy_digest": policy.digest,
+            "accepted_policy_digests": sorted(
+                {policy.digest, *ports.rules.accepted_policy_digests}
+            ),
         },
         now=now or ports.clock(),
     )
-    return Judgement(request, found.record, dossier, decide(ports.engine, dossier))
+    return Judgement(request, found.record, dossier, decide(policy.engine, dossier), policy)

@@ -25,7 +25,7 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
-from mlflow_governance.policy.interface import PolicyEngine
+from mlflow_governance.policy.interface import PolicyInForce
 
 
 @dataclass(frozen=True)
@@ -387,6 +387,13 @@ class Examiner(Protocol):
         """
 
 
+class Policies(Protocol):
+    """The policy that decides, which may be another at the next question."""
+
+    def current(self) -> PolicyInForce:
+        """What is in force; a judgement takes it once."""
+
+
 class Signer(Protocol):
     """Signs what the registry says, with the registry's own key."""
 
@@ -423,12 +430,10 @@ class Ports:
     store: Store
     artifacts: Artifacts
     catalogue: Catalogue
-    engine: PolicyEngine
+    policy: Policies
     examiner: Examiner
     signer: Signer
     rules: Rules
-    policy_files: Mapping[str, bytes]
-    """The bundle in force by path, for the policy snapshot of a release."""
     clock: Callable[[], datetime]
 
 

@@ -18,6 +18,7 @@ def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
         ports: everything a workflow needs.
         facts: further public settings worth a record.
     """
+    policy = ports.policy.current()
     with ports.store.begin() as uow:
         note_trust(ports, uow, ports.examiner.trust_digest)
         uow.record(
@@ -26,9 +27,9 @@ def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
                 person=Actor.system("server").person,
                 at=ports.clock(),
                 facts={
-                    "policy_digest": ports.engine.policy_digest,
+                    "policy_digest": policy.digest,
                     "trust_digest": ports.examiner.trust_digest,
-                    "engine": ports.engine.name,
+                    "engine": policy.engine.name,
                     "strict_registration": ports.rules.strict_registration,
                     "ungoverned_models": list(ports.rules.ungoverned_models),
                     **facts,

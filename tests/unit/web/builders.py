@@ -35,6 +35,7 @@ from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.policy import bundle
 from mlflow_governance.policy.embedded import EmbeddedEngine
+from mlflow_governance.policy.interface import FixedPolicies, PolicyInForce
 from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
 from mlflow_governance.workflows.ports import (
@@ -398,7 +399,7 @@ class Registry:
 
     def proved(self) -> dict[str, Any]:
         return {
-            "policy_digest": self.ports.engine.policy_digest,
+            "policy_digest": self.ports.policy.current().digest,
             "facts": dict(self.examiner.outcomes),
             "trust_digest": self.examiner.trust_digest,
         }
@@ -449,11 +450,10 @@ def registry(actor: Actor | None = None, clock: Callable[[], datetime] = lambda:
         store=store,
         artifacts=silent,
         catalogue=silent,
-        engine=engine(),
+        policy=FixedPolicies(PolicyInForce(engine(), policies())),
         examiner=examiner,
         signer=examiner,
         rules=Rules(dashboards={}),
-        policy_files=policies().files,
         clock=clock,
     )
     return Registry(store, ports, examiner, actor or security())
