@@ -60,14 +60,3 @@ class PolicyInForce:
     def digest(self) -> Digest:
         """Digest of the bundle."""
         return self.engine.policy_digest
-
-
-@dataclass(frozen=True)
-class FixedPolicies:
-    """One policy that stays in force."""
-
-    policy: PolicyInForce
-
-    def current(self) -> PolicyInForce:
-        """What is in force."""
-        return self.policy

@@ -192,20 +192,6 @@ def trust(services: WebServices, values: Values) -> Response:
     return as_bytes(services.trust(), "application/yaml")
 
 
-def policy(services: WebServices, values: Values) -> Document:
-    """The policy bundle in force."""
-    policy = services.ports.policy.current()
-    files = sorted(policy.bundle.files.items())
-    return {
-        "policy_digest": policy.digest,
-        "accepted_policy_digests": sorted(
-            {policy.digest, *services.ports.rules.accepted_policy_digests}
-        ),
-        "engine": policy.engine.name,
-        "files": [{"path": p, "size": len(d), "digest": digest.of_bytes(d)} for p, d in files],
-    }
-
-
 def _withdrawn(services: WebServices, values: Values, target: Stage) -> Document:
     moved = withdraw(services.ports, _request(services, values), target)
     return {"version": documents.summary(moved)}

@@ -9,8 +9,9 @@ import pytest
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.policy.bundle import Bundle
-from mlflow_governance.policy.interface import FixedPolicies, PolicyInForce
+from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import documents, offers
+from mlflow_governance.workflows.live_policies import FixedPolicies
 from tests.unit.web.builders import Registry, registry, security
 
 BOTH = Actor("ann", ("product", "security"), authenticated=True)

@@ -24,7 +24,7 @@ from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.policy.embedded import EmbeddedEngine
-from mlflow_governance.policy.interface import FixedPolicies, PolicyEngine, PolicyInForce
+from mlflow_governance.policy.interface import PolicyEngine, PolicyInForce
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.mlflow_tables import model_aliases, model_versions
@@ -33,6 +33,7 @@ from mlflow_governance.store.tables import ledger_entries
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.judge import Judgement
+from mlflow_governance.workflows.live_policies import FixedPolicies
 from mlflow_governance.workflows.ports import Attachment, Ports, Request, Rules, VersionRecord
 from tests.unit.policy.builders import EVIDENCE, shipped
 
