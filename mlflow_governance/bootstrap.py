@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -23,10 +25,12 @@ from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
 from mlflow_governance.policy import bundle as policy_bundle
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyEngine
+from mlflow_governance.workflows.live_policies import Engines, LivePolicies
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
     from mlflow_governance.policy.bundle import Bundle
+    from mlflow_governance.workflows.policy_ports import PolicySource
 
 LEDGER_NAME = "ledger"
 
@@ -139,15 +143,41 @@ class StatementSigner:
         return envelope.sign(canonical.encode(statement), envelope.IN_TOTO, [self.key])
 
 
+@dataclass(frozen=True)
+class LocalSource:
+    """``workflows.ports.PolicySource``: a folder or ``.tar.gz`` on this machine."""
+
+    path: Path
+    signed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def fetch(self) -> Bundle:
+        """The bundle that is there now."""
+        return policy_bundle.load(self.path)
+
+    def open(self, archive: bytes) -> Bundle:
+        """A bundle somebody brought."""
+        return policy_bundle.read(archive)
+
+
+def policy_source(settings: Settings) -> PolicySource:
+    """Where the settings say that policy bundles come from."""
+    from mlflow_governance.core.resources import folder
+
+    return LocalSource(settings.policies or folder("policies"))
+
+
 def load_bundle(settings: Settings) -> Bundle:
-    """The policy bundle in force.
+    """The policy bundle of the source; what is in force, the database says.
 
     Raises:
         ConfigurationError: it cannot be loaded.
     """
-    from mlflow_governance.core.resources import folder
-
-    return policy_bundle.load(settings.policies or folder("policies"))
+    return policy_source(settings).fetch()
 
 
 def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
@@ -174,12 +204,20 @@ def build_ports(
     Raises:
         ConfigurationError: a key, the policy bundle or the engine is not usable.
     """
-    bundle = load_bundle(settings)
+    policy = LivePolicies(
+        store=store,
+        source=policy_source(settings),
+        engines=Engines(partial(policy_engine, settings), remote=settings.opa is not None),
+        clock=moment.now,
+        every=settings.policy_reload_seconds,
+        quorum=settings.policy_approvals,
+    )
+    policy.start()
     return Ports(
         store=store,
         artifacts=artifacts,
         catalogue=catalogue,
-        engine=policy_engine(settings, bundle),
+        policy=policy,
         examiner=LiveExaminer(settings.trust_file, default_verifiers(settings.advisories)),
         signer=StatementSigner(load_private_key(settings.registry_key)),
         rules=Rules(
@@ -188,9 +226,9 @@ def build_ports(
             accepted_policy_digests=settings.accepted_policy_digests,
             registry_name=settings.registry_name,
             dashboards=settings.dashboards,
+            policy_approvals=settings.policy_approvals,
             ungoverned_models=settings.ungoverned_models,
         ),
-        policy_files=bundle.files,
         clock=moment.now,
     )
 

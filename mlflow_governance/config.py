@@ -25,6 +25,7 @@ from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.outbox.interface import Target
+from mlflow_governance.workflows.policy_ports import Quorum
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
 AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
@@ -33,6 +34,7 @@ DEFAULT_HOME = ".mlflow-governance"
 _MEBIBYTE = 1024 * 1024
 _GLOB = re.compile(r"\[[^]]*\]|[*?]")
 _LEAST_LITERAL = 3
+_MOST_APPROVALS = 20
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class Settings:
         sync_limit_mebibytes: larger models are hashed by the worker.
         policies: the bundle; None is the one that ships.
         accepted_policy_digests: earlier bundles whose approvals still count for serving.
+        policy_reload_seconds: how often the bundle's place is looked at for another one.
+        policy_approvals: how many people of which roles must approve another bundle; None: it
+            comes into force from its place.
         opa: an OPA server; None is the embedded engine.
         webhooks: who is told of every act.
         registry_name: the verifier named in verification summaries and event sources.
@@ -77,6 +82,8 @@ class Settings:
     sync_limit_mebibytes: int = 256
     policies: Path | None = None
     accepted_policy_digests: tuple[Digest, ...] = ()
+    policy_reload_seconds: float = 5.0
+    policy_approvals: Quorum | None = None
     opa: OpaServer | None = None
     webhooks: tuple[Target, ...] = ()
     registry_name: str = "mlflow-governance"
@@ -220,8 +227,31 @@ def _patterns(home: Path, entries: list[Any]) -> tuple[str, ...]:
     return tuple(entries)
 
 
+def _seconds(_: Path, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 3600:
+        raise ValueError("policy_reload_seconds is a number from 1 to 3600")
+    return float(value)
+
+
+def _quorum(_: Path, value: Any) -> Quorum:
+    # A misspelt key or a count of nobody must not quietly ask for nothing.
+    known = isinstance(value, dict) and set(value) == {"count", "roles"}
+    count, roles = (value["count"], value["roles"]) if known else (0, [])
+    if type(count) is not int or not 1 <= count <= _MOST_APPROVALS:
+        raise ValueError(
+            f"policy_approvals has count (1 to {_MOST_APPROVALS}) and roles, and nothing else"
+        )
+    if not isinstance(roles, list) or not all(isinstance(r, str) and r.strip() for r in roles):
+        raise ValueError("policy_approvals: roles is a list of roles")
+    if not roles:
+        raise ValueError("policy_approvals: roles names no role, so nobody could approve")
+    return Quorum(count, tuple(sorted({role.strip().lower() for role in roles})))
+
+
 _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "policies": lambda home, text: (home / str(text)).resolve(),
+    "policy_reload_seconds": _seconds,
+    "policy_approvals": _quorum,
     "opa": lambda _, options: OpaServer(**options),
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,

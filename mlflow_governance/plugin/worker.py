@@ -63,6 +63,7 @@ class Worker:
             thread.join(timeout=30)
 
     def _turn(self) -> None:
+        self._governance.ports.policy.look()
         self.note_trust()
         self.run_tasks()
 

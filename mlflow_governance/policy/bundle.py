@@ -21,11 +21,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.errors import ConfigurationError, GovernanceError, InvalidRequest
+from mlflow_governance.errors import (
+    ConfigurationError,
+    GovernanceError,
+    InvalidRequest,
+    VerificationError,
+)
 
 MAX_FILES = 500
 MAX_FILE_BYTES = 1024 * 1024
@@ -85,6 +90,31 @@ def load(path: Path) -> Bundle:
         raise ConfigurationError(f"the policy bundle {path} cannot be read: {error}") from error
 
 
+def read(archive: bytes) -> Bundle:
+    """A bundle from the bytes of a ``.tar.gz``.
+
+    Raises:
+        ConfigurationError: see :func:`load`.
+    """
+    return from_files(dict(_unpacked(io.BytesIO(archive), "the archive")))
+
+
+def read_as(archive: bytes, expected: Digest) -> Bundle:
+    """The bundle of this digest, from its archive.
+
+    Raises:
+        VerificationError: it is another one.
+        ConfigurationError: see :func:`load`.
+    """
+    found = read(archive)
+    if found.digest != expected:
+        raise VerificationError(
+            f"the archive kept for policy {expected} holds {found.digest}",
+            advice="Restore the database from a backup; see: mlflow-governance validate",
+        )
+    return found
+
+
 def from_files(files: Mapping[str, bytes]) -> Bundle:
     """A bundle of these files by path; what does not decide is left out.
 
@@ -121,11 +151,16 @@ def _from_directory(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    with path.open("rb") as file:
+        yield from _unpacked(file, path.name)
+
+
+def _unpacked(file: BinaryIO, called: str) -> Iterator[tuple[str, bytes]]:
     # A bounded stream: neither a small file that unpacks to gigabytes nor an endless header
     # list is read further than the limits.
     seen: set[str] = set()
     try:
-        with gzip.open(path) as stream:
+        with gzip.open(file) as stream:
             plain = stream.read(2 * MAX_TOTAL_BYTES + 1)
         if len(plain) > 2 * MAX_TOTAL_BYTES:
             raise _broken(f"it unpacks to more than {2 * MAX_TOTAL_BYTES} bytes")
@@ -139,10 +174,10 @@ def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
                 if name in seen:
                     raise _broken(f"it holds {name[:100]!r} twice")
                 seen.add(name)
-                file = tar.extractfile(member)
-                yield name, file.read() if file else b""
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
-        raise _broken(f"{path.name} is not a .tar.gz: {error}") from error
+                content = tar.extractfile(member)
+                yield name, content.read() if content else b""
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise _broken(f"{called} is not a .tar.gz: {error}") from error
 
 
 def _raise(error: OSError) -> None:

@@ -7,11 +7,13 @@ accident: whatever is not a well-formed, explained answer is a denial with an ``
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import GovernanceError
+from mlflow_governance.policy.bundle import Bundle
 
 
 class EngineError(GovernanceError):
@@ -41,3 +43,20 @@ class PolicyEngine(Protocol):
         Raises:
             EngineError: undefined, unreachable, timed out, or broken.
         """
+
+
+@dataclass(frozen=True)
+class PolicyInForce:
+    """A bundle and the engine that evaluates it: what one judgement is made by, taken once.
+
+    The digest in the dossier, the answer and the snapshot attached to a release are then of one
+    bundle, also when another comes into force meanwhile.
+    """
+
+    engine: PolicyEngine
+    bundle: Bundle
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the bundle."""
+        return self.engine.policy_digest

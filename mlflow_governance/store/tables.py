@@ -131,6 +131,45 @@ in_force = sa.Table(
 )
 """What the ledger last said is in force, so that a change of it is noticed and recorded once."""
 
+policies = sa.Table(
+    "governance_policies",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("archive_digest", _digest(), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+"""Every policy bundle that is or was in force: its archive among the blobs, and since when and by
+which ledger entry it was in force last."""
+
+policy_proposals = sa.Table(
+    "governance_policy_proposals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("digest", _digest(), nullable=False),
+    sa.Column("before", _digest(), nullable=False),
+    sa.Column("archive_digest", _digest(), nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+)
+
+policy_words = sa.Table(
+    "governance_policy_words",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("proposal_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("role", sa.String(64), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("withdrawn", sa.Boolean, nullable=False),
+)
+"""What people said of a proposal; a person's later word withdraws the earlier one."""
+
 approvals = sa.Table(
     "governance_approvals",
     metadata,
