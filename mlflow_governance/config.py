@@ -60,7 +60,13 @@ class Settings:
             that needs a person can be done).
         strict_registration: refuse at registration what the accept gate refuses.
         sync_limit_mebibytes: larger models are hashed by the worker.
-        policies: the bundle; None is the one that ships.
+        policies: the bundle: a folder or ``.tar.gz``, ``https://…``, ``oci:DIR[:TAG]``; None is
+            the one that ships.
+        policy_signed: ask for a signature of somebody trusted for ``policy`` even where the bundle
+            is a folder or file; one from elsewhere is always asked.
+        policy_scope: what the signature of a bundle must say it is for; empty: nothing.
+        policy_token_variable: environment variable with the bearer token for an ``https`` bundle.
+        policy_ca_file: PEM file of authorities to trust for it instead of the system's.
         accepted_policy_digests: earlier bundles whose approvals still count for serving.
         opa: an OPA server; None is the embedded engine.
         webhooks: who is told of every act.
@@ -75,7 +81,11 @@ class Settings:
     auth: str = "basic"
     strict_registration: bool = False
     sync_limit_mebibytes: int = 256
-    policies: Path | None = None
+    policies: Path | str | None = None
+    policy_signed: bool = False
+    policy_scope: str = ""
+    policy_token_variable: str = ""
+    policy_ca_file: Path | None = None
     accepted_policy_digests: tuple[Digest, ...] = ()
     opa: OpaServer | None = None
     webhooks: tuple[Target, ...] = ()
@@ -169,6 +179,11 @@ _TYPES: dict[str, type] = {
     "auth": str,
     "strict_registration": bool,
     "sync_limit_mebibytes": int,
+    "policies": str,
+    "policy_signed": bool,
+    "policy_scope": str,
+    "policy_token_variable": str,
+    "policy_ca_file": str,
     "registry_name": str,
     "revocation_lifetime_minutes": int,
     "dashboards": dict,
@@ -220,8 +235,17 @@ def _patterns(home: Path, entries: list[Any]) -> tuple[str, ...]:
     return tuple(entries)
 
 
+def _policies(home: Path, text: str) -> Path | str:
+    if text.startswith(("https://", "http://", "oci:")):
+        return text
+    if "://" in text:
+        raise ValueError(f"policies: bundles are not fetched by {text.partition(':')[0]!r}")
+    return (home / text).resolve()
+
+
 _READERS: dict[str, Callable[[Path, Any], Any]] = {
-    "policies": lambda home, text: (home / str(text)).resolve(),
+    "policies": _policies,
+    "policy_ca_file": lambda home, text: (home / text).resolve(),
     "opa": lambda _, options: OpaServer(**options),
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,
