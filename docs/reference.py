@@ -356,6 +356,7 @@ def _paragraph(kind: type[Any]) -> str:
 def _type(field: dataclasses.Field[Any]) -> str:
     names = {
         "Path | None": "path, relative to the home folder",
+        "Path | str | None": "path, relative to the home folder, or address",
         "tuple[Digest, ...]": "list of digests",
         "OpaServer | None": "mapping, [below](#opa)",
         "tuple[Target, ...]": "list, [below](#an-entry-of-webhooks)",

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -15,24 +14,29 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from mlflow_governance.config import Settings
 from mlflow_governance.core import canonical, moment
+from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.evidence import envelope
+from mlflow_governance.evidence.authority import KeyHolder, When
 from mlflow_governance.evidence.examiner import default_verifiers
 from mlflow_governance.evidence.keys import PrivateKey, generate_key_pair, load_private_key
 from mlflow_governance.evidence.live import LiveExaminer
+from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import TrustPolicy
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
-from mlflow_governance.policy import bundle as policy_bundle
+from mlflow_governance.policy.download import Access
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyEngine
+from mlflow_governance.policy.signing import TrustedKey
+from mlflow_governance.policy.sources import Demand, Feed, PolicySource
 from mlflow_governance.workflows.live_policies import Engines, LivePolicies
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
     from mlflow_governance.policy.bundle import Bundle
-    from mlflow_governance.workflows.policy_ports import PolicySource
 
 LEDGER_NAME = "ledger"
+_EVERY_MODEL = "*"
 
 _TRUST_TEMPLATE = """\
 # Who may sign what. Nobody is trusted until named here:
@@ -57,9 +61,9 @@ def prepare_home(settings: Settings) -> Prepared:
     """
     home, created = settings.home, []
     try:
-        for folder in (home, home / "keys", settings.advisories, settings.checkpoints):
-            if not folder.is_dir():
-                folder.mkdir(parents=True, mode=0o700)
+        for path in (home, home / "keys", settings.advisories, settings.checkpoints):
+            if not path.is_dir():
+                path.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(f"the home folder {home} cannot be made: {error}") from error
     for path, purpose in (
@@ -143,41 +147,54 @@ class StatementSigner:
         return envelope.sign(canonical.encode(statement), envelope.IN_TOTO, [self.key])
 
 
-@dataclass(frozen=True)
-class LocalSource:
-    """``workflows.ports.PolicySource``: a folder or ``.tar.gz`` on this machine."""
-
-    path: Path
-    signed: bool = False
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self.path)
-
-    def fetch(self) -> Bundle:
-        """The bundle that is there now."""
-        return policy_bundle.load(self.path)
-
-    def open(self, archive: bytes) -> Bundle:
-        """A bundle somebody brought."""
-        return policy_bundle.read(archive)
-
-
 def policy_source(settings: Settings) -> PolicySource:
-    """Where the settings say that policy bundles come from."""
-    from mlflow_governance.core.resources import folder
+    """Where the policies come from, and what they must show.
 
-    return LocalSource(settings.policies or folder("policies"))
+    Raises:
+        ConfigurationError: the place is not usable, or the token for it is not set.
+    """
+    token = os.environ.get(settings.policy_token_variable, "")
+    if settings.policy_token_variable and not token:
+        raise ConfigurationError(
+            f"the token for the policy bundle is not in {settings.policy_token_variable}",
+            advice="Set that variable, or change policy_token_variable in config.yaml.",
+        )
+    return PolicySource(
+        settings.policies or folder("policies"),
+        Demand(lambda: policy_keys(settings), settings.policy_signed, settings.policy_scope),
+        settings.home,
+        Access(token, settings.policy_ca_file),
+    )
+
+
+def policy_keys(settings: Settings) -> list[TrustedKey]:
+    """The keys of trust.yaml that may sign a bundle, with why one does not count now.
+
+    Raises:
+        ConfigurationError: trust.yaml is absent or malformed.
+    """
+    now = moment.now()
+    return [
+        # A bundle is about every model, so its signer must be trusted for every model.
+        TrustedKey(
+            signer.name,
+            signer.by.key.pem,
+            signer.unfit(Purpose.POLICY, _EVERY_MODEL) or signer.untimely(When(now, now)),
+        )
+        for signer in TrustPolicy.load(settings.trust_file).signers
+        if isinstance(signer.by, KeyHolder) and Purpose.POLICY in signer.purposes
+    ]
 
 
 def load_bundle(settings: Settings) -> Bundle:
-    """The policy bundle of the source; what is in force, the database says.
+    """The policy bundle that the settings name.
 
     Raises:
-        ConfigurationError: it cannot be loaded.
+        ConfigurationError: it is not usable.
+        VerificationError: it is not signed as it must be.
+        Unavailable: it cannot be fetched, and no copy is kept.
     """
-    return policy_source(settings).fetch()
+    return policy_source(settings).fetch().bundle
 
 
 def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
@@ -206,7 +223,7 @@ def build_ports(
     """
     policy = LivePolicies(
         store=store,
-        source=policy_source(settings),
+        source=Feed(policy_source(settings)),
         engines=Engines(partial(policy_engine, settings), remote=settings.opa is not None),
         clock=moment.now,
         every=settings.policy_reload_seconds,

@@ -62,7 +62,13 @@ class Settings:
             that needs a person can be done).
         strict_registration: refuse at registration what the accept gate refuses.
         sync_limit_mebibytes: larger models are hashed by the worker.
-        policies: the bundle; None is the one that ships.
+        policies: the bundle: a folder or ``.tar.gz``, ``https://…``, ``oci:DIR[:TAG]``; None is
+            the one that ships.
+        policy_signed: ask for a signature of somebody trusted for ``policy`` even where the bundle
+            is a folder or file; one from elsewhere is always asked.
+        policy_scope: what the signature of a bundle must say it is for; empty: nothing.
+        policy_token_variable: environment variable with the bearer token for an ``https`` bundle.
+        policy_ca_file: PEM file of authorities to trust for it instead of the system's.
         accepted_policy_digests: earlier bundles whose approvals still count for serving.
         policy_reload_seconds: how often the bundle's place is looked at for another one.
         policy_approvals: how many people of which roles must approve another bundle; None: it
@@ -80,7 +86,11 @@ class Settings:
     auth: str = "basic"
     strict_registration: bool = False
     sync_limit_mebibytes: int = 256
-    policies: Path | None = None
+    policies: Path | str | None = None
+    policy_signed: bool = False
+    policy_scope: str = ""
+    policy_token_variable: str = ""
+    policy_ca_file: Path | None = None
     accepted_policy_digests: tuple[Digest, ...] = ()
     policy_reload_seconds: float = 5.0
     policy_approvals: Quorum | None = None
@@ -176,6 +186,11 @@ _TYPES: dict[str, type] = {
     "auth": str,
     "strict_registration": bool,
     "sync_limit_mebibytes": int,
+    "policies": str,
+    "policy_signed": bool,
+    "policy_scope": str,
+    "policy_token_variable": str,
+    "policy_ca_file": str,
     "registry_name": str,
     "revocation_lifetime_minutes": int,
     "dashboards": dict,
@@ -227,6 +242,14 @@ def _patterns(home: Path, entries: list[Any]) -> tuple[str, ...]:
     return tuple(entries)
 
 
+def _policies(home: Path, text: str) -> Path | str:
+    if text.startswith(("https://", "http://", "oci:")):
+        return text
+    if "://" in text:
+        raise ValueError(f"policies: bundles are not fetched by {text.partition(':')[0]!r}")
+    return (home / text).resolve()
+
+
 def _seconds(_: Path, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 3600:
         raise ValueError("policy_reload_seconds is a number from 1 to 3600")
@@ -249,7 +272,8 @@ def _quorum(_: Path, value: Any) -> Quorum:
 
 
 _READERS: dict[str, Callable[[Path, Any], Any]] = {
-    "policies": lambda home, text: (home / str(text)).resolve(),
+    "policies": _policies,
+    "policy_ca_file": lambda home, text: (home / text).resolve(),
     "policy_reload_seconds": _seconds,
     "policy_approvals": _quorum,
     "opa": lambda _, options: OpaServer(**options),

@@ -97,9 +97,14 @@ def _trust(settings: Settings) -> Iterator[Finding]:
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:
-    bundle = bootstrap.load_bundle(settings)
-    engine = bootstrap.policy_engine(settings, bundle)
-    yield Finding(_OK, "policy", f"{bundle.digest} on {engine.name}")
+    loaded = bootstrap.policy_source(settings).fetch()
+    engine = bootstrap.policy_engine(settings, loaded.bundle)
+    by = f", signed by {loaded.signer}" if loaded.signer else ""
+    yield Finding(_OK, "policy", f"{loaded.bundle.digest} on {engine.name}{by}")
+    if loaded.stale:
+        yield Finding(
+            _WARNING, "policy", f"the kept copy: {loaded.stale}", "mlflow-governance policy show"
+        )
 
 
 def _webhooks(settings: Settings) -> Iterator[Finding]:

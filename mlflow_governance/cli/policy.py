@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from mlflow_governance import config
-from mlflow_governance.cli import policy_change
+from mlflow_governance.cli import policy_bundle, policy_change
 from mlflow_governance.core.dossier import Gate
-from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from mlflow_governance.policy.bundle import Bundle
 
 _bundle = click.option(
     "--bundle",
@@ -24,7 +26,7 @@ _home = click.option("--home", default=None, help="Home folder of the installati
 
 @click.group()
 def policy() -> None:
-    """Check and ask the policy bundle that decides about versions."""
+    """Check, ask, build and sign the policy bundle that decides about versions."""
 
 
 @policy.command()
@@ -32,11 +34,10 @@ def policy() -> None:
 @_home
 def check(bundle: Path | None, home: str | None) -> None:
     """Compile the bundle, lint it for portability, and see that it denies an empty input."""
-    from mlflow_governance.policy import bundle as bundles
     from mlflow_governance.policy.embedded import EmbeddedEngine
     from mlflow_governance.policy.lint import lint
 
-    loaded = bundles.load(_path(bundle, home))
+    loaded = _load(bundle, home)
     problems = lint(loaded)
     for problem in problems:
         click.echo(str(problem))
@@ -54,17 +55,21 @@ def check(bundle: Path | None, home: str | None) -> None:
 def ask(gate: str, dossier: BinaryIO, bundle: Path | None, home: str | None) -> None:
     """Evaluate a GATE for a dossier document (JSON file, - for standard input)."""
     from mlflow_governance.core import canonical
-    from mlflow_governance.policy import bundle as bundles
     from mlflow_governance.policy.embedded import EmbeddedEngine
 
     document = canonical.encode(canonical.decode_object(dossier.read()))
-    engine = EmbeddedEngine(bundles.load(_path(bundle, home)))
+    engine = EmbeddedEngine(_load(bundle, home))
     click.echo(json.dumps(engine.evaluate(Gate(gate), document), indent=2, sort_keys=True))
 
 
-def _path(bundle: Path | None, home: str | None) -> Path:
-    return bundle or config.load(config.home_folder(home)).policies or folder("policies")
+def _load(bundle: Path | None, home: str | None) -> Bundle:
+    from mlflow_governance import bootstrap
+    from mlflow_governance.policy import bundle as bundles
+
+    if bundle is not None:
+        return bundles.load(bundle)
+    return bootstrap.load_bundle(config.load(config.home_folder(home)))
 
 
-for _command in policy_change.COMMANDS:
+for _command in (*policy_bundle.COMMANDS, *policy_change.COMMANDS):
     policy.add_command(_command)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,8 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.cli.client import RegistryClient
-from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import InvalidRequest
 
-_MAX_BYTES = 8 * 1024 * 1024
 _digest = click.argument("digest", metavar="DIGEST")
 _reason = click.option("--reason", required=True, help="Why; it goes into the ledger.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
@@ -73,25 +69,22 @@ def propose(digest: str | None, bundle: Path | None, reason: str, home: str | No
     if digest:
         made = RegistryClient().propose_policy(reason, digest=digest)["proposal"]
     else:
-        data = _packed(bundle or config.load(config.home_folder(home)).policies)
+        data = _packed(bundle, home)
         made = RegistryClient().propose_policy(reason, archive=data)["proposal"]
     click.echo(f"{made['digest']} is proposed; {made['needed']} people must approve it:")
     click.echo(f"  mlflow-governance policy approve {made['digest']} --reason WHY")
 
 
-def _packed(path: Path | None) -> bytes:
+def _packed(bundle: Path | None, home: str | None) -> bytes:
     # All files, since a signature is over all of them; what decides is picked out by the server.
-    place = path or folder("policies")
-    if place.is_file():
-        return place.read_bytes()
-    files = sorted(found for found in place.rglob("*") if found.is_file())
-    if sum(found.stat().st_size for found in files) > _MAX_BYTES:
-        raise InvalidRequest(f"{place} holds more than {_MAX_BYTES} bytes")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.USTAR_FORMAT) as tar:
-        for found in files:
-            tar.add(found, found.relative_to(place).as_posix())
-    return buffer.getvalue()
+    from mlflow_governance import bootstrap
+    from mlflow_governance.policy import archive
+    from mlflow_governance.policy import bundle as bundles
+
+    if bundle is not None:
+        return archive.pack(bundles.read(bundle))
+    settings = config.load(config.home_folder(home))
+    return archive.pack(bootstrap.policy_source(settings).fetch().files)
 
 
 @click.command()

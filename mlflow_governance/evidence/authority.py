@@ -157,7 +157,7 @@ def read(entry: Mapping[str, Any], base: Path) -> Authority:
         ConfigurationError: a file cannot be read, or what is in it is not what it should be.
     """
     if "key" in entry:
-        return KeyHolder(PublicKey.from_pem(trust_file.material(entry["key"], base)))
+        return KeyHolder(PublicKey.from_pem(trust_file.material(entry["key"], base), with_rsa=True))
     if "certificate" in entry:
         return _certificate_holder(entry["certificate"], base)
     named = entry["keyless"]

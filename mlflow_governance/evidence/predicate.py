@@ -49,6 +49,7 @@ class Purpose(StrEnum):
     VEX = "vex"
     VULNERABILITY_SCAN = "vulnerability-scan"
     REGISTRY = "registry"
+    POLICY = "policy"
 
 
 PURPOSES: Mapping[str, Purpose] = {

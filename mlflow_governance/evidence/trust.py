@@ -353,14 +353,30 @@ def _signer(entry: dict[str, Any], base: Path) -> Signer:
         if since is not None and until is not None and since >= until:
             raise ConfigurationError("valid for no time at all")
         gone = entry.get("withdrawn")
+        by, purposes = authority.read(entry, base), frozenset(map(Purpose, entry["for"]))
+        _refuse_unable(by, purposes)
         return Signer(
             entry["name"],
-            authority.read(entry, base),
-            frozenset(Purpose(word) for word in entry["for"]),
+            by,
+            purposes,
             tuple(entry.get("models", ["*"])),
             since,
             until,
             Withdrawal(moment.parse(gone["at"]), gone["reason"]) if gone else None,
+        )
+
+
+def _refuse_unable(by: Authority, purposes: frozenset[Purpose]) -> None:
+    if Purpose.POLICY in purposes and not isinstance(by, KeyHolder):
+        raise ConfigurationError(
+            "OPA's format of a signed bundle knows keys alone, no certificates or identities",
+            advice="Trust a key: mlflow-governance trust add NAME --key FILE.pub --for policy",
+        )
+    rsa = isinstance(by, KeyHolder) and by.key.algorithm == "rsa"
+    if rsa and purposes != {Purpose.POLICY}:
+        raise ConfigurationError(
+            "an RSA key is trusted for policy and nothing else",
+            advice="For evidence make one of another kind: mlflow-governance keys new PATH",
         )
 
 
@@ -375,6 +391,11 @@ def _threshold(entry: dict[str, Any]) -> Threshold:
 
 def _refuse_unreachable(thresholds: Iterable[Threshold], names: set[str]) -> None:
     for threshold in thresholds:
+        if Purpose.POLICY in threshold.purposes:
+            raise ConfigurationError(
+                "trust.yaml asks for several signers of a policy bundle, which bears one signature",
+                advice="Remove policy from that threshold.",
+            )
         unknown = sorted(threshold.of - names)
         if unknown:
             raise ConfigurationError(f"trust.yaml has a threshold of unknown signers: {unknown[0]}")

@@ -222,7 +222,7 @@ def _open(reading: Reading, digest: Digest) -> Proposal:
 
 def _brought(board: Board, archive: bytes) -> Callable[[], Bundle]:
     source = board.policy.source
-    return lambda: bundles.read(archive) if source is None else source.open(archive)
+    return lambda: bundles.parse(archive) if source is None else source.open(archive)
 
 
 def _proposed_bundle(proposal: Proposal, data: bytes) -> Callable[[], Bundle]:
