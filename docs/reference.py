@@ -358,6 +358,7 @@ def _type(field: dataclasses.Field[Any]) -> str:
         "Path | None": "path, relative to the home folder",
         "tuple[Digest, ...]": "list of digests",
         "OpaServer | None": "mapping, [below](#opa)",
+        "Quorum | None": "`{count, roles}`",
         "tuple[Target, ...]": "list, [below](#an-entry-of-webhooks)",
         "Mapping[str, str]": "mapping of texts",
     }
