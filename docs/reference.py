@@ -359,6 +359,7 @@ def _type(field: dataclasses.Field[Any]) -> str:
         "Path | str | None": "path, relative to the home folder, or address",
         "tuple[Digest, ...]": "list of digests",
         "OpaServer | None": "mapping, [below](#opa)",
+        "Quorum | None": "`{count, roles}`",
         "tuple[Target, ...]": "list, [below](#an-entry-of-webhooks)",
         "Mapping[str, str]": "mapping of texts",
     }

@@ -19,7 +19,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mlflow_governance.core.digest import Digest, of_bytes
-from mlflow_governance.errors import ConfigurationError, GovernanceError, Unavailable
+from mlflow_governance.errors import (
+    ConfigurationError,
+    GovernanceError,
+    Unavailable,
+    VerificationError,
+)
 from mlflow_governance.policy import bundle as bundles
 from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.policy.embedded import EmbeddedEngine
@@ -172,7 +177,7 @@ class LivePolicies:
         known = self.current()
         if time.monotonic() - self._looked > self._every:
             self._look_aside()
-        return known if digest in (None, known.digest) else self._follow()
+        return known if digest in (None, known.digest) else self._follow() or known
 
     def refresh(self) -> PolicyInForce:
         """Look at the database and the source now; what is new there comes into force."""
@@ -180,7 +185,7 @@ class LivePolicies:
         with self._looking:
             if time.monotonic() - self._looked > _AT_ONCE_SECONDS:
                 self._look(patient=not self._engines.remote)
-        return self._policy or known
+        return self._policy or known or self.start()
 
     def prepare(self, bundle: Bundle) -> PolicyInForce:
         """Compile a bundle; one that a policy server evaluates is compiled here as well.
@@ -230,17 +235,20 @@ class LivePolicies:
         finally:
             self._looking.release()
 
-    def _follow(self) -> PolicyInForce:
-        """Load what the database says is in force."""
+    def _follow(self) -> PolicyInForce | None:
+        """Load what the database says is in force; None before the very first start."""
         with self._loading:
             with self._board.store.read() as reading:
                 said = reading.in_force(POLICY)
                 known = self._policy
-                if known is not None and said in (None, known.digest):
+                if said is None or (known is not None and said == known.digest):
                     return known
-                archive = None if said is None else reading.policy_archive(said)
-            if said is None or archive is None:
-                raise ConfigurationError("no policy is in force", advice="Start the server.")
+                archive = reading.policy_archive(said)
+            if archive is None:
+                raise VerificationError(
+                    f"policy {said} is in force and was not kept",
+                    advice="Restore the database from a backup; see: mlflow-governance validate",
+                )
             self._policy = self.prepare(bundles.read_as(archive, said))
             _log.warning("policy %s is in force", said)
             return self._policy
