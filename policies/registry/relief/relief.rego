@@ -15,8 +15,8 @@ import data.registry.lib
 #   the modes of the checks that are not enforced, by code, and the failed checks a waiver covers,
 #   each with what the record keeps of the waiver
 given(dossier, checks, always) := {"modes": {}, "waived": []} if {
-	count(config.modes) == 0
-	count(config.check_waivers) == 0
+	config.modes == {}
+	config.check_waivers == []
 } else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed)} if {
 	relaxed := modes(checks, always)
 }
@@ -50,7 +50,10 @@ waivers(dossier) := lib.waivers(dossier, config.check_waivers, ["check"])
 
 # METADATA
 # description: the checks that decide
-counting(checks, relief) := object.remove(checks, object.keys(relief.modes) | {entry.code | some entry in relief.waived})
+counting(checks, relief) := checks if {
+	relief.modes == {}
+	relief.waived == []
+} else := object.remove(checks, object.keys(relief.modes) | {entry.code | some entry in relief.waived})
 
 # METADATA
 # description: what the failed checks in this mode would have said
@@ -59,5 +62,5 @@ would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some
 # METADATA
 # description: what ran out or does not count is worth a word
 waiver_warnings(dossier) := set() if {
-	count(config.check_waivers) == 0
+	config.check_waivers == []
 } else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
