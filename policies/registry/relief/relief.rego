@@ -14,10 +14,10 @@ import data.registry.lib
 # description: >-
 #   the modes of the checks that are not enforced, by code, and the failed checks a waiver covers,
 #   each with what the record keeps of the waiver
-given(dossier, checks, always) := {"modes": {}, "waived": []} if {
+given(dossier, checks, always) := {"modes": {}, "waived": [], "idle": true} if {
 	config.modes == {}
 	config.check_waivers == []
-} else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed)} if {
+} else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed), "idle": false} if {
 	relaxed := modes(checks, always)
 }
 
@@ -64,3 +64,13 @@ would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some
 waiver_warnings(dossier) := set() if {
 	config.check_waivers == []
 } else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
+
+# METADATA
+# description: >-
+#   what is said about the failed checks: those that count are reasons, those in warn mode are
+#   warnings, and those in shadow mode are only recorded
+told(dossier, checks, relief, texts) := {
+	"reasons": lib.reasons(counting(checks, relief), texts),
+	"shadow": would_say("shadow", checks, texts, relief),
+	"warnings": ({w | some w in would_say("warn", checks, texts, relief)} | waiver_warnings(dossier)),
+}
