@@ -36,8 +36,7 @@ default well_formed(_) := false
 well_formed(digest) if {
 	is_string(digest)
 	count(digest) == 71
-	startswith(digest, "sha256:")
-	trim_left(substring(digest, 7, 64), "0123456789abcdef") == ""
+	trim_right(digest, "0123456789abcdef") == "sha256:"
 }
 
 default digest_known(_) := false
@@ -130,13 +129,16 @@ default policy_accepted(_) := false
 
 policy_accepted(dossier) if {
 	well_formed(dossier.subject.policy_digest)
-	dossier.subject.policy_digest in array_or_empty(dossier.runtime.accepted_policy_digests)
+	is_array(dossier.runtime.accepted_policy_digests)
+	dossier.subject.policy_digest in dossier.runtime.accepted_policy_digests
 }
 
 # METADATA
 # description: waivers for a model of this name, by whether they are complete and still run; about
 #   names what a waiver says besides id, model, owner, reason and expires
-waivers(dossier, listed, about) := {
+waivers(dossier, listed, about) := {"in_force": [], "expired": [], "incomplete": []} if {
+	listed == []
+} else := {
 	"in_force": [w | some w in complete; running(w, dossier)],
 	"expired": [w | some w in complete; running(w, dossier) == false],
 	"incomplete": [w | some w in mine; waiver_complete(w, about) == false],
@@ -182,12 +184,7 @@ waiver_label(waiver) := waiver.id if is_string(waiver.id)
 # description: the conjunction; every check must be exactly true, and there must be some
 default all_pass(_) := false
 
-all_pass(checks) if {
-	count(checks) > 0
-	every ok in checks {
-		ok == true
-	}
-}
+all_pass(checks) if {ok | some ok in checks} == {true}
 
 # METADATA
 # description: the first ten texts of a list, led in; empty for an empty list

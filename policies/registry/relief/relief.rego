@@ -14,28 +14,27 @@ import data.registry.lib
 # description: >-
 #   the modes of the checks that are not enforced, by code, and the failed checks a waiver covers,
 #   each with what the record keeps of the waiver
-given(dossier, checks, always) := {"modes": {}, "waived": []} if {
-	count(config.modes) == 0
-	count(config.check_waivers) == 0
-} else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed)} if {
+given(dossier, checks, always) := {"modes": {}, "waived": [], "idle": true} if {
+	config.modes == {}
+	config.check_waivers == []
+} else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed), "idle": false} if {
 	relaxed := modes(checks, always)
 }
 
 modes(checks, always) := {code: mode |
-	some code, mode in config.modes
+	relaxable := object.keys(checks) - always
+	some code in relaxable
+	mode := config.modes[code]
 	mode in {"warn", "shadow"}
-	code in object.keys(checks)
-	code in always == false
 }
 
 # a check that does not count anyway needs no waiver
 covered(dossier, checks, always, relaxed) := [entry |
+	coverable := (object.keys(checks) - always) - object.keys(relaxed)
 	some waiver in waivers(dossier).in_force
-	some code, ok in checks
-	ok == false
+	some code in coverable
+	checks[code] == false
 	waiver.check == code
-	code in always == false
-	code in object.keys(relaxed) == false
 	entry := {
 		"code": code,
 		"waiver": waiver.id,
@@ -51,7 +50,10 @@ waivers(dossier) := lib.waivers(dossier, config.check_waivers, ["check"])
 
 # METADATA
 # description: the checks that decide
-counting(checks, relief) := object.remove(checks, object.keys(relief.modes) | {entry.code | some entry in relief.waived})
+counting(checks, relief) := checks if {
+	relief.modes == {}
+	relief.waived == []
+} else := object.remove(checks, object.keys(relief.modes) | {entry.code | some entry in relief.waived})
 
 # METADATA
 # description: what the failed checks in this mode would have said
@@ -60,5 +62,15 @@ would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some
 # METADATA
 # description: what ran out or does not count is worth a word
 waiver_warnings(dossier) := set() if {
-	count(config.check_waivers) == 0
+	config.check_waivers == []
 } else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
+
+# METADATA
+# description: >-
+#   what is said about the failed checks: those that count are reasons, those in warn mode are
+#   warnings, and those in shadow mode are only recorded
+told(dossier, checks, relief, texts) := {
+	"reasons": lib.reasons(counting(checks, relief), texts),
+	"shadow": would_say("shadow", checks, texts, relief),
+	"warnings": ({w | some w in would_say("warn", checks, texts, relief)} | waiver_warnings(dossier)),
+}
