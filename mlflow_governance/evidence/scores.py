@@ -34,7 +34,11 @@ class _Record:
     numbers: dict[_Place, tuple[datetime, float]] = field(default_factory=dict)
 
     def add(self, at: datetime, body: Mapping[str, Any], item: str) -> None:
-        self.dataset = {"name": body["dataset"]["name"], "digest": body["dataset"].get("digest")}
+        # The name it had first: renaming it must not take a number out of a policy's sight.
+        self.dataset = self.dataset or {
+            "name": body["dataset"]["name"],
+            "digest": body["dataset"].get("digest"),
+        }
         for place, number in _numbers(body):
             known = self.numbers.get(place)
             if known is not None and known[0] == at and known[1] != number:
@@ -72,10 +76,9 @@ class EvaluationVerifier:
     """Proves how the model did on each data set somebody trusted evaluated it on.
 
     Facts: ``evaluations``, sorted, each ``{dataset, metrics, slices, at, signers,
-    enough_signers}``; ``at``, the oldest of theirs; ``signers``, all of theirs; and ``dataset``,
-    ``metrics`` and ``slices`` of the only evaluation, null where there are several. ``dataset`` is
+    enough_signers}``; ``at``, the oldest of theirs; ``signers``, all of theirs. ``dataset`` is
     ``{name, digest}``, the digest null where none is given; ``metrics`` is ``{name: number}``;
-    a slice is ``{attribute, group, size, metrics}``.
+    ``slices`` are ``{attribute, group, size, metrics}``, sorted.
 
     Nothing is averaged and nothing outweighs anything: each data set (by digest; by name where
     there is none) has an entry for each signer's numbers, one where several say the same. Of one
@@ -109,10 +112,8 @@ class EvaluationVerifier:
             entry = entries.setdefault(canonical.encode(fact), {**fact, "signers": []})
             entry["signers"].append(signer)
         evaluations = sorted(entries.values(), key=_order)
-        only = evaluations[0] if len(evaluations) == 1 else {}
         return {
             "evaluations": evaluations,
-            **{word: only.get(word) for word in ("dataset", "metrics", "slices")},
             "at": min(entry["at"] for entry in evaluations),
             "signers": sorted({signer for signer, _ in records}),
         }
