@@ -27,7 +27,7 @@ _WORDS = {"begin": "--from", "end": "--to", "folder": "--from-directory", "metri
 
 @click.command()
 @click.argument("version", metavar="NAME/VERSION")
-@click.argument("what", type=click.Choice([*_RESULTS, *_RECORDS]), required=False)
+@click.argument("what", type=click.Choice([*_RESULTS, *_RECORDS]), required=False, metavar="[WHAT]")
 @click.option("--result", help="Of a test PASSED or FAILED; of a canary PROCEED or ROLLBACK.")
 @click.option("--id", help="Of a change ticket: what its system calls it.")
 @click.option("--system", help="Of a change ticket: which system, such as jira.")
@@ -49,11 +49,13 @@ _WORDS = {"begin": "--from", "end": "--to", "folder": "--from-directory", "metri
 def attest(version: str, seal: SealOptions, file: Path | None, **said: Any) -> None:
     """Sign a result, or any predicate, about NAME/VERSION and attach it.
 
+    WHAT is test-result or canary, with --result; or change-ticket, slo, evaluation or
+    reproduction, said by options, a JSON --file, or both. Else give --predicate and --type. With
+    --file alone nothing is signed here: a DSSE envelope or Sigstore bundle is attached as it is.
+
     The statement names the content, so it counts for these bytes only, under every version of
     them. Whose key counts for what is said in trust.yaml. Predicates are held to their schema
-    before they are signed. A change ticket, slo, evaluation or reproduction is begun by a JSON
-    file, options, or both. With --file alone nothing is signed here: a DSSE envelope or Sigstore
-    bundle is attached as it is.
+    before they are signed.
 
     \b
     mlflow-governance attest churn/3 test-result --result PASSED --key ci.pem

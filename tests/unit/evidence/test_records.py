@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,11 +18,13 @@ from mlflow_governance.core import canonical, moment
 from mlflow_governance.errors import EvidenceMissing, VerificationError
 from mlflow_governance.evidence import attestation, predicate
 from mlflow_governance.evidence.change_ticket import ChangeTicketVerifier
+from mlflow_governance.evidence.examiner import EvidenceExaminer, default_verifiers
 from mlflow_governance.evidence.interface import EvidenceItem, Kind, Verifier
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.reproduction import ReproductionVerifier
 from mlflow_governance.evidence.scores import EvaluationVerifier
 from mlflow_governance.evidence.slo import SloVerifier
+from mlflow_governance.evidence.trust import Threshold, TrustPolicy
 from tests.unit.evidence import builders
 from tests.unit.evidence.builders import HOUR, NOW, attest, case, key, signer, trust
 from tests.unit.evidence.mutations import mutated
@@ -200,6 +202,37 @@ def test_a_statement_changed_anywhere_has_facts_or_is_refused_by_type(
 
     with suppress(VerificationError):
         canonical.encode(dict(record.verifier.verify(case(*attached(record.type, body)))))
+
+
+BAD = {
+    Kind.CHANGE_TICKET: (ticket_body("rejected", at=NOW), {"state": "rejected"}),
+    Kind.SLO: (slo_body(objective(measured=0), at=NOW, profile="batch"), {"met": False}),
+    Kind.EVALUATION: (evaluation_body({"auc": 0.1}, dataset="hard"), {}),
+    Kind.REPRODUCTION: (
+        reproduction_body("sha256:" + "1" * 64, builder="urn:b"), {"matches": False},
+    ),
+}  # fmt: skip
+
+
+@every
+def test_bad_news_of_one_signer_is_taken_in_beside_what_two_signed(record: _Record) -> None:
+    kind = record.verifier.kind
+    thresholds = (Threshold(frozenset({record.purpose}), 2),)
+    policy = TrustPolicy((signer(), signer("lab")), thresholds)
+    body, told = BAD[kind]
+    *good, late = attached(record.type, record.body, (record.body, key("lab")), body)
+    items = [EvidenceItem(name, data) for name, data in good]
+    examiner = EvidenceExaminer(policy, default_verifiers(None))
+
+    def facts(found: Sequence[EvidenceItem]) -> Mapping[str, Any]:
+        return examiner.examine(builders.MANIFEST, builders.MODEL, found, NOW)[kind].facts
+
+    before = facts(items)
+    assert before["signers"] == ["lab", "pipeline"]
+    examiner.recognise(builders.MANIFEST, builders.MODEL, EvidenceItem(*late), NOW, items)
+    after = facts([*items, EvidenceItem(*late)])
+    assert after != before
+    assert {name: after[name] for name in told} == told
 
 
 NUMBERS = (
