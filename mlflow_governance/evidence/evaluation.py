@@ -43,17 +43,18 @@ class TestResultVerifier:
         """
         found = find_statements(case, TEST_RESULT)
         bodies = [entry.statement.predicate for entry in found]
+        said = [
+            (instant.of(entry, entry.statement.predicate.get("at"), case.now), entry.signers)
+            for entry in found
+        ]
         return {
             "result": max((body["result"] for body in bodies), key=_SEVERITY.index),
             "failed_tests": _named(bodies, "failedTests"),
             "warned_tests": _named(bodies, "warnedTests"),
             "statements": len(found),
             "signers": sorted({name for entry in found for name in entry.signers}),
-            "at": instant.text(instant.since(case, Purpose.TEST_RESULT, [
-                (instant.of(entry, entry.statement.predicate.get("at"), case.now), entry.signers)
-                for entry in found
-            ])),
-        }  # fmt: skip
+            "at": instant.text(instant.since(case, Purpose.TEST_RESULT, said)),
+        }
 
 
 class CanaryVerifier:

@@ -30,9 +30,9 @@ class ProvenanceVerifier:
 
     Facts: ``builder_id``, ``build_type``, ``invocation_id`` (empty when not given), ``signers``
     (names), ``resolved_dependencies`` (how many), ``datasets`` (``[{name, digest}]``, sorted),
-    ``source`` (``{uri, commit}``; null unless exactly one commit is named), ``at`` (when the build
-    ended, ``metadata.finishedOn``; null where it does not say; of several statements the instant
-    since which as many tell it as a threshold asks for).
+    ``source`` (``{uri, commit}``; null unless exactly one commit is named), ``finished_at``
+    (``metadata.finishedOn``; null where it does not say; of several statements the instant since
+    which as many tell it as a threshold asks for) and the same as ``at``, as in other kinds.
     """
 
     kind = Kind.PROVENANCE
@@ -51,13 +51,14 @@ class ProvenanceVerifier:
             files = ", ".join(entry.item_name for entry in found)
             raise VerificationError(f"the provenance statements contradict each other: {files}")
         _check_datasets(case, stories[0]["datasets"])
+        finished = [(_finished(case, entry), entry.signers) for entry in found]
+        at = instant.text(instant.since(case, Purpose.PROVENANCE, finished))
         return {
             **stories[0],
             "signers": sorted({name for entry in found for name in entry.signers}),
-            "at": instant.text(instant.since(case, Purpose.PROVENANCE, [
-                (_finished(case, entry), entry.signers) for entry in found
-            ])),
-        }  # fmt: skip
+            "finished_at": at,
+            "at": at,
+        }
 
 
 def _finished(case: Case, entry: VerifiedStatement) -> datetime | None:

@@ -199,6 +199,7 @@ def test_provenance_says_who_built_the_model():
         "datasets": [],
         "source": None,
         "signers": ["pipeline"],
+        "finished_at": None,
         "at": None,
     }
 
