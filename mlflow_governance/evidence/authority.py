@@ -34,6 +34,8 @@ class When:
     earliest: datetime
     latest: datetime
     proved: bool = False
+    issued: bool = False
+    """Proved on both sides. A time stamp proves one: it can be had today for what is old."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class IdentityHolder:
             proof = keyless.verify_keyless(signed.material.bundle, self.identity, self.issuer, root)
             if envelope.pae(proof.payload_type, proof.payload) != signed.message:
                 raise VerificationError("the bundle can be read in two ways")
-        return When(proof.not_before, proof.not_after, proved=True)
+        return When(proof.not_before, proof.not_after, proved=True, issued=True)
 
     def to_document(self) -> dict[str, Any]:
         """The field of ``trust.yaml`` that names it, all material in it."""

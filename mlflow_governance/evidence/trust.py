@@ -225,6 +225,16 @@ class TrustPolicy:
     ) -> tuple[Signer, ...]:
         """The trusted signers of something, one an entry; at least one.
 
+        Raises:
+            VerificationError: see :meth:`counting`.
+        """
+        return tuple(signer for signer, _ in self.counting(signed, purpose, model_name, now))
+
+    def counting(
+        self, signed: Signed, purpose: Purpose, model_name: str, now: datetime
+    ) -> tuple[tuple[Signer, When], ...]:
+        """The trusted signers of something, one an entry, and when each signed; at least one.
+
         Whether they are as many as a threshold asks for is said by :meth:`require`, since they
         may have signed one by one.
 
@@ -235,7 +245,7 @@ class TrustPolicy:
         when = self._when(signed, now)
         able = self.able(purpose, model_name)
         made, problems = _made_by(signed, able, when)
-        counting = tuple(signer for signer, at in made if not signer.untimely(at))
+        counting = tuple((signer, at) for signer, at in made if not signer.untimely(at))
         if counting:
             return counting
         others = [signer for signer in self.signers if signer not in able]
