@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from mlflow_governance.policy.interface import PolicyEngine
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
+    from mlflow_governance.outbox.decision_event import Recorder
     from mlflow_governance.policy.bundle import Bundle
 
 LEDGER_NAME = "ledger"
@@ -192,6 +193,31 @@ def build_ports(
         ),
         policy_files=bundle.files,
         clock=moment.now,
+    )
+
+
+def decision_recorder(
+    settings: Settings, current: Callable[[], tuple[PolicyEngine, Mapping[str, bytes]]]
+) -> Recorder:
+    """Makes masked records of decisions for the decision log.
+
+    Args:
+        settings: the labels and masks; without ``decision_log`` the default masks.
+        current: the engine and the files of the bundle in force.
+
+    Raises:
+        ConfigurationError: the secret of the pseudonyms is not usable.
+    """
+    from mlflow_governance.outbox.decision_event import Recorder, labels_of
+    from mlflow_governance.outbox.masking import DEFAULT_MASK, load_salt, pseudonyms
+    from mlflow_governance.policy.log_mask import LogMask
+
+    options = settings.decision_log
+    return Recorder(
+        labels=labels_of(settings.registry_name, options.labels if options else {}),
+        pseudonym=pseudonyms(load_salt(settings.log_salt)),
+        rules=options.mask if options else DEFAULT_MASK,
+        policy_mask=LogMask(current),
     )
 
 

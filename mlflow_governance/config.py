@@ -25,6 +25,7 @@ from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.outbox.interface import Target
+from mlflow_governance.outbox.log_options import LogOptions, read_options
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
 AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
@@ -69,6 +70,7 @@ class Settings:
         revocation_lifetime_minutes: how long a signed revocation list may be used offline.
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
+        decision_log: decisions as records in OPA's format; None keeps no such log.
     """
 
     home: Path
@@ -83,6 +85,7 @@ class Settings:
     dashboards: Mapping[str, str] = field(default_factory=dict)
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
+    decision_log: LogOptions | None = None
 
     @property
     def trust_file(self) -> Path:
@@ -108,6 +111,11 @@ class Settings:
     def checkpoints(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
+
+    @property
+    def log_salt(self) -> Path:
+        """The secret behind the pseudonyms of the decision log."""
+        return self.home / "keys" / "decision-log.salt"
 
     @property
     def auth_config(self) -> Path:
@@ -176,6 +184,7 @@ _TYPES: dict[str, type] = {
     "accepted_policy_digests": list,
     "opa": dict,
     "ungoverned_models": list,
+    "decision_log": dict,
 }
 
 
@@ -226,4 +235,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,
     "ungoverned_models": _patterns,
+    "decision_log": read_options,
 }

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 
 from mlflow_governance import config
+from mlflow_governance.cli.policy_log import log
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import InvalidRequest
@@ -63,3 +64,6 @@ def ask(gate: str, dossier: BinaryIO, bundle: Path | None, home: str | None) -> 
 
 def _path(bundle: Path | None, home: str | None) -> Path:
     return bundle or config.load(config.home_folder(home)).policies or folder("policies")
+
+
+policy.add_command(log)

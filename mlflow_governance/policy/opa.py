@@ -22,9 +22,8 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.policy.bundle import Bundle
-from mlflow_governance.policy.interface import EngineError
+from mlflow_governance.policy.interface import MAX_ANSWER_BYTES, EngineError
 
-MAX_ANSWER_BYTES = 1024 * 1024
 MAX_IN_FLIGHT = 64
 """Calls that may wait at once; one more is a timeout rather than one more thread."""
 
@@ -82,16 +81,25 @@ class OpaEngine:
         Raises:
             EngineError: every way in which there is none; see ``decide``.
         """
-        answer = self._within_deadline(gate, json.loads(document))
+        return self.query(f"registry.{gate.value}.decision", document)
+
+    def query(self, rule: str, document: bytes) -> Any:
+        """The value of any rule of the bundle.
+
+        Raises:
+            EngineError: see :meth:`evaluate`.
+        """
+        answer = self._within_deadline(rule, json.loads(document))
         if not isinstance(answer, dict):
             raise EngineError("ENG-SHAPE", "the policy server's answer is not an object")
         if self._check_revision:
             self._refuse_other_policy(answer)
         if answer.get("result") is None:
-            raise EngineError("ENG-UNDEFINED", f"the {gate.value} gate has no answer")
+            raise EngineError("ENG-UNDEFINED", f"{rule} has no answer")
         return answer["result"]
 
-    def _within_deadline(self, gate: Gate, dossier: Mapping[str, Any]) -> object:
+    def _within_deadline(self, rule: str, dossier: Mapping[str, Any]) -> object:
+        package, _, name = rule.rpartition(".")
         if not self._slots.acquire(timeout=self._deadline):
             raise EngineError("ENG-TIMEOUT", "too many decisions wait for the policy server")
         outcome: list[object] = []
@@ -99,9 +107,7 @@ class OpaEngine:
         def ask() -> None:
             try:
                 client = self._current_client()
-                outcome.append(
-                    client.query_rule(dossier, f"registry.{gate.value}", "decision", _QUERY)
-                )
+                outcome.append(client.query_rule(dossier, package, name, _QUERY))
             except Exception as error:  # carried over to the thread that waits
                 outcome.append(error)
             finally:
