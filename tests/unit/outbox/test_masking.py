@@ -137,8 +137,9 @@ def test_masks_of_rego_are_read_as_opa_reads_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [None, {}, "x", [5], [{"op": "copy", "path": "/input"}], [{}], ["/x"], ["/input"] * 2000]
-)  # fmt: skip
+    "answer",
+    [None, {}, "x", [5], [{"op": "copy", "path": "/input"}], [{}], ["/x"], ["/input"] * 2000],
+)
 def test_any_other_mask_is_refused(answer: object) -> None:
     with pytest.raises(InvalidRequest):
         rules_of(answer)
