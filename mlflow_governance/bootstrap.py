@@ -141,18 +141,28 @@ class StatementSigner:
 
 
 def load_bundle(settings: Settings) -> Bundle:
-    """The policy bundle in force.
+    """The policy bundle in force, tried before this process parses it.
 
     Raises:
-        ConfigurationError: it cannot be loaded.
+        ConfigurationError: it cannot be loaded, or does not keep within ``policy_budget``.
     """
     from mlflow_governance.core.resources import folder
+    from mlflow_governance.policy import trial
 
-    return policy_bundle.load(settings.policies or folder("policies"))
+    if settings.policies is None:
+        return policy_bundle.load(folder("policies"))
+    bundle = policy_bundle.load(settings.policies)
+    if settings.opa is None:  # an OPA server parses its policies itself
+        trial.require(bundle, settings.policy_budget)
+    return bundle
 
 
 def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
     """The engine the settings ask for. There is no fallback from one to the other."""
+    if settings.opa is None and settings.policy_engine == "confined":
+        from mlflow_governance.policy.confined import ConfinedEngine
+
+        return ConfinedEngine(bundle, settings.policy_budget)
     if settings.opa is None:
         return EmbeddedEngine(bundle)
     from mlflow_governance.policy.opa import OpaEngine

@@ -26,6 +26,7 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.outbox.interface import Target
 from mlflow_governance.outbox.log_options import LogOptions, read_options
+from mlflow_governance.policy.process import Budget
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
 AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
@@ -70,6 +71,11 @@ class Settings:
         revocation_lifetime_minutes: how long a signed revocation list may be used offline.
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
+        policy_engine: ``embedded``, or ``confined`` to processes that keep to ``policy_budget``.
+            By default policies from elsewhere are confined.
+        policy_budget: ``seconds`` of a decision, ``megabytes`` of a confined process,
+            ``load_seconds`` to compile a bundle. A bundle that is not the one that ships is tried
+            against it before it is used.
         decision_log: decisions as records in OPA's format; None keeps no such log.
     """
 
@@ -85,6 +91,8 @@ class Settings:
     dashboards: Mapping[str, str] = field(default_factory=dict)
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
+    policy_engine: str | None = None
+    policy_budget: Budget = Budget()
     decision_log: LogOptions | None = None
 
     @property
@@ -167,6 +175,8 @@ def _settings(home: Path, document: Any) -> Settings:
             raise TypeError(f"{name} must be a {kind.__name__}")
     if values.get("auth", "basic") not in ("basic", "none"):
         raise ValueError("auth is basic or none")
+    if values.get("policy_engine", "embedded") not in ("embedded", "confined"):
+        raise ValueError("policy_engine is embedded or confined; an OPA server is set under opa")
     for name, read in _READERS.items():
         if name in values:
             values[name] = read(home, values[name])
@@ -184,6 +194,8 @@ _TYPES: dict[str, type] = {
     "accepted_policy_digests": list,
     "opa": dict,
     "ungoverned_models": list,
+    "policy_engine": str,
+    "policy_budget": dict,
     "decision_log": dict,
 }
 
@@ -235,5 +247,6 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,
     "ungoverned_models": _patterns,
+    "policy_budget": lambda _, bounds: Budget(**bounds),
     "decision_log": read_options,
 }
