@@ -174,6 +174,9 @@ def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
         token=token,
         deadline_seconds=settings.opa.deadline_seconds,
         ca_file=settings.opa.ca_file,
+        token_file=settings.opa.token_file,
+        cert_file=settings.opa.cert_file,
+        key_file=settings.opa.key_file,
     )
 
 

@@ -42,14 +42,22 @@ class OpaServer:
     """A real OPA server instead of the embedded engine.
 
     ``deadline_seconds`` bounds one decision; past it the answer is no. The token is read from
-    the environment variable ``token_variable`` names. ``ca_file`` is a PEM file of authorities
-    to trust for it.
+    the environment variable ``token_variable`` names, or from ``token_file``, again whenever that
+    file changes. ``ca_file`` is a PEM file of authorities to trust for it; ``cert_file`` and
+    ``key_file`` are the certificate and key this registry shows it.
     """
 
     url: str
     token_variable: str = ""
     deadline_seconds: float = 2.0
     ca_file: str | None = None
+    token_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token_variable and self.token_file:
+            raise ValueError("opa: the token is in token_variable or in token_file")
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     policy_engine: str | None = None
-    policy_budget: Budget = Budget()
+    policy_budget: Budget = field(default_factory=Budget)
     decision_log: LogOptions | None = None
 
     @property
