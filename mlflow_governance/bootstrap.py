@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -33,6 +33,7 @@ from mlflow_governance.workflows.live_policies import Engines, LivePolicies
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
+    from mlflow_governance.outbox.decision_event import Recorder
     from mlflow_governance.policy.bundle import Bundle
 
 LEDGER_NAME = "ledger"
@@ -198,7 +199,19 @@ def load_bundle(settings: Settings) -> Bundle:
 
 
 def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
-    """The engine the settings ask for. There is no fallback from one to the other."""
+    """The engine the settings ask for. There is no fallback from one to the other.
+
+    Raises:
+        ConfigurationError: the bundle does not compile, or does not keep within ``policy_budget``.
+    """
+    from mlflow_governance.policy import trial
+
+    # Before anything of it is parsed in this process, by the engine or by the lint.
+    trial.require(bundle, settings.policy_budget)
+    if settings.opa is None and settings.confined:
+        from mlflow_governance.policy.confined import ConfinedEngine
+
+        return ConfinedEngine(bundle, settings.policy_budget)
     if settings.opa is None:
         return EmbeddedEngine(bundle)
     from mlflow_governance.policy.opa import OpaEngine
@@ -210,6 +223,9 @@ def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
         token=token,
         deadline_seconds=settings.opa.deadline_seconds,
         ca_file=settings.opa.ca_file,
+        token_file=settings.opa.token_file,
+        cert_file=settings.opa.cert_file,
+        key_file=settings.opa.key_file,
     )
 
 
@@ -247,6 +263,31 @@ def build_ports(
             ungoverned_models=settings.ungoverned_models,
         ),
         clock=moment.now,
+    )
+
+
+def decision_recorder(
+    settings: Settings, current: Callable[[], tuple[PolicyEngine, Mapping[str, bytes]]]
+) -> Recorder:
+    """Makes masked records of decisions for the decision log.
+
+    Args:
+        settings: the labels and masks; without ``decision_log`` the default masks.
+        current: the engine and the files of the bundle in force.
+
+    Raises:
+        ConfigurationError: the secret of the pseudonyms is not usable.
+    """
+    from mlflow_governance.outbox.decision_event import Recorder, labels_of
+    from mlflow_governance.outbox.masking import DEFAULT_MASK, load_salt, pseudonyms
+    from mlflow_governance.policy.log_mask import LogMask
+
+    options = settings.decision_log
+    return Recorder(
+        labels=labels_of(settings.registry_name, options.labels if options else {}),
+        pseudonym=pseudonyms(load_salt(settings.log_salt)),
+        rules=options.mask if options else DEFAULT_MASK,
+        policy_mask=LogMask(current),
     )
 
 

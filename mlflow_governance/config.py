@@ -25,6 +25,8 @@ from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.outbox.interface import Target
+from mlflow_governance.outbox.log_options import LogOptions, read_options
+from mlflow_governance.policy.process import Budget
 from mlflow_governance.workflows.policy_ports import Quorum
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
@@ -42,14 +44,22 @@ class OpaServer:
     """A real OPA server instead of the embedded engine.
 
     ``deadline_seconds`` bounds one decision; past it the answer is no. The token is read from
-    the environment variable ``token_variable`` names. ``ca_file`` is a PEM file of authorities
-    to trust for it.
+    the environment variable ``token_variable`` names, or from ``token_file``, again whenever that
+    file changes. ``ca_file`` is a PEM file of authorities to trust for it; ``cert_file`` and
+    ``key_file`` are the certificate and key this registry shows it.
     """
 
     url: str
     token_variable: str = ""
     deadline_seconds: float = 2.0
     ca_file: str | None = None
+    token_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token_variable and self.token_file:
+            raise ValueError("opa: the token is in token_variable or in token_file")
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,11 @@ class Settings:
         policy_reload_seconds: how often the bundle's place is looked at for another one.
         policy_approvals: how many people of which roles must approve another bundle; None: it
             comes into force from its place.
+        policy_engine: ``embedded``, or ``confined`` to processes that keep to ``policy_budget``.
+            By default policies from elsewhere are confined.
+        policy_budget: ``seconds`` of a decision, ``megabytes`` of a confined process,
+            ``load_seconds`` to compile a bundle. A bundle that is not the one that ships is tried
+            against it before it is used.
         opa: an OPA server; None is the embedded engine.
         webhooks: who is told of every act.
         registry_name: the verifier named in verification summaries and event sources.
@@ -80,6 +95,7 @@ class Settings:
         revocation_lifetime_minutes: how long a signed revocation list may be used offline.
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
+        decision_log: decisions as records in OPA's format; None keeps no such log.
     """
 
     home: Path
@@ -94,12 +110,21 @@ class Settings:
     accepted_policy_digests: tuple[Digest, ...] = ()
     policy_reload_seconds: float = 5.0
     policy_approvals: Quorum | None = None
+    policy_engine: str | None = None
+    policy_budget: Budget = field(default_factory=Budget)
     opa: OpaServer | None = None
     webhooks: tuple[Target, ...] = ()
     registry_name: str = "mlflow-governance"
     dashboards: Mapping[str, str] = field(default_factory=dict)
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
+    decision_log: LogOptions | None = None
+
+    @property
+    def confined(self) -> bool:
+        """True when policies are evaluated in processes of their own."""
+        from_elsewhere = isinstance(self.policies, str)
+        return self.policy_engine == "confined" or (from_elsewhere and self.policy_engine is None)
 
     @property
     def trust_file(self) -> Path:
@@ -125,6 +150,11 @@ class Settings:
     def checkpoints(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
+
+    @property
+    def log_salt(self) -> Path:
+        """The secret behind the pseudonyms of the decision log."""
+        return self.home / "keys" / "decision-log.salt"
 
     @property
     def auth_config(self) -> Path:
@@ -176,6 +206,8 @@ def _settings(home: Path, document: Any) -> Settings:
             raise TypeError(f"{name} must be a {kind.__name__}")
     if values.get("auth", "basic") not in ("basic", "none"):
         raise ValueError("auth is basic or none")
+    if values.get("policy_engine", "embedded") not in ("embedded", "confined"):
+        raise ValueError("policy_engine is embedded or confined; an OPA server is set under opa")
     for name, read in _READERS.items():
         if name in values:
             values[name] = read(home, values[name])
@@ -198,6 +230,9 @@ _TYPES: dict[str, type] = {
     "accepted_policy_digests": list,
     "opa": dict,
     "ungoverned_models": list,
+    "policy_engine": str,
+    "policy_budget": dict,
+    "decision_log": dict,
 }
 
 
@@ -280,4 +315,6 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,
     "ungoverned_models": _patterns,
+    "policy_budget": lambda _, bounds: Budget(**bounds),
+    "decision_log": read_options,
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from mlflow_governance import config
-from mlflow_governance.cli import policy_bundle, policy_change
+from mlflow_governance.cli import policy_bundle, policy_change, policy_log
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import InvalidRequest
 
@@ -71,5 +71,5 @@ def _load(bundle: Path | None, home: str | None) -> Bundle:
     return bootstrap.load_bundle(config.load(config.home_folder(home)))
 
 
-for _command in (*policy_bundle.COMMANDS, *policy_change.COMMANDS):
+for _command in (*policy_bundle.COMMANDS, *policy_change.COMMANDS, policy_log.log):
     policy.add_command(_command)

@@ -10,8 +10,10 @@ from mlflow_governance.bootstrap import Publications, build_ports, ledger_signer
 from mlflow_governance.config import Settings
 from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
+from mlflow_governance.plugin.decision_log import logging_downloads
 from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
+from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.unit_of_work import SqlStore
@@ -45,6 +47,7 @@ class Assembly:
         artifacts = ServerArtifacts()
         store = SqlStore(sessions.for_us, ledger_signer=ledger_signer(settings))
         ports = build_ports(settings, store, artifacts, MlflowCatalogue(sessions))
+        ports = logging_downloads(settings, ports, SqlDecisionFeed(sessions.for_us))
         return cls(
             settings=settings,
             ports=ports,

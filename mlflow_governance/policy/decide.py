@@ -5,13 +5,15 @@ well-formed, agrees with itself and explains itself; everything else is a denial
 
 =================  ==================================================================
 ENG-SCHEMA         the dossier is not what the schema says, so no engine sees it
+ENG-SIZE           the dossier is too large, so no engine sees it
 ENG-UNDEFINED      the gate has no answer
 ENG-SHAPE          the answer is not a decision document of this gate
 ENG-CONTRADICTION  it allows in spite of a reason, or ``allow`` is not "all checks that are
                    enforced and not waived are true, and there is one"
 ENG-UNEXPLAINED    it denies without a reason
 ENG-UNREACHABLE    the policy server cannot be reached
-ENG-TIMEOUT        it did not answer within the deadline
+ENG-TIMEOUT        it, or a confined engine, did not answer within the deadline
+ENG-MEMORY         a confined engine needed more memory than it may have
 ENG-HTTP-n         it answered with HTTP status n
 ENG-REVISION       it serves another policy than the one in force
 ENG-ERROR          anything else
@@ -34,7 +36,7 @@ from mlflow_governance.core.dossier import Dossier
 from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import GovernanceError
 from mlflow_governance.policy.bundle import SCHEMA
-from mlflow_governance.policy.interface import EngineError, PolicyEngine
+from mlflow_governance.policy.interface import MAX_DOSSIER_BYTES, EngineError, PolicyEngine
 
 _KEYS = {"gate", "allow", "checks", "reasons", "warnings", "obligations", "details"}
 _RELIEF = {"modes", "waived", "shadow"}
@@ -69,9 +71,15 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
 
 def _encoded(dossier: Dossier) -> bytes:
     try:
-        return dossier.encoded
+        encoded = dossier.encoded
     except GovernanceError as error:
         raise EngineError("ENG-SCHEMA", error.message) from error
+    if len(encoded) > MAX_DOSSIER_BYTES:
+        raise EngineError(
+            "ENG-SIZE",
+            f"the dossier has {len(encoded)} bytes; at most {MAX_DOSSIER_BYTES} are judged",
+        )
+    return encoded
 
 
 def _identity(dossier: Dossier) -> digest.Digest:

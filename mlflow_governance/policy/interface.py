@@ -15,6 +15,11 @@ from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import GovernanceError
 from mlflow_governance.policy.bundle import Bundle
 
+MAX_DOSSIER_BYTES = 4 * 1024 * 1024
+"""A larger dossier is put to no engine."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""A larger answer is not read."""
+
 
 class EngineError(GovernanceError):
     """The engine gave no usable answer; ``reason_code`` is one of the ``ENG-…`` codes."""
@@ -42,6 +47,13 @@ class PolicyEngine(Protocol):
 
         Raises:
             EngineError: undefined, unreachable, timed out, or broken.
+        """
+
+    def query(self, rule: str, document: bytes) -> Any:
+        """The value of any rule of the bundle, e.g. ``registry.log.mask``.
+
+        Raises:
+            EngineError: as :meth:`evaluate`.
         """
 
 

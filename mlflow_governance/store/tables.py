@@ -284,3 +284,15 @@ tasks = sa.Table(
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Index("governance_task_due", "state", "next_at"),
 )
+
+log_places = sa.Table(
+    "governance_log_places",
+    metadata,
+    sa.Column("sink", sa.String(64), primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("dropped", sa.BigInteger, nullable=False),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("lease", sa.String(32), nullable=False),
+    sa.Column("lease_until", Moment),
+)
+"""How far each sink of the decision log is, by the id of the last decision it has."""

@@ -53,6 +53,7 @@ def admit(
     if not judgement.decision.allow:
         write_denial(ports, judgement, Act.DOWNLOAD_DENIED)
         raise judgement.refuse(f"{request.ref} may not be downloaded")
+    ports.permitted(judgement.decision, judgement.dossier)
     return judgement.record
 
 

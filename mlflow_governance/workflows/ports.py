@@ -18,7 +18,7 @@ from mlflow_governance.core import moment
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.dossier import Outcome, Subject
+from mlflow_governance.core.dossier import Dossier, Outcome, Subject
 from mlflow_governance.core.event import Event
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
@@ -423,6 +423,10 @@ class Rules:
         return next((p for p in self.ungoverned_models if fnmatchcase(name, p)), None)
 
 
+def _unobserved(decision: Decision, dossier: Dossier) -> None:
+    """Nobody keeps a log of permitted downloads."""
+
+
 @dataclass(frozen=True)
 class Ports:
     """Everything a workflow needs, put together in ``bootstrap``."""
@@ -435,6 +439,8 @@ class Ports:
     signer: Signer
     rules: Rules
     clock: Callable[[], datetime]
+    permitted: Callable[[Decision, Dossier], None] = _unobserved
+    """Told of each download that is permitted, which nothing records. Never waits nor raises."""
 
 
 @dataclass(frozen=True)
