@@ -63,3 +63,7 @@ def ask(gate: str, dossier: BinaryIO, bundle: Path | None, home: str | None) -> 
 
 def _path(bundle: Path | None, home: str | None) -> Path:
     return bundle or config.load(config.home_folder(home)).policies or folder("policies")
+
+from mlflow_governance.cli.policy_replay import replay  # noqa: E402
+
+policy.add_command(replay)

@@ -1,0 +1,102 @@
+"""A stored decision that is still what was stored: the start of replay, rates and explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from mlflow_governance.core import canonical
+from mlflow_governance.core.digest import of_bytes
+from mlflow_governance.core.dossier import Dossier
+from mlflow_governance.errors import InvalidRequest, VerificationError
+from mlflow_governance.policy.replay import Verdict
+from mlflow_governance.workflows.validation.books import DecisionRow
+
+_ADVICE = "Find out what else was changed: mlflow-governance validate"
+_MOST_BYTES = 256 * 1024 * 1024
+"""The registry made it itself; the bound for documents from outside is not for it."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A decision, and the dossier it was made from.
+
+    ``document`` is the decision as stored; ``verdict`` what of it counts.
+    """
+
+    document: Mapping[str, Any]
+    verdict: Verdict
+    dossier: Dossier
+
+    @property
+    def decision_id(self) -> str:
+        """The decision's id."""
+        return str(self.document["decision_id"])
+
+
+def read(row: DecisionRow) -> Recorded:
+    """Read a row back, if every part of it is what the others say.
+
+    Raises:
+        VerificationError: bytes were changed or lost, or row, decision and dossier disagree.
+    """
+    try:
+        return _read(row)
+    except InvalidRequest as error:
+        raise _alarm(row, f"cannot be read: {error.message}") from error
+
+
+def _read(row: DecisionRow) -> Recorded:
+    if of_bytes(row.document) != row.digest:
+        raise _alarm(row, "the decision was changed: its bytes are not of its digest")
+    if row.dossier is None:
+        raise _alarm(row, "the dossier was removed")
+    if of_bytes(row.dossier) != row.dossier_digest:
+        raise _alarm(row, "the dossier was changed: its bytes are not of its digest")
+    document = canonical.decode_object(row.document, max_bytes=_MOST_BYTES)
+    dossier = Dossier.from_encoded(row.dossier)
+    said = {
+        "decision_id": document.get("decision_id"),
+        "gate": document.get("gate"),
+        "allow": document.get("allow"),
+        "dossier_digest": document.get("dossier_digest"),
+        "version_uid": dossier.subject.uid,
+    }
+    for name, value in said.items():
+        if getattr(row, name) != value:
+            raise _alarm(row, f"the row says another {name.replace('_', ' ')} than what it holds")
+    if dossier.gate.value != row.gate:
+        raise _alarm(row, "decision and dossier are of two gates")
+    return Recorded(document, Verdict.from_document(document), dossier)
+
+
+def _alarm(row: DecisionRow, what: str) -> VerificationError:
+    return VerificationError(
+        f"decision {row.decision_id}: {what}", advice=_ADVICE, decision_id=str(row.decision_id)
+    )
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which recorded decisions are looked at, by what their dossiers say.
+
+    Args:
+        since: not before this instant.
+        until: before this instant.
+        model: a glob over names of models.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    model: str = "*"
+
+    def holds(self, dossier: Dossier) -> bool:
+        """True when the dossier is looked at."""
+        return (
+            (self.since is None or dossier.now >= self.since)
+            and (self.until is None or dossier.now < self.until)
+            and fnmatchcase(dossier.subject.ref.name, self.model)
+        )
