@@ -9,6 +9,8 @@ from typing import BinaryIO
 import click
 
 from mlflow_governance import config
+from mlflow_governance.cli.policy_explain import explain_command
+from mlflow_governance.cli.policy_replay import replay
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import InvalidRequest
@@ -64,6 +66,6 @@ def ask(gate: str, dossier: BinaryIO, bundle: Path | None, home: str | None) -> 
 def _path(bundle: Path | None, home: str | None) -> Path:
     return bundle or config.load(config.home_folder(home)).policies or folder("policies")
 
-from mlflow_governance.cli.policy_replay import replay  # noqa: E402
 
 policy.add_command(replay)
+policy.add_command(explain_command)

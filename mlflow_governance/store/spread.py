@@ -122,7 +122,8 @@ _work: _Work[Any] | None = None
 
 
 def _begin(url: str, job: Job[Any]) -> None:
-    global _work  # noqa: PLW0603  (one a process, made where it is used)
+    global _work
+    # One a process, made where it is used.
     _work = _Work(url, job)
 
 

@@ -16,6 +16,12 @@ from mlflow_governance.policy.replay import Verdict
 from mlflow_governance.workflows.validation.books import DecisionRow
 
 _ADVICE = "Find out what else was changed: mlflow-governance validate"
+_MEMBERS: Mapping[str, type] = {
+    "checks": dict, "reasons": list, "warnings": list, "obligations": list, "details": dict,
+    "engine": str, "error": str, "policy_digest": str,
+}  # fmt: skip
+_LATER: Mapping[str, type] = {"modes": dict, "waived": list, "shadow": list}
+"""Decisions recorded before there were modes do not have these."""
 _MOST_BYTES = 256 * 1024 * 1024
 """The registry made it itself; the bound for documents from outside is not for it."""
 
@@ -70,6 +76,9 @@ def _read(row: DecisionRow) -> Recorded:
             raise _alarm(row, f"the row says another {name.replace('_', ' ')} than what it holds")
     if dossier.gate.value != row.gate:
         raise _alarm(row, "decision and dossier are of two gates")
+    for name, kind in {**_MEMBERS, **_LATER}.items():
+        if not isinstance(document.get(name, kind() if name in _LATER else None), kind):
+            raise _alarm(row, f"the decision has no usable {name}")
     return Recorded(document, Verdict.from_document(document), dossier)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mlflow_governance.core import canonical
 from mlflow_governance.core.dossier import Dossier
 from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.policy.bundle import Bundle
+from mlflow_governance.policy.bundle import Bundle, from_files
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.store.decisions import SqlDecisions
@@ -65,3 +65,62 @@ def many(count: int, seed: int = 5) -> Iterator[Dossier]:
 def changed(dossier: Dossier, **members: Any) -> Dossier:
     """The same with other members of its document."""
     return Dossier.from_document(canonical.decode_object(dossier.encoded) | members)
+
+
+_RELAXED = b"""package registry.accept
+
+default provenance := false
+
+provenance if input.evidence.provenance.status == "passed"
+
+default signature := false
+
+signature if input.evidence.signature.status == "passed"
+
+default canary := false
+
+canary if input.evidence.canary.status == "passed"
+
+default dataset := false
+
+dataset if input.evidence.dataset.status == "passed"
+
+checks := {"A-1": provenance, "A-2": signature, "A-3": canary, "A-4": dataset}
+
+default deciding := false
+
+deciding if provenance
+
+waiver := {
+	"code": "A-4",
+	"waiver": "W-9",
+	"owner": "sam",
+	"approver": "pia",
+	"expires": "2027-01-01T00:00:00Z",
+}
+
+waived := [waiver | dataset == false]
+
+said(code, kind, ok) := [reason |
+	ok == false
+	reason := {"code": code, "path": concat(".", ["evidence", kind]), "message": "not proved"}
+]
+
+decision := {
+	"gate": "accept",
+	"allow": deciding,
+	"checks": checks,
+	"reasons": said("A-1", "provenance", provenance),
+	"warnings": said("A-2", "signature", signature),
+	"obligations": [],
+	"details": {},
+	"modes": {"A-2": "warn", "A-3": "shadow"},
+	"waived": waived,
+	"shadow": said("A-3", "canary", canary),
+}
+"""
+
+
+def relaxed() -> Bundle:
+    """A bundle whose accept gate enforces A-1, warns of A-2, shadows A-3 and waives A-4."""
+    return from_files({**shipped().files, "registry/accept/accept.rego": _RELAXED})

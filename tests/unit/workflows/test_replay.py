@@ -173,7 +173,7 @@ def test_other_reasons_are_told_apart_from_other_verdicts() -> None:
 
 def test_a_bundle_that_breaks_on_a_dossier_denies_it(past: Past) -> None:
     past.record([dossier(Gate.ALIAS)])
-    source = b"package registry.alias\ndecision := {\"allow\": false} if not input.gate\n"
+    source = b'package registry.alias\ndecision := {"allow": false} if not input.gate\n'
     broken = configured()
     files = {**broken.files, "registry/alias/alias.rego": source}
     from mlflow_governance.policy.bundle import from_files
