@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -41,7 +41,7 @@ backend = click.option(
 def scoped(command: Command) -> Command:
     """The options that say which decisions are looked at."""
     options = (
-        click.option("--since", metavar="WHEN", help="90d, 12h, 4w, a date or an RFC 3339 instant."),
+        click.option("--since", metavar="WHEN", help="90d, 12h, 4w, a date or an instant."),
         click.option("--until", metavar="WHEN", help="Before this; written in the same way."),
         click.option(
             "--gate", "gates", multiple=True, type=click.Choice([gate.value for gate in Gate]),
@@ -196,6 +196,15 @@ class Progress:
         """Take the line away."""
         if self._shown:
             click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
+
+
+def print_alarms(document: Mapping[str, Any]) -> None:
+    """Name what is not as it was stored, if anything."""
+    if document["corrupt"]:
+        click.echo(f"\nINTEGRITY ALARM: {document['corrupt']:,} decisions are not as stored")
+        for alarm in document["alarms"]:
+            click.echo(f"  {alarm}")
+        click.echo("  find out what else was changed: mlflow-governance validate")
 
 
 def counted(models: Iterable[tuple[str, int]]) -> str:

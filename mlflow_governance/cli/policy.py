@@ -10,6 +10,7 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.cli.policy_explain import explain_command
+from mlflow_governance.cli.policy_rates import rates
 from mlflow_governance.cli.policy_replay import replay
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
@@ -69,3 +70,4 @@ def _path(bundle: Path | None, home: str | None) -> Path:
 
 policy.add_command(replay)
 policy.add_command(explain_command)
+policy.add_command(rates)

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_governance import config
-from mlflow_governance.cli.history import Wanted, backend, counted, gather, home, scoped
+from mlflow_governance.cli.history import (
+    Wanted,
+    backend,
+    counted,
+    gather,
+    home,
+    print_alarms,
+    scoped,
+)
 from mlflow_governance.core import moment
 from mlflow_governance.errors import ConfigurationError, VerificationError
 from mlflow_governance.workflows.recorded import Scope
@@ -76,7 +84,7 @@ def replay(
     \b
     The last quarter:  mlflow-governance policy replay --bundle new/ --since 90d --standing
     For a review:      mlflow-governance policy replay --bundle new/ --html review.html
-    One gate:          mlflow-governance policy replay --bundle new/ --gate promote --model 'credit-*'
+    One gate:          mlflow-governance policy replay --bundle new/ --gate promote
 
     Exit code 0: every decision was asked again. 3: some are not as they were stored; they are
     named, and count in nothing else.
@@ -151,11 +159,7 @@ def _print(document: Mapping[str, Any]) -> None:
         click.echo(f"\n{standing['versions']:,} versions that are served, asked now")
         _print_changes(standing)
         _print_standing(standing)
-    if document["corrupt"]:
-        click.echo(f"\nINTEGRITY ALARM: {document['corrupt']:,} decisions are not as stored")
-        for alarm in document["alarms"]:
-            click.echo(f"  {alarm}")
-        click.echo("  find out what else was changed: mlflow-governance validate")
+    print_alarms(document)
 
 
 def _print_changes(found: Mapping[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 from mlflow_governance.core import canonical
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.core.dossier import Dossier
+from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE
 from mlflow_governance.errors import InvalidRequest, VerificationError
 from mlflow_governance.policy.replay import Verdict
 from mlflow_governance.workflows.validation.books import DecisionRow
 
+ALARMS = 100
+"""Alarms that are named; all are counted."""
 _ADVICE = "Find out what else was changed: mlflow-governance validate"
 _MEMBERS: Mapping[str, type] = {
     "checks": dict, "reasons": list, "warnings": list, "obligations": list, "details": dict,
@@ -109,3 +112,52 @@ class Scope:
             and (self.until is None or dossier.now < self.until)
             and fnmatchcase(dossier.subject.ref.name, self.model)
         )
+
+
+@dataclass
+class Looked:
+    """What every look at the history counts; looks at its parts add up.
+
+    Args:
+        looked: rows that were read.
+        alarms: what is not as it was stored, the first of them in words.
+        corrupt: how many are not.
+        newest: the newest instant among what was read.
+    """
+
+    looked: int = 0
+    alarms: list[str] = field(default_factory=list)
+    corrupt: int = 0
+    newest: datetime | None = None
+
+    def sound(self, rows: Iterable[DecisionRow], scope: Scope) -> Iterator[Recorded]:
+        """The decisions in scope that are as they were stored; the others are alarms."""
+        for row in rows:
+            self.looked += 1
+            try:
+                recorded = read(row)
+            except VerificationError as error:
+                self.corrupt += 1
+                self.alarms = [*self.alarms, error.message][:ALARMS]
+                continue
+            now = recorded.dossier.now
+            self.newest = max(now, self.newest or now)
+            if scope.holds(recorded.dossier):
+                yield recorded
+
+    def add_looked(self, other: Looked) -> None:
+        """Take a look at another part in."""
+        self.looked += other.looked
+        self.corrupt += other.corrupt
+        self.alarms = (self.alarms + other.alarms)[:ALARMS]
+        self.newest = max(filter(None, (self.newest, other.newest)), default=None)
+
+    def looked_document(self) -> dict[str, Any]:
+        """The same as members of a JSON object."""
+        return {"looked_at": self.looked, "corrupt": self.corrupt, "alarms": list(self.alarms)}
+
+
+def model_name(dossier: Dossier) -> str:
+    """The model's name, behind its workspace unless that is the default."""
+    ref = dossier.subject.ref
+    return ref.name if ref.workspace == DEFAULT_WORKSPACE else f"{ref.workspace}:{ref.name}"

@@ -9,22 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from mlflow_governance.core import moment
 from mlflow_governance.core.dossier import Dossier, Gate
-from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE
-from mlflow_governance.errors import VerificationError
 from mlflow_governance.policy.interface import PolicyEngine
 from mlflow_governance.policy.replay import Change, Turn, replay
-from mlflow_governance.workflows.recorded import Recorded, Scope, read
+from mlflow_governance.workflows.recorded import Looked, Scope, model_name
 from mlflow_governance.workflows.validation.books import DecisionRow
 
 EXAMPLES = 5
 """Decisions that are named for each group."""
-ALARMS = 100
-"""Alarms that are named; all are counted."""
 
 
 class Turned(NamedTuple):
@@ -68,38 +63,19 @@ class Group:
 
 
 @dataclass
-class Report:
+class Report(Looked):
     """What a replay found.
 
     Args:
-        looked: rows that were read.
         asked: decisions in scope that were asked again.
         changes: how many by what became of them.
         groups: those that turned, by what turned them. A decision is in several groups when
             several codes turned it.
-        alarms: what is not as it was stored, the first of them in words.
-        corrupt: how many.
-        newest: the newest instant among the decisions that were read.
     """
 
-    looked: int = 0
     asked: int = 0
     changes: Counter[Change] = field(default_factory=Counter)
     groups: dict[Turned, Group] = field(default_factory=dict)
-    alarms: list[str] = field(default_factory=list)
-    corrupt: int = 0
-    newest: datetime | None = None
-
-    def see(self, dossier: Dossier) -> None:
-        """A decision of that moment was read."""
-        if self.newest is None or dossier.now > self.newest:
-            self.newest = dossier.now
-
-    def alarm(self, message: str) -> None:
-        """Something is not as it was stored."""
-        self.corrupt += 1
-        if len(self.alarms) < ALARMS:
-            self.alarms.append(message)
 
     def count(self, turn: Turn, dossier: Dossier, decision_id: str = "") -> None:
         """One decision was asked again."""
@@ -123,26 +99,21 @@ class Report:
 
     def add(self, other: Report) -> None:
         """Take the report of another part in."""
-        self.looked += other.looked
+        self.add_looked(other)
         self.asked += other.asked
-        self.corrupt += other.corrupt
         self.changes.update(other.changes)
-        self.alarms = (self.alarms + other.alarms)[:ALARMS]
-        self.newest = max(filter(None, (self.newest, other.newest)), default=None)
         for turned, group in other.groups.items():
             self.groups.setdefault(turned, Group()).add(group)
 
     def to_document(self) -> dict[str, Any]:
         """The report as JSON, the groups that hit most first."""
         return {
-            "looked_at": self.looked,
+            **self.looked_document(),
             "decisions": self.asked,
             "same": self.changes[Change.SAME],
             "newly_denied": self.changes[Change.DENIED],
             "newly_allowed": self.changes[Change.ALLOWED],
             "other_reasons": self.changes[Change.REASONS],
-            "corrupt": self.corrupt,
-            "alarms": list(self.alarms),
             "groups": [
                 {
                     "change": turned.change.value,
@@ -171,29 +142,10 @@ class Report:
         )
 
 
-def model_name(dossier: Dossier) -> str:
-    """The model's name, behind its workspace unless that is the default."""
-    ref = dossier.subject.ref
-    return ref.name if ref.workspace == DEFAULT_WORKSPACE else f"{ref.workspace}:{ref.name}"
-
-
 def replay_rows(rows: Iterable[DecisionRow], engine: PolicyEngine, scope: Scope) -> Report:
     """Ask a bundle again what these rows record; what was changed is an alarm and not asked."""
     report = Report()
-    for row in rows:
-        report.looked += 1
-        recorded = _sound(row, report)
-        if recorded is not None and scope.holds(recorded.dossier):
-            turn, _ = replay(engine, recorded.dossier, recorded.verdict)
-            report.count(turn, recorded.dossier, recorded.decision_id)
+    for recorded in report.sound(rows, scope):
+        turn, _ = replay(engine, recorded.dossier, recorded.verdict)
+        report.count(turn, recorded.dossier, recorded.decision_id)
     return report
-
-
-def _sound(row: DecisionRow, report: Report) -> Recorded | None:
-    try:
-        recorded = read(row)
-    except VerificationError as error:
-        report.alarm(error.message)
-        return None
-    report.see(recorded.dossier)
-    return recorded
