@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules
 
 if TYPE_CHECKING:
     from mlflow_governance.policy.bundle import Bundle
+    from mlflow_governance.workflows.shadow import Notes
 
 LEDGER_NAME = "ledger"
 
@@ -193,6 +194,25 @@ def build_ports(
         policy_files=bundle.files,
         clock=moment.now,
     )
+
+
+def watched(settings: Settings, ports: Ports, notes: Notes) -> Ports:
+    """The ports with the shadow bundle of the settings watching, if there is one.
+
+    Raises:
+        ConfigurationError: it cannot be loaded or does not compile.
+    """
+    if settings.shadow_policies is None:
+        return ports
+    from mlflow_governance.workflows.shadow import Shadow
+
+    try:
+        engine = EmbeddedEngine(policy_bundle.load(settings.shadow_policies))
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"shadow_policies: {error.message}", advice=error.advice
+        ) from error
+    return replace(ports, watch=Shadow(engine, notes, clock=ports.clock).watch)
 
 
 @dataclass(frozen=True)

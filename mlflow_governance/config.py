@@ -62,6 +62,8 @@ class Settings:
         sync_limit_mebibytes: larger models are hashed by the worker.
         policies: the bundle; None is the one that ships.
         accepted_policy_digests: earlier bundles whose approvals still count for serving.
+        shadow_policies: a second bundle that is asked what the live one is asked and decides
+            nothing; what it says differently is kept (`mlflow-governance policy differences`).
         opa: an OPA server; None is the embedded engine.
         webhooks: who is told of every act.
         registry_name: the verifier named in verification summaries and event sources.
@@ -77,6 +79,7 @@ class Settings:
     sync_limit_mebibytes: int = 256
     policies: Path | None = None
     accepted_policy_digests: tuple[Digest, ...] = ()
+    shadow_policies: Path | None = None
     opa: OpaServer | None = None
     webhooks: tuple[Target, ...] = ()
     registry_name: str = "mlflow-governance"
@@ -222,6 +225,7 @@ def _patterns(home: Path, entries: list[Any]) -> tuple[str, ...]:
 
 _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "policies": lambda home, text: (home / str(text)).resolve(),
+    "shadow_policies": lambda home, text: (home / str(text)).resolve(),
     "opa": lambda _, options: OpaServer(**options),
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 
 from mlflow_governance import config
+from mlflow_governance.cli.policy_differences import differences
 from mlflow_governance.cli.policy_explain import explain_command
 from mlflow_governance.cli.policy_rates import rates
 from mlflow_governance.cli.policy_replay import replay
@@ -71,3 +72,4 @@ def _path(bundle: Path | None, home: str | None) -> Path:
 policy.add_command(replay)
 policy.add_command(explain_command)
 policy.add_command(rates)
+policy.add_command(differences)

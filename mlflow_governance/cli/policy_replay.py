@@ -151,18 +151,19 @@ def _print(document: Mapping[str, Any]) -> None:
     click.echo(
         f"{document['decisions']:,} recorded decisions{since}, asked again of {document['bundle']}"
     )
-    _print_changes(document)
+    print_changes(document)
     standing = document["standing"]
     if standing is None:
         click.echo("Permitted downloads are not recorded; --standing asks about what is served.")
     else:
         click.echo(f"\n{standing['versions']:,} versions that are served, asked now")
-        _print_changes(standing)
+        print_changes(standing)
         _print_standing(standing)
     print_alarms(document)
 
 
-def _print_changes(found: Mapping[str, Any]) -> None:
+def print_changes(found: Mapping[str, Any]) -> None:
+    """Print how many turned, and what turned them, with examples."""
     for key in ("same", "newly_denied", "newly_allowed", "other_reasons"):
         click.echo(f"  {key.replace('_', ' '):<14} {found[key]:>9,}")
     last = ""

@@ -172,4 +172,7 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
         },
         now=now or ports.clock(),
     )
-    return Judgement(request, found.record, dossier, decide(ports.engine, dossier))
+    decision = decide(ports.engine, dossier)
+    if ports.watch is not None:
+        ports.watch(dossier, decision)
+    return Judgement(request, found.record, dossier, decision)

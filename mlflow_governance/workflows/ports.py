@@ -18,7 +18,7 @@ from mlflow_governance.core import moment
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.dossier import Outcome, Subject
+from mlflow_governance.core.dossier import Dossier, Outcome, Subject
 from mlflow_governance.core.event import Event
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
@@ -430,6 +430,8 @@ class Ports:
     policy_files: Mapping[str, bytes]
     """The bundle in force by path, for the policy snapshot of a release."""
     clock: Callable[[], datetime]
+    watch: Callable[[Dossier, Decision], None] | None = None
+    """Is told every judgement, also those nobody records; it neither waits nor raises."""
 
 
 @dataclass(frozen=True)

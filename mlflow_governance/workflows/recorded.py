@@ -137,13 +137,17 @@ class Looked:
             try:
                 recorded = read(row)
             except VerificationError as error:
-                self.corrupt += 1
-                self.alarms = [*self.alarms, error.message][:ALARMS]
+                self.alarm(error.message)
                 continue
             now = recorded.dossier.now
             self.newest = max(now, self.newest or now)
             if scope.holds(recorded.dossier):
                 yield recorded
+
+    def alarm(self, message: str) -> None:
+        """Something is not as it was stored."""
+        self.corrupt += 1
+        self.alarms = [*self.alarms, message][:ALARMS]
 
     def add_looked(self, other: Looked) -> None:
         """Take a look at another part in."""

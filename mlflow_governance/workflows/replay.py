@@ -79,21 +79,23 @@ class Report(Looked):
 
     def count(self, turn: Turn, dossier: Dossier, decision_id: str = "") -> None:
         """One decision was asked again."""
-        self.asked += 1
-        self.changes[turn.change] += 1
-        if turn.change is Change.SAME:
-            return
-        ref = dossier.subject.ref
-        name = model_name(dossier)
         example = Example(
-            decision_id, name, ref.version, dossier.actor.person, moment.to_text(dossier.now)
+            decision_id,
+            model_name(dossier),
+            dossier.subject.ref.version,
+            dossier.actor.person,
+            moment.to_text(dossier.now),
         )
+        self.tally(turn, dossier.gate, example)
+
+    def tally(self, turn: Turn, gate: Gate, example: Example, times: int = 1) -> None:
+        """So many decisions of one version were asked again, and turned alike."""
+        self.asked += times
+        self.changes[turn.change] += times
         for codes, denies in ((turn.now, True), (turn.no_longer, False)):
             for code in codes:
-                group = self.groups.setdefault(
-                    Turned(turn.change, dossier.gate, code, denies), Group()
-                )
-                group.models[name] += 1
+                group = self.groups.setdefault(Turned(turn.change, gate, code, denies), Group())
+                group.models[example.model] += times
                 if len(group.examples) < EXAMPLES:
                     group.examples.append(example)
 
