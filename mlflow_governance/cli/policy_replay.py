@@ -26,7 +26,9 @@ from mlflow_governance.errors import ConfigurationError, VerificationError
 from mlflow_governance.workflows.recorded import Scope
 
 if TYPE_CHECKING:
+    from mlflow_governance.config import Settings
     from mlflow_governance.policy.bundle import Bundle
+    from mlflow_governance.workflows.ports import Reading
     from mlflow_governance.workflows.replay import Report
     from mlflow_governance.workflows.standing import Served
     from mlflow_governance.workflows.validation.books import DecisionRow
@@ -117,24 +119,32 @@ def replay(
 
 
 def _served(wanted: Wanted, new: Bundle, home: str | None) -> Served:
-    from mlflow_governance.bootstrap import load_bundle
     from mlflow_governance.policy.embedded import EmbeddedEngine
     from mlflow_governance.store.sessions import session_factory_for, transaction
     from mlflow_governance.store.unit_of_work import SqlReading
     from mlflow_governance.workflows.standing import Bundles, ask
 
     settings = config.load(config.home_folder(home))
-    asked = Bundles(
-        EmbeddedEngine(load_bundle(settings)),
-        EmbeddedEngine(new),
-        settings.accepted_policy_digests,
-    )
     sessions = session_factory_for(wanted.url)
     try:
         with transaction(sessions, read_only=True) as session:
-            return ask(SqlReading(session), asked, moment.now(), Scope(model=wanted.scope.model))
+            reading = SqlReading(session)
+            current = _in_force(reading, settings)
+            asked = Bundles(
+                EmbeddedEngine(current), EmbeddedEngine(new), settings.accepted_policy_digests
+            )
+            return ask(reading, asked, moment.now(), Scope(model=wanted.scope.model))
     finally:
         sessions.dispose()
+
+
+def _in_force(reading: Reading, settings: Settings) -> Bundle:
+    from mlflow_governance.bootstrap import load_bundle
+    from mlflow_governance.workflows.explain import kept_bundle
+
+    digest = reading.in_force("policy")
+    kept = kept_bundle(reading, digest) if digest else None
+    return kept or load_bundle(settings)
 
 
 def _write_page(path: Path, document: Mapping[str, Any]) -> None:

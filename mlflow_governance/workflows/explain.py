@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -168,29 +169,34 @@ def _bundle(
     reading: Reading, recorded: Recorded, at_hand: Iterable[tuple[str, Bundle]]
 ) -> tuple[str, Bundle] | None:
     wanted = recorded.document["policy_digest"]
-    for origin, open_bundle in _kept(reading, wanted, recorded.dossier.subject.uid):
-        bundle = open_bundle()
-        if bundle.digest == wanted:
-            return origin, bundle
-    return next(((o, b) for o, b in at_hand if b.digest == wanted), None)
+    kept = _kept(reading, wanted, recorded.dossier.subject.uid)
+    return next(((o, b) for o, b in chain(kept, at_hand) if b.digest == wanted), None)
 
 
-def _kept(reading: Reading, wanted: Digest, uid: str) -> Iterator[tuple[str, Callable[[], Bundle]]]:
-    archives: Callable[[Digest], bytes | None] | None
-    archives = getattr(reading, "policy_archive", None)
-    archive = archives(wanted) if archives else None
-    if archive is not None:
-        yield "the registry", lambda: _opened(archive, wanted)
+def _kept(reading: Reading, wanted: Digest, uid: str) -> Iterator[tuple[str, Bundle]]:
+    own = kept_bundle(reading, wanted)
+    if own is not None:
+        yield "the registry", own
     released = {
         file.path.removeprefix(_SNAPSHOT): file.data
         for file in reading.attachments(uid)
         if file.path.startswith(_SNAPSHOT)
     }
     if released:
-        yield "the release", lambda: bundles.from_files(released)
+        yield "the release", bundles.from_files(released)
 
 
-def _opened(archive: bytes, wanted: Digest) -> Bundle:
+def kept_bundle(reading: Reading, wanted: Digest) -> Bundle | None:
+    """A bundle that is or was in force, from what the registry keeps.
+
+    Raises:
+        VerificationError: what is kept is another one, or none.
+    """
+    archives: Callable[[Digest], bytes | None] | None
+    archives = getattr(reading, "policy_archive", None)
+    archive = archives(wanted) if archives else None
+    if archive is None:
+        return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bundle.tar.gz"
         path.write_bytes(archive)
