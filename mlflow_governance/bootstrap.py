@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules
 if TYPE_CHECKING:
     from mlflow_governance.outbox.decision_event import Recorder
     from mlflow_governance.policy.bundle import Bundle
+    from mlflow_governance.workflows.shadow import Notes
 
 LEDGER_NAME = "ledger"
 _EVERY_MODEL = "*"
@@ -289,6 +290,29 @@ def decision_recorder(
         rules=options.mask if options else DEFAULT_MASK,
         policy_mask=LogMask(current),
     )
+
+
+def watched(settings: Settings, ports: Ports, notes: Notes) -> Ports:
+    """The ports with the shadow bundle of the settings watching, if there is one.
+
+    Raises:
+        ConfigurationError: it cannot be loaded or does not compile.
+    """
+    if settings.shadow_policies is None:
+        return ports
+    from mlflow_governance.policy import bundle as bundles
+    from mlflow_governance.policy import trial
+    from mlflow_governance.workflows.shadow import Shadow
+
+    try:
+        bundle = bundles.load(settings.shadow_policies)
+        trial.require(bundle, settings.policy_budget)
+        engine = EmbeddedEngine(bundle)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"shadow_policies: {error.message}", advice=error.advice
+        ) from error
+    return replace(ports, watch=Shadow(engine, notes, clock=ports.clock).watch)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ class Settings:
         policy_budget: ``seconds`` of a decision, ``megabytes`` of a confined process,
             ``load_seconds`` to compile a bundle. A bundle that is not the one that ships is tried
             against it before it is used.
+        shadow_policies: a second bundle that is asked what the live one is asked and decides
+            nothing; what it says differently is kept (`mlflow-governance policy differences`).
         opa: an OPA server; None is the embedded engine.
         webhooks: who is told of every act.
         registry_name: the verifier named in verification summaries and event sources.
@@ -112,6 +114,7 @@ class Settings:
     policy_approvals: Quorum | None = None
     policy_engine: str | None = None
     policy_budget: Budget = field(default_factory=Budget)
+    shadow_policies: Path | None = None
     opa: OpaServer | None = None
     webhooks: tuple[Target, ...] = ()
     registry_name: str = "mlflow-governance"
@@ -311,6 +314,7 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "policy_ca_file": lambda home, text: (home / text).resolve(),
     "policy_reload_seconds": _seconds,
     "policy_approvals": _quorum,
+    "shadow_policies": lambda home, text: (home / str(text)).resolve(),
     "opa": lambda _, options: OpaServer(**options),
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,

@@ -10,6 +10,10 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.cli import policy_bundle, policy_change, policy_log
+from mlflow_governance.cli.policy_differences import differences
+from mlflow_governance.cli.policy_explain import explain_command
+from mlflow_governance.cli.policy_rates import rates
+from mlflow_governance.cli.policy_replay import replay
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import InvalidRequest
 
@@ -72,4 +76,6 @@ def _load(bundle: Path | None, home: str | None) -> Bundle:
 
 
 for _command in (*policy_bundle.COMMANDS, *policy_change.COMMANDS, policy_log.log):
+    policy.add_command(_command)
+for _command in (replay, explain_command, rates, differences):
     policy.add_command(_command)

@@ -17,6 +17,7 @@ from mlflow_governance.ledger.note import NoteKey
 from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
+from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.ledger import SqlLedger, as_bytes
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.workflows.policy import POLICY
@@ -73,24 +74,7 @@ class SqlBooks:
 
     def decisions(self, last: int) -> Iterator[DecisionRow]:
         """See :class:`~mlflow_governance.workflows.validation.books.Books`."""
-        table, blobs = ours.decisions.c, ours.blobs.c
-        names = DecisionRow._fields[:-1]
-        query = (
-            sa.select(table.id, *(table[name] for name in names), blobs.data.label("dossier"))
-            .select_from(ours.decisions)
-            .outerjoin(ours.blobs, blobs.digest == table.dossier_digest)
-            .where(table.id <= last)
-            .order_by(table.id)
-            .limit(_CHUNK)
-        )
-        start = -1
-        while rows := self._all(query.where(table.id > start)):
-            for row in rows:
-                values = {name: getattr(row, name) for name in names}
-                values["document"] = as_bytes(row.document)
-                dossier = None if row.dossier is None else as_bytes(row.dossier)
-                yield DecisionRow(**values, dossier=dossier)
-            start = rows[-1].id
+        return SqlDecisions(self._sessions).rows(-1, last)
 
     def facts(self, uids: Iterable[str]) -> dict[str, bytes | None]:
         """See :class:`~mlflow_governance.workflows.validation.books.Books`."""

@@ -199,6 +199,37 @@ decisions = sa.Table(
     sa.Column("dossier_digest", _digest(), nullable=False),
 )
 
+policy_shadows = sa.Table(
+    "governance_policy_shadows",
+    metadata,
+    sa.Column("shadow", _digest(), primary_key=True),
+    sa.Column("asked", sa.BigInteger, nullable=False),
+    sa.Column("dropped", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+)
+"""Judgements each shadow bundle was asked about."""
+
+policy_differences = sa.Table(
+    "governance_policy_differences",
+    metadata,
+    sa.Column("key", _digest(), primary_key=True),
+    sa.Column("live", _digest(), nullable=False),
+    sa.Column("shadow", _digest(), nullable=False, index=True),
+    sa.Column("gate", sa.String(16), nullable=False),
+    sa.Column("version_uid", sa.String(64), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("verdicts", sa.LargeBinary, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("dossier", _digest(), nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+)
+"""What a shadow bundle said differently, one row for all judgements that differ alike."""
+
 ledger_head = sa.Table(
     "governance_ledger_head",
     metadata,

@@ -202,4 +202,7 @@ def _weighed(  # noqa: PLR0913
         },
         now=now or ports.clock(),
     )
-    return Judgement(request, found.record, dossier, decide(policy.engine, dossier), policy)
+    decision = decide(policy.engine, dossier)
+    if ports.watch is not None:
+        ports.watch(dossier, decision)
+    return Judgement(request, found.record, dossier, decision, policy)

@@ -441,6 +441,8 @@ class Ports:
     clock: Callable[[], datetime]
     permitted: Callable[[Decision, Dossier], None] = _unobserved
     """Told of each download that is permitted, which nothing records. Never waits nor raises."""
+    watch: Callable[[Dossier, Decision], None] | None = None
+    """Is told every judgement, also those nobody records; it neither waits nor raises."""
 
 
 @dataclass(frozen=True)
