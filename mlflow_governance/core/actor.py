@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,3 +46,10 @@ class Actor:
             "admin": self.admin,
             "authenticated": self.authenticated,
         }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Actor:
+        """Read back a recorded actor; as whom they logged in is not in it."""
+        return cls(
+            document["id"], tuple(document["roles"]), document["admin"], document["authenticated"]
+        )

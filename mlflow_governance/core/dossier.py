@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,8 +15,10 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import InvalidRequest
 
 SCHEMA = 1
+_LONG, _UNSAFE = 20, 2**53
 
 
 class Gate(StrEnum):
@@ -109,6 +112,21 @@ class Subject:
             "quarantined_from": self.quarantined_from.value if self.quarantined_from else None,
         }
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Subject:
+        """Read back a recorded subject."""
+        before = document["quarantined_from"]
+        return cls(
+            ref=VersionRef(document["name"], document["version"], document["workspace"]),
+            uid=document["uid"],
+            stage=Stage(document["stage"]),
+            digest=document["digest"],
+            submitter=document["submitter"],
+            blocked=document["blocked"],
+            policy_digest=document["policy_digest"],
+            quarantined_from=None if before is None else Stage(before),
+        )
+
 
 @dataclass(frozen=True)
 class Dossier:
@@ -160,3 +178,47 @@ class Dossier:
     def digest(self) -> Digest:
         """SHA-256 of :attr:`encoded`."""
         return digest.of_bytes(self.encoded)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Dossier:
+        """Read back what :meth:`to_document` gave.
+
+        Raises:
+            InvalidRequest: no dossier has that document; nothing is added, dropped or mended.
+        """
+        return cls.from_encoded(canonical.encode(document))
+
+    @classmethod
+    def from_encoded(cls, data: bytes) -> Dossier:
+        """Read back a recorded dossier; what it gives as :attr:`encoded` are these bytes.
+
+        Raises:
+            InvalidRequest: they are not the RFC 8785 form of a dossier.
+        """
+        try:
+            document = json.loads(data, parse_int=_number)
+            found = cls(
+                gate=Gate(document["gate"]),
+                actor=Actor.from_document(document["actor"]),
+                action=document["action"],
+                subject=Subject.from_document(document["subject"]),
+                evidence={k: Outcome.from_document(o) for k, o in document["evidence"].items()},
+                attached=tuple(document["attached"]),
+                approvals=tuple(document["approvals"]),
+                runtime=document["runtime"],
+                now=moment.parse(document["now"]),
+            )
+            same = found.encoded == data
+        except InvalidRequest as error:
+            raise InvalidRequest(f"not a dossier: {error.message}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise InvalidRequest(f"not a dossier: {type(error).__name__}") from error
+        if not same:
+            raise InvalidRequest("not a dossier as this version of the program writes them")
+        return found
+
+
+def _number(digits: str) -> int | float:
+    # RFC 8785 writes a large float without a point; it was never an integer that JSON can keep.
+    number = int(digits) if len(digits) < _LONG else float(digits)
+    return number if abs(number) < _UNSAFE else float(digits)
