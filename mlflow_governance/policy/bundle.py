@@ -79,8 +79,17 @@ def load(path: Path) -> Bundle:
     Raises:
         ConfigurationError: it cannot be read, or is not a bundle every engine reads alike.
     """
+    return from_files(read(path))
+
+
+def read(path: Path) -> Mapping[str, bytes]:
+    """Every file of a directory or a ``.tar.gz`` by its path in it.
+
+    Raises:
+        ConfigurationError: it cannot be read, is too large, or holds links.
+    """
     try:
-        return from_files(dict(_from_directory(path) if path.is_dir() else _from_archive(path)))
+        return dict(_from_directory(path) if path.is_dir() else _from_archive(path))
     except OSError as error:
         raise ConfigurationError(f"the policy bundle {path} cannot be read: {error}") from error
 

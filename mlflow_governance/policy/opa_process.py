@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -81,7 +82,7 @@ class OpaProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``opa`` and its version."""
         said = subprocess.run(
@@ -123,8 +124,7 @@ class OpaProcess:
         """The raw decision of a gate, builtin errors being errors as they are in production.
 
         Raises:
-            EngineError: ``ENG-UNDEFINED`` or ``ENG-ERROR``.
-            Unavailable: the process is gone.
+            EngineError: ``ENG-UNDEFINED``, ``ENG-ERROR``, or ``ENG-UNREACHABLE`` where it is gone.
         """
         path = f"/v1/data/registry/{gate.value}/decision?strict-builtin-errors=true"
         try:
@@ -134,7 +134,7 @@ class OpaProcess:
             body = response.read(MAX_ANSWER_BYTES)
             answer = json.loads(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unavailable(f"opa stopped answering: {error}") from error
+            raise EngineError("ENG-UNREACHABLE", f"opa stopped answering: {error}") from error
         if response.status != 200:
             raise EngineError("ENG-ERROR", f"opa answered HTTP {response.status}: {_said(answer)}")
         if answer.get("result") is None:
