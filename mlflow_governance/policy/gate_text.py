@@ -94,7 +94,7 @@ def name_findings(trees: list[Tree]) -> Iterator[Finding]:
 
 
 def _placeholders(tree: Tree) -> Iterator[Finding]:
-    for kind, inner in nodes(tree.root["rules"]):
+    for kind, inner in (node for rule in tree.rules for node in rule.nodes):
         if kind != "Object":
             continue
         for _, key, value in inner["fields"]:

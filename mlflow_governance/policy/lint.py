@@ -17,7 +17,7 @@ from mlflow_governance.policy import names, traps
 from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.policy.finding import Finding
 from mlflow_governance.policy.portable import IMPURE, PORTABLE
-from mlflow_governance.policy.syntax import Rule, Tree, nodes, parse
+from mlflow_governance.policy.syntax import Rule, Tree, parse
 
 __all__ = ["FIXES", "IMPURE", "PORTABLE", "Finding", "inspect", "lint", "refuse_recursion"]
 
@@ -99,7 +99,7 @@ def _traps(module: traps.Module, rule: Rule) -> Iterator[traps.Trap]:
     yield from traps.function_reference(module, rule)
     for argument in rule.arguments:
         yield from traps.object_pattern(argument)
-    for kind, inner in nodes(rule.node):
+    for kind, inner in rule.nodes:
         if kind in traps.NODES:
             yield from traps.NODES[kind](module, inner)
         elif kind == "assign" and inner:

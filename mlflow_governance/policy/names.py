@@ -144,7 +144,7 @@ def _indexes(node: Node) -> Iterator[tuple[tuple[str, ...], bool]]:
 def bound(tree: Tree, rule: Rule) -> set[str]:
     """The names a rule binds itself: parameters, ``some``, ``every`` and ``:=``."""
     found = {name(node) for argument in rule.arguments for node in variables(argument)}
-    for kind, inner in nodes(rule.node):
+    for kind, inner in rule.nodes:
         if kind == "SomeVars":
             found.update(tree.source(span) for span in inner["vars"])
         elif kind == "SomeIn":
@@ -205,7 +205,7 @@ def _shadowed(tree: Tree, names: Names) -> Iterator[Finding]:
 
 
 def _declared(tree: Tree, rule: Rule) -> Iterator[tuple[str, Node]]:
-    for kind, inner in nodes(rule.node):
+    for kind, inner in rule.nodes:
         if kind == "SomeVars":
             yield from ((tree.source(span), span) for span in inner["vars"])
         elif kind == "SomeIn":

@@ -38,6 +38,11 @@ class Rule:
         """The patterns of a function's parameters."""
         return list(self.head.get("args") or ())
 
+    @cached_property
+    def nodes(self) -> tuple[tuple[str, Any], ...]:
+        """Every ``(kind, content)`` of the rule, outermost first."""
+        return tuple(nodes(self.node))
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -126,13 +131,14 @@ def explained(error: str, file: str) -> Finding:
 
 def nodes(node: object) -> Iterator[tuple[str, Any]]:
     """Every ``(kind, content)`` below a node, outermost first."""
-    if isinstance(node, list):
-        for item in node:
-            yield from nodes(item)
-    elif isinstance(node, Mapping):
-        for kind, inner in node.items():
-            yield kind, inner
-            yield from nodes(inner)
+    waiting = [node]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, list):
+            waiting += reversed(here)
+        elif isinstance(here, dict) and "line" not in here:  # a span holds nothing
+            yield from here.items()
+            waiting += reversed(here.values())
 
 
 def path(node: Node) -> tuple[str, ...]:

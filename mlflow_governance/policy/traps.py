@@ -40,7 +40,7 @@ def around(tree: Tree, names: Names, rule: Rule) -> Module:
     """The surroundings of a rule."""
     guarded = {
         tree.source(next(iter(param.values()))["span"])
-        for kind, inner in nodes(rule.node)
+        for kind, inner in rule.nodes
         if kind == "Call" and path(inner["fcn"])[0] in _GUARDS
         for param in inner["params"]
     }
