@@ -98,6 +98,11 @@ def _validator() -> Any:
     return jsonschema_rs.Draft202012Validator(schema)
 
 
+def is_valid(document: object) -> bool:
+    """Whether this is the document of a dossier, so that an engine would get to see it."""
+    return bool(_validator().is_valid(document))
+
+
 def _refuse_unless_valid(encoded: bytes) -> None:
     document = json.loads(encoded)
     validator = _validator()

@@ -47,7 +47,7 @@ up_to_date(dossier) if {
 age(dossier) := time.parse_rfc3339_ns(dossier.now) - time.parse_rfc3339_ns(at) if {
 	at := dossier.evidence.vulnerabilities.facts.advisories_at
 	is_string(at)
-	regex.match(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`, at)
+	regex.match(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$`, at)
 }
 
 default bearable(_, _) := false

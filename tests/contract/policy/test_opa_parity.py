@@ -26,8 +26,8 @@ from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError, PolicyEngine
 from mlflow_governance.policy.opa import OpaEngine
+from mlflow_governance.policy.samples import mutated, starts
 from tests.unit.policy.builders import configured, dossier, shipped
-from tests.unit.policy.mutations import mutated, starts
 
 POLICIES = folder("policies")
 DOSSIERS = 3000

@@ -1,118 +1,39 @@
-"""Good dossiers, one a gate, to spoil one thing at a time."""
+"""Good dossiers, one a gate, to spoil one thing at a time, and bundles to judge them by."""
 
 from __future__ import annotations
 
-import copy
 import json
-from datetime import UTC, datetime
 from typing import Any
 
-from mlflow_governance.core.actor import Actor
-from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.dossier import Dossier, Gate, Outcome, Subject
-from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.resources import folder
-from mlflow_governance.core.stage import Stage
 from mlflow_governance.policy.bundle import Bundle, from_files, load
+from mlflow_governance.policy.samples import (
+    EVIDENCE,
+    MODEL,
+    NOW,
+    OLD_POLICY,
+    POLICY,
+    approval,
+    document,
+    dossier,
+)
 
-MODEL = Digest("sha256:" + "a" * 64)
-POLICY = Digest("sha256:" + "b" * 64)
-OLD_POLICY = Digest("sha256:" + "c" * 64)
-NOW = datetime(2026, 11, 21, 3, 4, 5, 6, UTC)
+__all__ = [
+    "CONFIG",
+    "EVIDENCE",
+    "MODEL",
+    "NOW",
+    "OLD_POLICY",
+    "POLICY",
+    "approval",
+    "configured",
+    "document",
+    "dossier",
+    "shipped",
+    "with_module",
+]
+
 CONFIG = "registry/config/data.json"
-
-EVIDENCE = {
-    "signature": Outcome.passed(signer="ci", keyid="k1"),
-    "provenance": Outcome.passed(builder="https://ci.example/main", run="42"),
-    "test_result": Outcome.passed(result="PASSED", signer="ci"),
-    "sbom": Outcome.passed(components=3, pins_checked=True, unresolved=[]),
-    "vulnerabilities": Outcome.passed(
-        vulnerabilities=[
-            {
-                "id": "CVE-2026-1",
-                "severity": "LOW",
-                "cvss": 3.1,
-                "component": "numpy 2.1",
-                "kev": False,
-                "epss": 0.01,
-            },
-            {
-                "id": "CVE-2026-2",
-                "severity": "medium",
-                "cvss": None,
-                "component": "scipy 1.9",
-                "kev": False,
-                "epss": None,
-            },
-        ]
-    ),
-    "model_card": Outcome.passed(complete=True, risk_tier="high"),
-    "dataset": Outcome.passed(name="churn-2026-10", digest=MODEL),
-    "canary": Outcome.passed(result="PROCEED", signer="canary"),
-    "malware": Outcome.passed(verdict="clean", findings=[]),
-    "licences": Outcome.passed(licences=[]),
-    "layout": Outcome.missing("no layout is attached"),
-}
-
-_ACTIONS: dict[Gate, dict[str, Any]] = {
-    Gate.ACCEPT: {"from": "None", "to": "Candidate"},
-    Gate.PROMOTE: {"from": "Staging", "to": "Approved", "reason": "canary is green"},
-    Gate.DOWNLOAD: {"door": "registry"},
-    Gate.ALIAS: {"alias": "champion", "from_version": 2, "to_version": 3},
-    Gate.WITHDRAW: {"from": "Approved", "to": "Revoked", "reason": "leaks personal data"},
-}
-_STAGES = {
-    Gate.ACCEPT: Stage.NONE,
-    Gate.PROMOTE: Stage.STAGING,
-    Gate.DOWNLOAD: Stage.APPROVED,
-    Gate.ALIAS: Stage.APPROVED,
-    Gate.WITHDRAW: Stage.APPROVED,
-}
-
-
-def approval(person: str, role: str, **changes: Any) -> dict[str, Any]:
-    """An approval document as the dossier has it."""
-    return {
-        "person": person,
-        "role": role,
-        "decision": "approve",
-        "model_digest": MODEL,
-        "policy_digest": POLICY,
-        "at": "2026-11-20T00:00:00.000000Z",
-    } | changes
-
-
-def dossier(gate: Gate, **changes: Any) -> Dossier:
-    """A dossier its gate allows."""
-    subject = Subject(
-        ref=VersionRef("churn", 3),
-        uid="0f" * 16,
-        stage=_STAGES[gate],
-        digest=MODEL,
-        submitter="dora",
-        blocked=False,
-        policy_digest=POLICY,
-    )
-    fields: dict[str, Any] = {
-        "gate": gate,
-        "actor": Actor("ann", ("product", "security"), authenticated=True),
-        "action": _ACTIONS[gate],
-        "subject": subject,
-        "evidence": EVIDENCE,
-        "attached": ({"name": "model.sig", "digest": MODEL},),
-        "approvals": (approval("sam", "security"), approval("pia", "product")),
-        "runtime": {
-            "policy_digest": POLICY,
-            "accepted_policy_digests": [POLICY, OLD_POLICY],
-        },
-        "now": NOW,
-    }
-    return Dossier(**fields | changes)
-
-
-def document(gate: Gate) -> dict[str, Any]:
-    """The same as a JSON document to spoil by path."""
-    return copy.deepcopy(json.loads(dossier(gate).encoded))
 
 
 def shipped() -> Bundle:

@@ -51,6 +51,13 @@ def test_a_module_that_does_not_parse_is_refused_without_a_stack_trace() -> None
     assert "Stack backtrace" not in str(refusal.value)
 
 
+def test_a_function_that_uses_itself_is_refused_before_it_ends_the_process() -> None:
+    looping = "package registry.x\n\nf(n) := g(n)\n\ng(n) := f(n)\n"
+
+    with pytest.raises(ConfigurationError, match=r"registry\.x\.f uses registry\.x\.g"):
+        EmbeddedEngine(with_module(looping))
+
+
 def test_a_missing_gate_is_refused() -> None:
     files = {name: data for name, data in shipped().files.items() if name != ALIAS}
 

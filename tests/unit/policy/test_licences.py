@@ -19,11 +19,11 @@ import regorus
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
 from mlflow_governance.evidence.licence import LicenceVerifier
+from mlflow_governance.policy.samples import mutated
 from mlflow_governance.submission.bom import ml_bom
 from mlflow_governance.submission.environment import BaseModel, Environment
 from tests.unit.evidence.bom_builders import bom_case
 from tests.unit.policy.builders import document, shipped
-from tests.unit.policy.mutations import mutated
 from tests.unit.submission.builders import described, facts
 
 PROBE = """\

@@ -16,8 +16,8 @@ from mlflow_governance.core.resources import folder
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
+from mlflow_governance.policy.samples import mutated, paths, removed, replaced, starts
 from tests.unit.policy.builders import document, dossier, shipped
-from tests.unit.policy.mutations import mutated, paths, removed, replaced, starts
 from tests.unit.policy.reference import GATES
 
 ENGINE = EmbeddedEngine(shipped())
