@@ -24,9 +24,9 @@ from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import MAX_DOSSIER_BYTES, EngineError
 from mlflow_governance.policy.process import Budget
+from mlflow_governance.policy.samples import mutated, starts
 from tests.unit.policy.builders import dossier, shipped, with_module
 from tests.unit.policy.hostile import HUGE, SLOW, WORDY, alias, nested
-from tests.unit.policy.mutations import mutated, starts
 
 
 def boom() -> Dossier:

@@ -13,9 +13,9 @@ from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.policy.bundle import Bundle, from_files
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
+from mlflow_governance.policy.samples import mutated, starts
 from mlflow_governance.store.decisions import SqlDecisions
 from tests.unit.policy.builders import shipped
-from tests.unit.policy.mutations import mutated, starts
 from tests.unit.store.builders import Database, open_database
 
 
