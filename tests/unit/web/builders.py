@@ -472,6 +472,10 @@ def good_evidence(tier: str = "high") -> dict[Kind, Outcome]:
         Kind.LAYOUT: Outcome.missing("no layout is attached"),
         Kind.VULNERABILITY_SCAN: Outcome.missing("no scan is attached"),
         Kind.CANARY: Outcome.missing("no canary result is attached"),
+        Kind.CHANGE_TICKET: Outcome.missing("no change ticket is attached"),
+        Kind.SLO: Outcome.missing("no measurement is attached"),
+        Kind.EVALUATION: Outcome.missing("no evaluation is attached"),
+        Kind.REPRODUCTION: Outcome.missing("nobody rebuilt it"),
     }
 
 
