@@ -104,8 +104,8 @@ class Standing:
     record: VersionRecord
     blocked: bool
     approvals: tuple[ApprovalRecord, ...]
-    policy: Digest | None = None
-    """The bundle in force."""
+    policy: Digest | None
+    """The bundle in force; None before the very first start."""
 
 
 def standing(reading: Reading, ref: VersionRef, *, approvals: bool = True) -> Standing:

@@ -50,46 +50,6 @@ have the source fetched for every decision."""
 _NOT_YET = frozenset({"ENG-REVISION", "ENG-UNREACHABLE", "ENG-TIMEOUT"})
 
 
-def no_source_yet() -> SourceReport:
-    """The report before the first look."""
-    return SourceReport("")
-
-
-@dataclass(frozen=True)
-class FixedPolicies:
-    """``workflows.ports.Policies`` of one bundle that stays in force."""
-
-    policy: PolicyInForce
-    source: PolicySource | None = None
-
-    def current(self) -> PolicyInForce:
-        """What is in force."""
-        return self.policy
-
-    def at(self, digest: Digest | None) -> PolicyInForce:
-        """What is in force; what is judged by it is not written where the database says else."""
-        return self.policy
-
-    def refresh(self) -> PolicyInForce:
-        """What is in force."""
-        return self.policy
-
-    def look(self) -> None:
-        """There is nowhere to look."""
-
-    def prepare(self, bundle: Bundle) -> PolicyInForce:
-        """Compile a bundle for the embedded engine."""
-        return PolicyInForce(EmbeddedEngine(bundle), bundle)
-
-    def serves(self, policy: PolicyInForce) -> bool:
-        """Always: there is no policy server."""
-        return True
-
-    def report(self) -> SourceReport:
-        """There is no source."""
-        return no_source_yet()
-
-
 @dataclass(frozen=True)
 class Engines:
     """Makes engines.

@@ -38,7 +38,6 @@ from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
-from mlflow_governance.workflows.live_policies import FixedPolicies
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.policy_ports import KeptPolicy, Proposal, Word
 from mlflow_governance.workflows.ports import (
@@ -51,6 +50,7 @@ from mlflow_governance.workflows.ports import (
     VersionRecord,
     Whereabouts,
 )
+from tests.unit.workflows.fixed_policies import FixedPolicies
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 TRUST = digest.of_bytes(b"trust policy")

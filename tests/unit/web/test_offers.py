@@ -11,8 +11,8 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import documents, offers
-from mlflow_governance.workflows.live_policies import FixedPolicies
 from tests.unit.web.builders import Registry, registry, security
+from tests.unit.workflows.fixed_policies import FixedPolicies
 
 BOTH = Actor("ann", ("product", "security"), authenticated=True)
 

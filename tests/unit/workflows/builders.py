@@ -33,9 +33,9 @@ from mlflow_governance.store.tables import ledger_entries
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.judge import Judgement
-from mlflow_governance.workflows.live_policies import FixedPolicies
 from mlflow_governance.workflows.ports import Attachment, Ports, Request, Rules, VersionRecord
 from tests.unit.policy.builders import EVIDENCE, shipped
+from tests.unit.workflows.fixed_policies import FixedPolicies
 
 ALICE = Actor("alice", ("security",), authenticated=True)
 SAM = Actor("sam", ("security",), authenticated=True)
