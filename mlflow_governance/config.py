@@ -100,7 +100,7 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     policy_engine: str | None = None
-    policy_budget: Budget = field(default_factory=Budget)
+    policy_budget: Budget | None = None
     decision_log: LogOptions | None = None
 
     @property
