@@ -113,7 +113,7 @@ class Settings:
     policy_reload_seconds: float = 5.0
     policy_approvals: Quorum | None = None
     policy_engine: str | None = None
-    policy_budget: Budget = field(default_factory=Budget)
+    policy_budget: Budget | None = None
     shadow_policies: Path | None = None
     opa: OpaServer | None = None
     webhooks: tuple[Target, ...] = ()

@@ -45,6 +45,9 @@ class MaskRule:
     op: Literal["erase", "hash", "upsert"] = "erase"
     value: Any = None
 
+    def __str__(self) -> str:
+        return f"{self.op} /{'/'.join(self.pointer)}"
+
 
 def pointer_of(text: object) -> Pointer:
     """``/input/actor/id`` as its steps.

@@ -39,5 +39,10 @@ class LogMask:
         engine, files = self._current()
         known = self._known
         if known is None or known[0] != engine.policy_digest:
-            known = self._known = engine.policy_digest, any(map(_PACKAGE.search, files.values()))
+            known = self._known = engine.policy_digest, has_mask(files)
         return engine.query(MASK_RULE, canonical.encode(record)) if known[1] else []
+
+
+def has_mask(files: Mapping[str, bytes]) -> bool:
+    """Whether a bundle has a package for its masks."""
+    return any(map(_PACKAGE.search, files.values()))

@@ -22,6 +22,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.policy.bundle import Bundle, load
 from mlflow_governance.policy.interface import EngineError
+from mlflow_governance.policy.log_mask import MASK_RULE, has_mask
 from mlflow_governance.policy.process import Budget, PolicyProcess
 
 VULNERABILITIES = 2000
@@ -63,16 +64,23 @@ def require(bundle: Bundle, budget: Budget | None = None) -> None:
 def _try(bundle: Bundle, budget: Budget) -> None:
     process = PolicyProcess(bundle, budget, lints=True)
     try:
-        for gate, document in large_dossiers():
+        for rule, document in _questions(bundle):
             try:
-                until = time.monotonic() + budget.seconds
-                process.ask(f"registry.{gate.value}.decision", document, until)
+                process.ask(rule, document, time.monotonic() + budget.seconds)
             except EngineError as error:
                 # What a gate says to these is no matter here, only that it says it in time.
                 if error.reason_code in _OVER_BUDGET or not process.is_alive:
                     raise
     finally:
         process.close()
+
+
+def _questions(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
+    for gate, document in large_dossiers():
+        yield f"registry.{gate.value}.decision", document
+        if has_mask(bundle.files):
+            path = f'"registry/{gate.value}/decision"'.encode()
+            yield MASK_RULE, b'{"input":' + document + b',"path":' + path + b',"result":{}}'
 
 
 @cache

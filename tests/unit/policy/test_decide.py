@@ -156,6 +156,17 @@ def test_a_dossier_without_canonical_form_is_denied(value: object) -> None:
     assert [reason.code for reason in decision.reasons] == ["ENG-SCHEMA"]
 
 
+def test_a_dossier_too_large_is_put_to_no_engine() -> None:
+    engine = Answering(YES)
+    attached = tuple({"name": "x" * 1024, "digest": POLICY} for _ in range(4500))
+
+    decision = decide(engine, dossier(Gate.ALIAS, attached=attached))
+
+    assert not decision.allow
+    assert [reason.code for reason in decision.reasons] == ["ENG-SIZE"]
+    assert engine.asked == 0
+
+
 def test_lists_are_put_into_one_order() -> None:
     warnings = [{"b": 1}, {"a": 2}, {"a": 1}]
     other = REASON | {"code": "ALI-002"}

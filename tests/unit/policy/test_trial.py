@@ -56,6 +56,17 @@ def test_a_gate_over_its_budget_is_refused_by_name(source: str, budget: Budget, 
         require(alias(armed), budget)
 
 
+def test_the_mask_of_the_log_keeps_to_the_budget_too() -> None:
+    source = (
+        "package registry.log\n\n"
+        "mask contains x if some x in {[a, b] | some a in ns; some b in ns}\n\n"
+        "ns := numbers.range(1, 5000)\n"
+    )
+
+    with pytest.raises(ConfigurationError, match=r"registry\.log\.mask"):
+        require(with_module(source, "registry/log/mask.rego"), Budget(seconds=4, megabytes=256))
+
+
 @pytest.mark.parametrize("builtin", ["time.now_ns()", "rand.intn(`x`, 3)", "opa.runtime()"])
 def test_a_builtin_that_depends_on_more_than_the_dossier_is_refused(builtin: str) -> None:
     bundle = with_module(f"package registry.extra\n\nx(_) := {builtin}\n")
