@@ -25,7 +25,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from mlflow_governance.core import canonical, digest
@@ -41,6 +41,8 @@ _RELIEF = {"modes", "waived", "shadow"}
 _WAIVED = {"code", "waiver", "owner", "approver", "expires"}
 _PLACEHOLDER = re.compile(r"\{(name|version|stage|to|actor)\}")
 _MAX_PROBLEM = 600
+_MAX_REMEMBERED = 8192
+"""Bytes of an outcome whose validity is remembered; a larger one is validated each time."""
 
 
 def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
@@ -48,7 +50,7 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
     started = time.perf_counter()
     try:
         encoded = _encoded(dossier)
-        _refuse_unless_valid(encoded)
+        _refuse_unless_valid(dossier)
         answer = _well_formed(dossier, engine.evaluate(dossier.gate, encoded))
         error = ""
     except EngineError as problem:
@@ -83,16 +85,25 @@ def _identity(dossier: Dossier) -> digest.Digest:
 
 
 @cache
-def _validator() -> Any:
+def _schema() -> dict[str, Any]:
+    return canonical.decode_object((folder("policies") / SCHEMA).read_bytes())
+
+
+@cache
+def _validator(kind: str = "") -> Any:
+    # Of a whole dossier, or of the outcome of one kind of evidence.
     import jsonschema_rs
 
-    schema = canonical.decode_object((folder("policies") / SCHEMA).read_bytes())
+    schema = _schema()
+    if kind:
+        schema = {"$defs": schema["$defs"], **schema["properties"]["evidence"]["properties"][kind]}
     return jsonschema_rs.Draft202012Validator(schema)
 
 
-def _refuse_unless_valid(encoded: bytes) -> None:
-    document = json.loads(encoded)
-    validator = _validator()
+def _refuse_unless_valid(dossier: Dossier) -> None:
+    if _valid_in_parts(dossier):
+        return
+    document, validator = json.loads(dossier.encoded), _validator()
     if validator.is_valid(document):
         return
     first = next(iter(validator.iter_errors(document)))
@@ -100,6 +111,31 @@ def _refuse_unless_valid(encoded: bytes) -> None:
     raise EngineError(
         "ENG-SCHEMA", f"the dossier is malformed at {path or 'its root'}: {first.message}"
     )
+
+
+def _valid_in_parts(dossier: Dossier) -> bool:
+    # Evidence is what is large and stays the same: an outcome is valid or not whatever is around
+    # it, as long as the schema says no more about evidence than which kinds there are.
+    evidence = _schema()["properties"]["evidence"]
+    if evidence.keys() != {"type", "additionalProperties", "properties"}:
+        return False
+    if not dossier.evidence.keys() <= evidence["properties"].keys():
+        return False
+    try:
+        frame = _validator().is_valid(dossier.frame)
+    except ValueError:  # a type the validator does not know; its JSON may be valid all the same
+        return False
+    return frame and all(_is_valid(k, outcome.encoded) for k, outcome in dossier.evidence.items())
+
+
+def _is_valid(kind: str, outcome: bytes) -> bool:
+    known = _remembered if len(outcome) <= _MAX_REMEMBERED else _remembered.__wrapped__
+    return known(kind, outcome)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(kind: str, outcome: bytes) -> bool:
+    return bool(_validator(kind).is_valid(json.loads(outcome)))
 
 
 def _denial(code: str, message: str) -> dict[str, Any]:
@@ -209,7 +245,8 @@ def _sorted_objects(values: object, what: str) -> tuple[Mapping[str, Any], ...]:
 def _details(details: object) -> Mapping[str, Any]:
     if not isinstance(details, dict):
         raise EngineError("ENG-SHAPE", "the answer's details are not an object")
-    _canonical(details)
+    if details:
+        _canonical(details)
     return details
 
 
