@@ -20,29 +20,24 @@ ENG-ERROR          anything else
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
 from typing import Any
 
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.decision import Decision, Reason
 from mlflow_governance.core.dossier import Dossier
-from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import GovernanceError
-from mlflow_governance.policy.bundle import SCHEMA
 from mlflow_governance.policy.interface import EngineError, PolicyEngine
+from mlflow_governance.policy.validity import refuse_unless_valid
 
 _KEYS = {"gate", "allow", "checks", "reasons", "warnings", "obligations", "details"}
 _RELIEF = {"modes", "waived", "shadow"}
 _WAIVED = {"code", "waiver", "owner", "approver", "expires"}
 _PLACEHOLDER = re.compile(r"\{(name|version|stage|to|actor)\}")
 _MAX_PROBLEM = 600
-_MAX_REMEMBERED = 8192
-"""Bytes of an outcome whose validity is remembered; a larger one is validated each time."""
 
 
 def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
@@ -50,7 +45,7 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
     started = time.perf_counter()
     try:
         encoded = _encoded(dossier)
-        _refuse_unless_valid(dossier)
+        refuse_unless_valid(dossier)
         answer = _well_formed(dossier, engine.evaluate(dossier.gate, encoded))
         error = ""
     except EngineError as problem:
@@ -82,60 +77,6 @@ def _identity(dossier: Dossier) -> digest.Digest:
         return dossier.digest
     except GovernanceError:
         return digest.of_bytes(b"")
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return canonical.decode_object((folder("policies") / SCHEMA).read_bytes())
-
-
-@cache
-def _validator(kind: str = "") -> Any:
-    # Of a whole dossier, or of the outcome of one kind of evidence.
-    import jsonschema_rs
-
-    schema = _schema()
-    if kind:
-        schema = {"$defs": schema["$defs"], **schema["properties"]["evidence"]["properties"][kind]}
-    return jsonschema_rs.Draft202012Validator(schema)
-
-
-def _refuse_unless_valid(dossier: Dossier) -> None:
-    if _valid_in_parts(dossier):
-        return
-    document, validator = json.loads(dossier.encoded), _validator()
-    if validator.is_valid(document):
-        return
-    first = next(iter(validator.iter_errors(document)))
-    path = ".".join(str(step) for step in first.instance_path)
-    raise EngineError(
-        "ENG-SCHEMA", f"the dossier is malformed at {path or 'its root'}: {first.message}"
-    )
-
-
-def _valid_in_parts(dossier: Dossier) -> bool:
-    # Evidence is what is large and stays the same: an outcome is valid or not whatever is around
-    # it, as long as the schema says no more about evidence than which kinds there are.
-    evidence = _schema()["properties"]["evidence"]
-    if evidence.keys() != {"type", "additionalProperties", "properties"}:
-        return False
-    if not dossier.evidence.keys() <= evidence["properties"].keys():
-        return False
-    try:
-        frame = _validator().is_valid(dossier.frame)
-    except ValueError:  # a type the validator does not know; its JSON may be valid all the same
-        return False
-    return frame and all(_is_valid(k, outcome.encoded) for k, outcome in dossier.evidence.items())
-
-
-def _is_valid(kind: str, outcome: bytes) -> bool:
-    known = _remembered if len(outcome) <= _MAX_REMEMBERED else _remembered.__wrapped__
-    return known(kind, outcome)
-
-
-@lru_cache(maxsize=1024)
-def _remembered(kind: str, outcome: bytes) -> bool:
-    return bool(_validator(kind).is_valid(json.loads(outcome)))
 
 
 def _denial(code: str, message: str) -> dict[str, Any]:
