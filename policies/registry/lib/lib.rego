@@ -136,9 +136,7 @@ policy_accepted(dossier) if {
 # METADATA
 # description: waivers for a model of this name, by whether they are complete and still run; about
 #   names what a waiver says besides id, model, owner, reason and expires
-waivers(dossier, listed, about) := {"in_force": [], "expired": [], "incomplete": []} if {
-	listed == []
-} else := {
+waivers(dossier, listed, about) := {
 	"in_force": [w | some w in complete; running(w, dossier)],
 	"expired": [w | some w in complete; running(w, dossier) == false],
 	"incomplete": [w | some w in mine; waiver_complete(w, about) == false],

@@ -22,19 +22,18 @@ given(dossier, checks, always) := {"modes": {}, "waived": [], "idle": true} if {
 }
 
 modes(checks, always) := {code: mode |
-	relaxable := object.keys(checks) - always
-	some code in relaxable
-	mode := config.modes[code]
+	relaxable := object.remove(checks, always)
+	some code, mode in config.modes
 	mode in {"warn", "shadow"}
+	code in object.keys(relaxable)
 }
 
 # a check that does not count anyway needs no waiver
 covered(dossier, checks, always, relaxed) := [entry |
-	coverable := (object.keys(checks) - always) - object.keys(relaxed)
+	coverable := object.remove(checks, always | object.keys(relaxed))
 	some waiver in waivers(dossier).in_force
-	some code in coverable
-	checks[code] == false
-	waiver.check == code
+	code := waiver.check
+	coverable[code] == false
 	entry := {
 		"code": code,
 		"waiver": waiver.id,
@@ -60,12 +59,6 @@ counting(checks, relief) := checks if {
 would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some code, m in relief.modes; m == mode}, texts)
 
 # METADATA
-# description: what ran out or does not count is worth a word
-waiver_warnings(dossier) := set() if {
-	config.check_waivers == []
-} else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
-
-# METADATA
 # description: >-
 #   what is said about the failed checks: those that count are reasons, those in warn mode are
 #   warnings, and those in shadow mode are only recorded
@@ -74,3 +67,9 @@ told(dossier, checks, relief, texts) := {
 	"shadow": would_say("shadow", checks, texts, relief),
 	"warnings": ({w | some w in would_say("warn", checks, texts, relief)} | waiver_warnings(dossier)),
 }
+
+# METADATA
+# description: what ran out or does not count is worth a word
+waiver_warnings(dossier) := set() if {
+	count(config.check_waivers) == 0
+} else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
