@@ -1,65 +1,28 @@
-"""``policy``: check, test and ask the policy bundle."""
+"""``policy``: write, check, test and try the bundle that decides about versions."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import BinaryIO
-
 import click
 
-from mlflow_governance import config
-from mlflow_governance.core.dossier import Gate
-from mlflow_governance.core.resources import folder
-from mlflow_governance.errors import InvalidRequest
-
-_bundle = click.option(
-    "--bundle",
-    type=click.Path(path_type=Path, exists=True),
-    help="Folder or .tar.gz; default: the one of the home folder, else the one that ships.",
-)
-_home = click.option("--home", default=None, help="Home folder of the installation.")
+from mlflow_governance.cli.policy_check import check
+from mlflow_governance.cli.policy_diff import diff
+from mlflow_governance.cli.policy_eval import evaluate
+from mlflow_governance.cli.policy_init import init
+from mlflow_governance.cli.policy_test import test
 
 
 @click.group()
 def policy() -> None:
-    """Check and ask the policy bundle that decides about versions."""
+    """Write, check, test and try the policy bundle that decides about versions.
+
+    \b
+    Begin with one of your own:
+      mlflow-governance policy init mine
+      mlflow-governance policy check --bundle mine
+      mlflow-governance policy test --bundle mine
+      mlflow-governance policy eval accept --sample --bundle mine
+    """
 
 
-@policy.command()
-@_bundle
-@_home
-def check(bundle: Path | None, home: str | None) -> None:
-    """Compile the bundle, lint it for portability, and see that it denies an empty input."""
-    from mlflow_governance.policy import bundle as bundles
-    from mlflow_governance.policy.embedded import EmbeddedEngine
-    from mlflow_governance.policy.lint import lint
-
-    loaded = bundles.load(_path(bundle, home))
-    problems = lint(loaded)
-    for problem in problems:
-        click.echo(str(problem))
-    engine = EmbeddedEngine(loaded)
-    if problems:
-        raise InvalidRequest(f"{len(problems)} portability problems")
-    click.echo(f"the bundle is usable: {loaded.digest} on {engine.name}")
-
-
-@policy.command()
-@click.argument("gate", type=click.Choice([gate.value for gate in Gate]))
-@click.argument("dossier", type=click.File("rb"))
-@_bundle
-@_home
-def ask(gate: str, dossier: BinaryIO, bundle: Path | None, home: str | None) -> None:
-    """Evaluate a GATE for a dossier document (JSON file, - for standard input)."""
-    from mlflow_governance.core import canonical
-    from mlflow_governance.policy import bundle as bundles
-    from mlflow_governance.policy.embedded import EmbeddedEngine
-
-    document = canonical.encode(canonical.decode_object(dossier.read()))
-    engine = EmbeddedEngine(bundles.load(_path(bundle, home)))
-    click.echo(json.dumps(engine.evaluate(Gate(gate), document), indent=2, sort_keys=True))
-
-
-def _path(bundle: Path | None, home: str | None) -> Path:
-    return bundle or config.load(config.home_folder(home)).policies or folder("policies")
+for _command in (init, check, test, evaluate, diff):
+    policy.add_command(_command)

@@ -48,7 +48,7 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
     started = time.perf_counter()
     try:
         encoded = _encoded(dossier)
-        _refuse_unless_valid(encoded)
+        refuse_unless_valid(json.loads(encoded))
         answer = _well_formed(dossier, engine.evaluate(dossier.gate, encoded))
         error = ""
     except EngineError as problem:
@@ -95,8 +95,12 @@ def is_valid(document: object) -> bool:
     return bool(_validator().is_valid(document))
 
 
-def _refuse_unless_valid(encoded: bytes) -> None:
-    document = json.loads(encoded)
+def refuse_unless_valid(document: object) -> None:
+    """Refuse what no engine would get to see.
+
+    Raises:
+        EngineError: ``ENG-SCHEMA``, naming the first place that is malformed.
+    """
     validator = _validator()
     if validator.is_valid(document):
         return
