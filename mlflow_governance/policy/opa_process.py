@@ -78,6 +78,7 @@ class OpaProcess:
         self._binary = binary
         self._bundle = bundle
         self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -112,6 +113,8 @@ class OpaProcess:
 
     def close(self) -> None:
         """End the process; nothing of it stays."""
+        while self._connections:
+            self._connections.pop().close()
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
@@ -150,6 +153,7 @@ class OpaProcess:
             assert connection.sock is not None  # noqa: S101  (connect() has just made it)
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._local.connection = connection
+            self._connections.append(connection)
         return connection
 
     def _start(self, folder: Path) -> None:
