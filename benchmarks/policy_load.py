@@ -38,7 +38,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """How fast the answers came, in answers a second, and how many were not the ones given alone."""
+    """How fast the answers came (a second), and how many were not the ones given alone."""
 
     rate: float
     wrong: int

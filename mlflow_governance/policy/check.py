@@ -35,6 +35,7 @@ RULES: Mapping[str, str] = {
     "check-name": "write codes like OWN-001",
     "check-twice": "give each check a code of its own",
     "placeholder": "use {name}, {version}, {stage}, {to} or {actor}",
+    "engines-differ": "see docs/policy.md, house rules; --save writes the dossier to try it with",
     "opa-refuses": "OPA does not load this: mend it, or it cannot be served by one",
 }
 """The kinds of findings, and how each is mended in general."""

@@ -42,7 +42,7 @@ class EmbeddedEngine:
         self._bundle = bundle
         self._data = json.dumps(bundle.data)
         self._key = object()
-        self._name = f"regorus {_installed_version()}"
+        self._name = engine_name()
         refuse_recursion(bundle)
         try:
             self._refuse_unknown_functions()
@@ -149,6 +149,15 @@ class EmbeddedEngine:
                 f"the {gate.value} gate does not deny an empty dossier",
                 advice="Give every check `default … := false`.",
             )
+
+
+def engine_name() -> str:
+    """``regorus`` and its version.
+
+    Raises:
+        ConfigurationError: another distribution overwrites it.
+    """
+    return f"regorus {_installed_version()}"
 
 
 def _installed_version() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.dossier import Gate
+from mlflow_governance.core.dossier import Dossier, Gate
 from mlflow_governance.policy import gate_text
 from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.policy.decide import decide
@@ -15,7 +15,7 @@ from mlflow_governance.policy.finding import Finding
 from mlflow_governance.policy.interface import EngineError
 from mlflow_governance.policy.interpreter import UNDEFINED, Interpreter
 from mlflow_governance.policy.metadata import blocks
-from mlflow_governance.policy.samples import Sample, samples
+from mlflow_governance.policy.samples import Sample, samples, starts
 from mlflow_governance.policy.syntax import Tree
 
 Answers = list[tuple[Sample, Decision]]
@@ -81,6 +81,18 @@ def findings(bundle: Bundle, trees: list[Tree]) -> Iterator[Finding]:
         told_of = {**_texts(asked, gate, answers), **_said(answers)}
         codes = {code for _, decision in answers if not decision.error for code in decision.checks}
         yield from _untold(gate_text.written_codes(trees, gate), codes, told_of, place)
+
+
+def codes(bundle: Bundle, trees: list[Tree]) -> dict[Gate, set[str]]:
+    """The checks of each gate: those its source names, and those it answers good dossiers with."""
+    asked = _Asked(bundle)
+    found = {gate: {w.code for w in gate_text.written_codes(trees, gate)} for gate in Gate}
+    for start in starts():
+        dossier = Dossier.from_document(start)
+        decision = decide(asked, dossier)
+        if not decision.error:
+            found[dossier.gate] |= decision.checks.keys()
+    return found
 
 
 def _decision(trees: list[Tree], gate: Gate) -> Place | None:

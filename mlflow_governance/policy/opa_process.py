@@ -78,6 +78,7 @@ class OpaProcess:
         self._binary = binary
         self._bundle = bundle
         self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -112,6 +113,8 @@ class OpaProcess:
 
     def close(self) -> None:
         """End the process; nothing of it stays."""
+        while self._connections:
+            self._connections.pop().close()
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
@@ -121,12 +124,20 @@ class OpaProcess:
             self._folder = None
 
     def evaluate(self, gate: Gate, document: bytes) -> Any:
-        """The raw decision of a gate, builtin errors being errors as they are in production.
+        """The raw decision of a gate.
+
+        Raises:
+            EngineError: see :meth:`query`.
+        """
+        return self.query(f"registry.{gate.value}.decision", document)
+
+    def query(self, rule: str, document: bytes) -> Any:
+        """The value of a rule, builtin errors being errors as they are in production.
 
         Raises:
             EngineError: ``ENG-UNDEFINED``, ``ENG-ERROR``, or ``ENG-UNREACHABLE`` where it is gone.
         """
-        path = f"/v1/data/registry/{gate.value}/decision?strict-builtin-errors=true"
+        path = f"/v1/data/{rule.replace('.', '/')}?strict-builtin-errors=true"
         try:
             connection = self._connection()
             connection.request("POST", path, b'{"input":' + document + b"}")
@@ -138,7 +149,7 @@ class OpaProcess:
         if response.status != 200:
             raise EngineError("ENG-ERROR", f"opa answered HTTP {response.status}: {_said(answer)}")
         if answer.get("result") is None:
-            raise EngineError("ENG-UNDEFINED", f"the {gate.value} gate has no answer")
+            raise EngineError("ENG-UNDEFINED", f"{rule} has no answer")
         return answer["result"]
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -150,6 +161,7 @@ class OpaProcess:
             assert connection.sock is not None  # noqa: S101  (connect() has just made it)
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._local.connection = connection
+            self._connections.append(connection)
         return connection
 
     def _start(self, folder: Path) -> None:

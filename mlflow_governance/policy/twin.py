@@ -14,7 +14,9 @@ from typing import Any
 from mlflow_governance.core import canonical
 from mlflow_governance.core.dossier import Dossier, Gate
 from mlflow_governance.errors import Unavailable
+from mlflow_governance.policy.check import RULES
 from mlflow_governance.policy.decide import decide
+from mlflow_governance.policy.finding import Finding
 from mlflow_governance.policy.interface import PolicyEngine
 from mlflow_governance.policy.samples import Sample, as_dossier, paths, removed
 
@@ -39,6 +41,15 @@ class Difference:
     embedded: Mapping[str, Any]
     opa: Mapping[str, Any]
     count: int = 1
+
+    def as_finding(self) -> Finding:
+        """The difference where findings are shown: at the gate."""
+        gate = self.dossier.gate.value
+        told = f"the engines disagree about {', '.join(self.members)}"
+        if self.changed:
+            told += f", for example with another {', '.join(self.changed)}"
+        fix = RULES["engines-differ"]
+        return Finding(f"registry/{gate}/{gate}.rego", 1, 1, "engines-differ", told, fix)
 
     def to_document(self) -> dict[str, Any]:
         """The difference as JSON."""
