@@ -24,6 +24,7 @@ from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.policy.embedded import EmbeddedEngine
+from mlflow_governance.policy.interface import PolicyEngine
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.mlflow_tables import model_aliases, model_versions
@@ -174,6 +175,10 @@ class InProcessRegistry:
             policy_files=bundle.files,
             clock=Clock(),
         )
+
+    def ask(self, engine: PolicyEngine) -> None:
+        """Have this engine asked from now on."""
+        self.ports = replace(self.ports, engine=engine)
 
     def model(self, location: str, content: str = "weights") -> None:
         """Write a model directory."""

@@ -74,12 +74,6 @@ def told(registry: InProcessRegistry, decision_id: str, *more: str) -> Result:
     )
 
 
-def with_engine(registry: InProcessRegistry, engine: Any) -> None:
-    from dataclasses import replace
-
-    registry.ports = replace(registry.ports, engine=engine)
-
-
 def test_every_decision_of_a_life_is_made_again_to_the_bit(registry: InProcessRegistry) -> None:
     found = [explained(registry, number) for number in range(len(rows(registry)))]
 
@@ -236,7 +230,7 @@ class Server:
 def test_another_engine_or_version_is_named_and_has_to_agree(
     registry: InProcessRegistry, name: str
 ) -> None:
-    with_engine(registry, Server(shipped(), name=name))
+    registry.ask(Server(shipped(), name=name))
     registry.accepted("by-server")
 
     found = explained(registry, -1)
@@ -250,7 +244,7 @@ def test_a_server_that_answered_otherwise_is_an_alarm(registry: InProcessRegistr
     class Lying(Server):
         policy_digest = shipped().digest
 
-    with_engine(registry, Lying(configured(tolerated_severities=[], blocking_cvss=1.0)))
+    registry.ask(Lying(configured(tolerated_severities=[], blocking_cvss=1.0)))
     registry.accepted("lied")
 
     found = explained(registry, -1)
@@ -264,7 +258,7 @@ def test_a_server_that_answered_otherwise_is_an_alarm(registry: InProcessRegistr
 def test_an_error_from_outside_is_told_as_what_it_was(
     registry: InProcessRegistry, code: str
 ) -> None:
-    with_engine(registry, Server(shipped(), EngineError(code, "the cable was cut")))
+    registry.ask(Server(shipped(), EngineError(code, "the cable was cut")))
     registry.accepted("unlucky")
 
     found = explained(registry, -1)
@@ -281,14 +275,14 @@ def test_an_error_from_outside_is_told_as_what_it_was(
 def test_an_error_of_the_rules_is_made_again(registry: InProcessRegistry) -> None:
     source = b'package registry.accept\ndecision := {"allow": false} if not input.gate\n'
     broken = from_files({**shipped().files, "registry/accept/accept.rego": source})
-    with_engine(registry, EmbeddedEngine(broken))
+    registry.ask(EmbeddedEngine(broken))
     registry.accepted("undefined")
 
     found = explained(registry, -1, (("here", broken),))
 
     assert found.recorded.document["reasons"][0]["code"] == "ENG-UNDEFINED"
     assert found.again is Again.SAME
-    with_engine(registry, Server(broken))
+    registry.ask(Server(broken))
     registry.accepted("undefined-there")
     assert explained(registry, -1, (("here", broken),)).again is Again.NOT
 
@@ -326,7 +320,7 @@ def test_the_explanation_says_who_what_when_and_why(registry: InProcessRegistry)
 
 def test_a_waiver_and_a_mode_are_shown_apart(registry: InProcessRegistry) -> None:
     bundle = relaxed()
-    with_engine(registry, EmbeddedEngine(bundle))
+    registry.ask(EmbeddedEngine(bundle))
     failing = (Kind.SIGNATURE, Kind.CANARY, Kind.DATASET)
     registry.outcomes.spoiled = dict.fromkeys(failing, Outcome.missing("there is none"))
     registry.accepted("relaxed")
