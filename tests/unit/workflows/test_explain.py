@@ -23,6 +23,7 @@ from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
 from mlflow_governance.store.decisions import SqlDecisions
+from mlflow_governance.store.unit_of_work import SqlReading
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.explain import Again, Explanation, explain
@@ -33,6 +34,12 @@ from tests.unit.workflows.builders import ALICE, NOBODY, PIA, SAM, InProcessRegi
 from tests.unit.workflows.past import relaxed
 
 HAND = (("the shelf", shipped()),)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a bundle is found is what the tests below are about."""
+    monkeypatch.setattr(SqlReading, "policy_archive", lambda self, digest: None, raising=False)
 
 
 @pytest.fixture
@@ -97,8 +104,6 @@ def test_the_release_keeps_the_bundle_it_was_decided_with(registry: InProcessReg
 def test_what_the_registry_kept_is_preferred_and_must_be_what_it_says(
     registry: InProcessRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlflow_governance.store.unit_of_work import SqlReading
-
     kept: dict[str, bytes] = {shipped().digest: shipped().archive()}
     monkeypatch.setattr(
         SqlReading, "policy_archive", lambda self, digest: kept.get(digest), raising=False
@@ -272,7 +277,8 @@ def test_an_error_from_outside_is_told_as_what_it_was(
     assert "the cable was cut" in result.stdout
 
 
-def test_an_error_of_the_rules_is_made_again(registry: InProcessRegistry) -> None:
+def test_an_error_of_the_rules_is_made_again(tmp_path: Path) -> None:
+    registry = InProcessRegistry(tmp_path)
     source = b'package registry.accept\ndecision := {"allow": false} if not input.gate\n'
     broken = from_files({**shipped().files, "registry/accept/accept.rego": source})
     registry.ask(EmbeddedEngine(broken))
@@ -318,7 +324,8 @@ def test_the_explanation_says_who_what_when_and_why(registry: InProcessRegistry)
     assert failed["facts"] == "Candidate"
 
 
-def test_a_waiver_and_a_mode_are_shown_apart(registry: InProcessRegistry) -> None:
+def test_a_waiver_and_a_mode_are_shown_apart(tmp_path: Path) -> None:
+    registry = InProcessRegistry(tmp_path)
     bundle = relaxed()
     registry.ask(EmbeddedEngine(bundle))
     failing = (Kind.SIGNATURE, Kind.CANARY, Kind.DATASET)
