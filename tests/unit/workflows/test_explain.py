@@ -288,6 +288,7 @@ def test_an_error_of_the_rules_is_made_again(tmp_path: Path) -> None:
 
     assert found.recorded.document["reasons"][0]["code"] == "ENG-UNDEFINED"
     assert found.again is Again.SAME
+    registry = InProcessRegistry(tmp_path / "there")
     registry.ask(Server(broken))
     registry.accepted("undefined-there")
     assert explained(registry, -1, (("here", broken),)).again is Again.NOT
