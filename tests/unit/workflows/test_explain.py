@@ -23,6 +23,7 @@ from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
 from mlflow_governance.store.decisions import SqlDecisions
+from mlflow_governance.store.unit_of_work import SqlReading
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.explain import Again, Explanation, explain
@@ -33,6 +34,12 @@ from tests.unit.workflows.builders import ALICE, NOBODY, PIA, SAM, InProcessRegi
 from tests.unit.workflows.past import relaxed
 
 HAND = (("the shelf", shipped()),)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a bundle is found is what the tests below are about."""
+    monkeypatch.setattr(SqlReading, "policy_archive", lambda self, digest: None, raising=False)
 
 
 @pytest.fixture
@@ -74,12 +81,6 @@ def told(registry: InProcessRegistry, decision_id: str, *more: str) -> Result:
     )
 
 
-def with_engine(registry: InProcessRegistry, engine: Any) -> None:
-    from dataclasses import replace
-
-    registry.ports = replace(registry.ports, engine=engine)
-
-
 def test_every_decision_of_a_life_is_made_again_to_the_bit(registry: InProcessRegistry) -> None:
     found = [explained(registry, number) for number in range(len(rows(registry)))]
 
@@ -103,8 +104,6 @@ def test_the_release_keeps_the_bundle_it_was_decided_with(registry: InProcessReg
 def test_what_the_registry_kept_is_preferred_and_must_be_what_it_says(
     registry: InProcessRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlflow_governance.store.unit_of_work import SqlReading
-
     kept: dict[str, bytes] = {shipped().digest: shipped().archive()}
     monkeypatch.setattr(
         SqlReading, "policy_archive", lambda self, digest: kept.get(digest), raising=False
@@ -236,7 +235,7 @@ class Server:
 def test_another_engine_or_version_is_named_and_has_to_agree(
     registry: InProcessRegistry, name: str
 ) -> None:
-    with_engine(registry, Server(shipped(), name=name))
+    registry.ask(Server(shipped(), name=name))
     registry.accepted("by-server")
 
     found = explained(registry, -1)
@@ -250,7 +249,7 @@ def test_a_server_that_answered_otherwise_is_an_alarm(registry: InProcessRegistr
     class Lying(Server):
         policy_digest = shipped().digest
 
-    with_engine(registry, Lying(configured(tolerated_severities=[], blocking_cvss=1.0)))
+    registry.ask(Lying(configured(tolerated_severities=[], blocking_cvss=1.0)))
     registry.accepted("lied")
 
     found = explained(registry, -1)
@@ -264,7 +263,7 @@ def test_a_server_that_answered_otherwise_is_an_alarm(registry: InProcessRegistr
 def test_an_error_from_outside_is_told_as_what_it_was(
     registry: InProcessRegistry, code: str
 ) -> None:
-    with_engine(registry, Server(shipped(), EngineError(code, "the cable was cut")))
+    registry.ask(Server(shipped(), EngineError(code, "the cable was cut")))
     registry.accepted("unlucky")
 
     found = explained(registry, -1)
@@ -278,17 +277,19 @@ def test_an_error_from_outside_is_told_as_what_it_was(
     assert "the cable was cut" in result.stdout
 
 
-def test_an_error_of_the_rules_is_made_again(registry: InProcessRegistry) -> None:
+def test_an_error_of_the_rules_is_made_again(tmp_path: Path) -> None:
+    registry = InProcessRegistry(tmp_path)
     source = b'package registry.accept\ndecision := {"allow": false} if not input.gate\n'
     broken = from_files({**shipped().files, "registry/accept/accept.rego": source})
-    with_engine(registry, EmbeddedEngine(broken))
+    registry.ask(EmbeddedEngine(broken))
     registry.accepted("undefined")
 
     found = explained(registry, -1, (("here", broken),))
 
     assert found.recorded.document["reasons"][0]["code"] == "ENG-UNDEFINED"
     assert found.again is Again.SAME
-    with_engine(registry, Server(broken))
+    registry = InProcessRegistry(tmp_path / "there")
+    registry.ask(Server(broken))
     registry.accepted("undefined-there")
     assert explained(registry, -1, (("here", broken),)).again is Again.NOT
 
@@ -324,9 +325,10 @@ def test_the_explanation_says_who_what_when_and_why(registry: InProcessRegistry)
     assert failed["facts"] == "Candidate"
 
 
-def test_a_waiver_and_a_mode_are_shown_apart(registry: InProcessRegistry) -> None:
+def test_a_waiver_and_a_mode_are_shown_apart(tmp_path: Path) -> None:
+    registry = InProcessRegistry(tmp_path)
     bundle = relaxed()
-    with_engine(registry, EmbeddedEngine(bundle))
+    registry.ask(EmbeddedEngine(bundle))
     failing = (Kind.SIGNATURE, Kind.CANARY, Kind.DATASET)
     registry.outcomes.spoiled = dict.fromkeys(failing, Outcome.missing("there is none"))
     registry.accepted("relaxed")

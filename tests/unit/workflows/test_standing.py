@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,10 +69,10 @@ def test_it_says_what_the_server_would_say_under_the_new_bundle(
 
     lost = {m["model"] for g in found.to_document()["groups"] for m in g["models"]}
     registry.with_rules(accepted_policy_digests=(shipped().digest,))
-    ports = replace(registry.ports, engine=EmbeddedEngine(new))
+    registry.ask(EmbeddedEngine(new))
     really = {
         name for name in ("staging", "approved", "deprecated")
-        if not permits(ports, Request(NOBODY, VersionRef(name, 1)), "registry")
+        if not permits(registry.ports, Request(NOBODY, VersionRef(name, 1)), "registry")
     }  # fmt: skip
     assert lost == really == {"staging", "deprecated"}
     assert found.bound_elsewhere == 3
