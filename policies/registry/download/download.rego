@@ -61,9 +61,9 @@ reasons := [] if {
 } else := lib.reasons(relief.counting(checks, relieved), texts)
 
 # a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input) if {
+noted := relief.waiver_warnings(input, checks, always) if {
 	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input)
+} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input, checks, always)
 
 shadow := [] if {
 	count(relieved.modes) == 0

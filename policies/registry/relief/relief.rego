@@ -22,20 +22,18 @@ given(dossier, checks, always) := {"modes": {}, "waived": []} if {
 }
 
 modes(checks, always) := {code: mode |
+	relaxable := object.remove(checks, always)
 	some code, mode in config.modes
 	mode in {"warn", "shadow"}
-	code in object.keys(checks)
-	code in always == false
+	code in object.keys(relaxable)
 }
 
 # a check that does not count anyway needs no waiver
 covered(dossier, checks, always, relaxed) := [entry |
+	coverable := object.remove(checks, always | object.keys(relaxed))
 	some waiver in waivers(dossier).in_force
-	some code, ok in checks
-	ok == false
-	waiver.check == code
-	code in always == false
-	code in object.keys(relaxed) == false
+	code := waiver.check
+	coverable[code] == false
 	entry := {
 		"code": code,
 		"waiver": waiver.id,
@@ -58,7 +56,21 @@ counting(checks, relief) := object.remove(checks, object.keys(relief.modes) | {e
 would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some code, m in relief.modes; m == mode}, texts)
 
 # METADATA
-# description: what ran out or does not count is worth a word
-waiver_warnings(dossier) := set() if {
+# description: >-
+#   what ran out, is about to, or does not count is worth a word, where the check it names is
+#   asked; one that names what no waiver covers is told that it does nothing
+waiver_warnings(dossier, checks, always) := set() if {
 	count(config.check_waivers) == 0
-} else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
+} else := lib.waiver_warnings(told, {"expired": "WVR-101", "incomplete": "WVR-102", "expiring": "WVR-103"}) | idle(told, always) if {
+	found := waivers(dossier)
+	asked := object.keys(checks)
+	told := object.union(
+		{word: [w | some w in found[word]; w.check in asked] | some word in ["in_force", "expired", "expiring"]},
+		{"incomplete": found.incomplete},
+	)
+}
+
+idle(waivers, always) := {{"code": "WVR-104", "message": concat("", ["the waiver ", w.id, " does nothing: ", w.check, " is enforced whatever the data says"])} |
+	some w in waivers.in_force
+	w.check in always
+}
