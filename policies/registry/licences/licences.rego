@@ -180,7 +180,7 @@ waivers(dossier) := lib.waivers(dossier, config.licences.waivers, ["licence", "c
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
-obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "licence": waiver.licence, "component": waiver.component, "expires": waiver.expires} |
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "licence": waiver.licence, "component": waiver.component, "owner": waiver.owner, "approver": waiver.approver, "expires": waiver.expires} |
 	some waiver in waivers.in_force
 	some entry in known(dossier)
 	some component in lib.array_or_empty(entry.components)
@@ -189,7 +189,7 @@ obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id,
 
 # METADATA
 # description: a waiver that ran out or does not count is worth a word
-warnings(waivers) := lib.waiver_warnings(waivers, "LIC-101", "LIC-102")
+warnings(waivers) := lib.waiver_warnings(waivers, {"expired": "LIC-101", "incomplete": "LIC-102", "expiring": "LIC-103"})
 
 # --- words; they decide nothing ---
 

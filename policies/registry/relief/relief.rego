@@ -62,14 +62,28 @@ would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some
 # description: >-
 #   what is said about the failed checks: those that count are reasons, those in warn mode are
 #   warnings, and those in shadow mode are only recorded
-told(dossier, checks, relief, texts) := {
+told(dossier, checks, relief, always, texts) := {
 	"reasons": lib.reasons(counting(checks, relief), texts),
 	"shadow": would_say("shadow", checks, texts, relief),
-	"warnings": ({w | some w in would_say("warn", checks, texts, relief)} | waiver_warnings(dossier)),
+	"warnings": ({w | some w in would_say("warn", checks, texts, relief)} | waiver_warnings(dossier, checks, always)),
 }
 
 # METADATA
-# description: what ran out or does not count is worth a word
-waiver_warnings(dossier) := set() if {
+# description: >-
+#   what ran out, is about to, or does not count is worth a word, where the check it names is
+#   asked; one that names what no waiver covers is told that it does nothing
+waiver_warnings(dossier, checks, always) := set() if {
 	count(config.check_waivers) == 0
-} else := lib.waiver_warnings(waivers(dossier), "WVR-101", "WVR-102")
+} else := lib.waiver_warnings(told, {"expired": "WVR-101", "incomplete": "WVR-102", "expiring": "WVR-103"}) | idle(told, always) if {
+	found := waivers(dossier)
+	asked := object.keys(checks)
+	told := object.union(
+		{word: [w | some w in found[word]; w.check in asked] | some word in ["in_force", "expired", "expiring"]},
+		{"incomplete": found.incomplete},
+	)
+}
+
+idle(waivers, always) := {{"code": "WVR-104", "message": concat("", ["the waiver ", w.id, " does nothing: ", w.check, " is enforced whatever the data says"])} |
+	some w in waivers.in_force
+	w.check in always
+}

@@ -149,7 +149,7 @@ problem(entries) := concat("", ["vulnerabilities are unchecked, checked against 
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
-obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": waiver.vulnerability, "expires": waiver.expires} |
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": waiver.vulnerability, "owner": waiver.owner, "approver": waiver.approver, "expires": waiver.expires} |
 	some waiver in waivers.in_force
 	some v in known(dossier)
 	names_it(waiver, v)
@@ -157,7 +157,7 @@ obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id,
 
 # METADATA
 # description: what ran out, does not count, or silences a vulnerability is worth a word
-warnings(waivers) := union({lib.waiver_warnings(waivers, "VUL-101", "VUL-103"), silenced(waivers), stale(waivers)})
+warnings(waivers) := union({lib.waiver_warnings(waivers, {"expired": "VUL-101", "incomplete": "VUL-103", "expiring": "VUL-105"}), silenced(waivers), stale(waivers)})
 
 silenced(waivers) := {{"code": "VUL-102", "message": concat("", [label(v), " is ", v.vex.status, " in the words of ", v.vex.signer, reason(v)])} |
 	some v in waivers.cleared
