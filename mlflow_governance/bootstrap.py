@@ -161,7 +161,7 @@ class LocalSource:
 
     def open(self, archive: bytes) -> Bundle:
         """A bundle somebody brought."""
-        return policy_bundle.read(archive)
+        return policy_bundle.from_archive(archive)
 
 
 def policy_source(settings: Settings) -> PolicySource:
