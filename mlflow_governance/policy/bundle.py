@@ -97,7 +97,7 @@ def read(path: Path) -> Mapping[str, bytes]:
         raise ConfigurationError(f"the policy bundle {path} cannot be read: {error}") from error
 
 
-def parse(archive: bytes) -> Bundle:
+def from_archive(archive: bytes) -> Bundle:
     """A bundle from the bytes of a ``.tar.gz``.
 
     Raises:
@@ -106,14 +106,14 @@ def parse(archive: bytes) -> Bundle:
     return from_files(dict(unpack(io.BytesIO(archive), "the archive")))
 
 
-def read_as(archive: bytes, expected: Digest) -> Bundle:
+def kept_as(archive: bytes, expected: Digest) -> Bundle:
     """The bundle of this digest, from its archive.
 
     Raises:
         VerificationError: it is another one.
         ConfigurationError: see :func:`load`.
     """
-    found = parse(archive)
+    found = from_archive(archive)
     if found.digest != expected:
         raise VerificationError(
             f"the archive kept for policy {expected} holds {found.digest}",

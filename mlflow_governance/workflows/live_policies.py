@@ -209,7 +209,7 @@ class LivePolicies:
                     f"policy {said} is in force and was not kept",
                     advice="Restore the database from a backup; see: mlflow-governance validate",
                 )
-            self._policy = self.prepare(bundles.read_as(archive, said))
+            self._policy = self.prepare(bundles.kept_as(archive, said))
             _log.warning("policy %s is in force", said)
             return self._policy
 
