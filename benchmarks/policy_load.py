@@ -38,7 +38,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """How fast the answers came, in answers a second, and how many were not the ones given alone."""
+    """Answers a second, and how many of them were not the ones given alone."""
 
     rate: float
     wrong: int
