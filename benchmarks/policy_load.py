@@ -55,7 +55,9 @@ def run(engine: PolicyEngine, dossiers: Sequence[Dossier], scale: Scale) -> Iter
     alone = ask(engine, asked, count)
     yield _rate(f"{_THREADS} threads at one engine", _threads(engine, asked, count), alone)
     yield _rate(f"{_PROCESSES} processes", _processes(asked, count), alone)
-    yield _kept(engine, asked, scale.pick(200_000, 10_000))
+    downloads = [one for one in asked if one.gate is Gate.DOWNLOAD]
+    # Mostly downloads, as in a registry.
+    yield _kept(engine, [*asked, *downloads * 5], scale.pick(200_000, 10_000))
 
 
 def ask(engine: PolicyEngine, asked: Sequence[Asked], count: int, offset: int = 0) -> Found:
