@@ -71,6 +71,8 @@ def test_what_the_engines_read_differently_is_found(rule: str, kind: str, column
         "f(x) := g(x)\n\ng(x) := x\n\nh(f) := f",
         'a := x.y if x := {"y": 1}',
         "a := 0.5 > input.x",
+        "a if own with input.x as 1\n\nown if input.x",
+        'a := "[[[[[[[[[[[[[[[[[[[[" # {{{{{{{{{{{{{{{{{{{{',
     ],
 )
 def test_what_both_engines_read_alike_passes(rule: str) -> None:
