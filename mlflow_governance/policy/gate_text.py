@@ -55,7 +55,10 @@ def _values(trees: list[Tree], package: str, rule_name: str) -> Iterator[tuple[T
             index = rule.head["refr"].get("RefBrack", {}).get("index")
             if index is not None and text_of(index) is not None:  # checks["OWN-001"] := …
                 yield tree, {"Object": {"fields": [(None, index, {})]}}
-            assigned = [rule.head.get("assign"), *(b["assign"] for b in rule.node["bodies"])]
+            bodies = rule.node.get("bodies", ())
+            assigned = [rule.head.get("assign"), *(body["assign"] for body in bodies)]
+            if rule.kind == "Default":
+                yield tree, rule.head["value"]
             yield from ((tree, given["value"]) for given in assigned if given)
 
 
