@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks import command, evidence, hashing, ledger, policy, servers
+from benchmarks import command, evidence, hashing, ledger, policy, replay, servers
 from benchmarks.measure import Scale
 from benchmarks.report import Row, table, write_json
 
@@ -25,6 +25,7 @@ _RESULTS = Path(__file__).resolve().parent / "results"
 GROUPS: dict[str, Callable[[Path, Scale], Iterator[Row]]] = {
     "servers": servers.run,
     "policy": policy.run,
+    "replay": replay.run,
     "evidence": evidence.run,
     "hashing": hashing.run,
     "ledger": ledger.run,

@@ -62,11 +62,9 @@ def settings() -> str:
     """The keys of config.yaml: name, type, default, meaning."""
     from mlflow_governance import config
     from mlflow_governance.outbox.interface import Target
+    from mlflow_governance.outbox.log_options import LogOptions
+    from mlflow_governance.policy.process import Budget
 
-    opa = [
-        (f"`{field.name}`", _type(field), _default(field))
-        for field in dataclasses.fields(config.OpaServer)
-    ]
     webhook = [
         ("`name`", "str", "required", "names the receiver in the queue; a new name starts anew"),
         ("`url`", "str", "required", "http or https, without user name and password"),
@@ -82,11 +80,20 @@ def settings() -> str:
         "stops the server. It is read once, at the start.",
         settings_table(),
         f"## `opa`\n\n{_paragraph(config.OpaServer)}",
-        _table(("key", "type", "default"), opa),
+        _fields(config.OpaServer),
+        f"## `policy_budget`\n\n{_paragraph(Budget)}",
+        _fields(Budget),
+        f"## `decision_log`\n\n{_paragraph(LogOptions)}",
+        _fields(LogOptions),
         f"## An entry of `webhooks`\n\nA secret is `whsec_` and base64. {_seconds(Target)}",
         _table(("key", "type", "default", "meaning"), webhook),
     ]
     return _page("Settings", "\n\n".join(parts))
+
+
+def _fields(options: type[Any]) -> str:
+    rows = [(f"`{f.name}`", _type(f), _default(f)) for f in dataclasses.fields(options)]
+    return _table(("key", "type", "default"), rows)
 
 
 def settings_table() -> str:
@@ -106,7 +113,8 @@ def operations() -> str:
     """docs/operations.md as it stands, with the table of settings as it should be."""
     text = (ROOT / "docs" / "operations.md").read_text("utf-8")
     table = settings_table().replace("(#opa)", "(reference/settings.md#opa)")
-    table = table.replace("(#an-entry", "(reference/settings.md#an-entry")
+    for section in ("an-entry", "policy_budget", "decision_log"):
+        table = table.replace(f"(#{section}", f"(reference/settings.md#{section}")
     head, begin, rest = text.partition("<!-- settings: written by docs/reference.py -->\n")
     _, end, tail = rest.partition("<!-- /settings -->")
     if not end:
@@ -356,10 +364,16 @@ def _paragraph(kind: type[Any]) -> str:
 def _type(field: dataclasses.Field[Any]) -> str:
     names = {
         "Path | None": "path, relative to the home folder",
+        "Path | str | None": "path, relative to the home folder, or address",
         "tuple[Digest, ...]": "list of digests",
         "OpaServer | None": "mapping, [below](#opa)",
+        "Quorum | None": "`{count, roles}`",
         "tuple[Target, ...]": "list, [below](#an-entry-of-webhooks)",
         "Mapping[str, str]": "mapping of texts",
+        "Budget | None": "mapping, [below](#policy_budget)",
+        "LogOptions | None": "mapping, [below](#decision_log)",
+        "tuple[MaskRule, ...]": "list",
+        "Downloads | float": "text or share",
     }
     return names.get(str(field.type), str(field.type))
 
@@ -373,7 +387,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
 def _json(value: object) -> str:
     if value is None:
         return ""
-    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
+    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value, default=str)}`"
 
 
 def main() -> None:

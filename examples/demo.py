@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 import warnings
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import Any
 import requests
 
 from examples.local_server import COMMAND, LocalServer, free_port
+from examples.telling import answered, attempt, command, expect, title, typed, wait_for
 from mlflow_governance.outbox.signing import new_secret
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,8 +145,8 @@ class Story:
         typed("alice", f'mlflow.sklearn.log_model(model, registered_model_name="{MODEL}")')
         with self.speaking_as("alice"):
             self.run_uri = train()
-            self.attempt("alice", f'mlflow.pyfunc.load_model("models:/{MODEL}/1")', load, "1")
-            self.attempt("alice", promote_text(1, "Approved"), promote, 1, "Approved")
+            attempt("alice", f'mlflow.pyfunc.load_model("models:/{MODEL}/1")', load, "1")
+            attempt("alice", promote_text(1, "Approved"), promote, 1, "Approved")
 
     def evidence_makes_it_a_candidate(self) -> None:
         """Submit signs, describes and attaches; the gate accepts."""
@@ -162,7 +162,7 @@ class Story:
             *("--model-card", "model_card.yaml"),
         )
         with self.speaking_as("alice"):
-            self.attempt("alice", promote_text(1, "Staging"), promote, 1, "Staging")
+            attempt("alice", promote_text(1, "Staging"), promote, 1, "Staging")
 
     def nobody_approves_alone(self) -> None:
         """Self-approval is refused, though Alice holds the role."""
@@ -182,12 +182,12 @@ class Story:
             "sam", "approve", f"{MODEL}/1", "--as", "security", "--reason", "scans are clean"
         )
         with self.speaking_as("alice"):
-            self.attempt("alice", promote_text(1, "Approved"), promote, 1, "Approved")
+            attempt("alice", promote_text(1, "Approved"), promote, 1, "Approved")
         self.command(
             "pia", "approve", f"{MODEL}/1", "--as", "product", "--reason", "better than the old one"
         )
         with self.speaking_as("alice"):
-            self.attempt("alice", promote_text(1, "Approved"), promote, 1, "Approved", fails=False)
+            attempt("alice", promote_text(1, "Approved"), promote, 1, "Approved", fails=False)
         with self.speaking_as("rita"):
             typed("rita", f'mlflow.artifacts.list_artifacts("models:/{MODEL}/1/governance/…")')
             answered(list_release())
@@ -240,12 +240,12 @@ class Story:
         with self.speaking_as("rita"):
             for form in ("1", "Approved", "latest"):
                 call = f'mlflow.pyfunc.load_model("models:/{MODEL}/{form}")'
-                self.attempt("rita", call, load, form)
+                attempt("rita", call, load, form)
         with self.speaking_as("alice"):
             typed("alice", f'mlflow.register_model("{self.run_uri}", "innocent-name")')
             register_again(self.run_uri)
             call = 'mlflow.pyfunc.load_model("models:/innocent-name/1")'
-            self.attempt("alice", call, load_uri, "models:/innocent-name/1")
+            attempt("alice", call, load_uri, "models:/innocent-name/1")
         wait_for(self.receiver.purges, "the revocation to reach the receiver", 30)
         typed("rita", f"curl {self.receiver.url('/purges')}")
         answered(json.dumps(self.receiver.purges()))
@@ -262,47 +262,9 @@ class Story:
             "mlflow-governance --help"
         )
 
-    def command(
-        self,
-        user: str,
-        *arguments: str,
-        expect: int = 0,
-        environment: dict[str, str] | None = None,
-    ) -> None:
-        """Run one of our commands as somebody; show it and its answer."""
-        typed(user, "mlflow-governance " + " ".join(arguments))
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=environment or {**os.environ, **self.server.environment(user)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        answered((done.stdout + done.stderr).strip())
-        if done.returncode:
-            answered(f"[exit code {done.returncode}]")
-        if done.returncode != expect:
-            raise SystemExit(f"the demo expected exit code {expect}")
-
-    def attempt(
-        self, user: str, text: str, call: Any, *arguments: Any, fails: bool | None = None
-    ) -> None:
-        """Call the stock client; show what came back."""
-        from mlflow.exceptions import MlflowException
-
-        typed(user, text)
-        try:
-            result = call(*arguments)
-        except MlflowException as error:
-            answered(str(error))
-            failed = True
-        else:
-            answered(str(result))
-            failed = False
-        if fails is not None and failed != fails:
-            raise SystemExit("the demo expected something else")
+    def command(self, user: str, *arguments: str, **options: Any) -> None:
+        """One of our commands, as somebody."""
+        command(self.server, user, *arguments, **options)
 
     def serving(self) -> dict[str, str]:
         """The environment of a serving process."""
@@ -392,25 +354,6 @@ def list_release() -> str:
     return "\n".join(item.path for item in mlflow.artifacts.list_artifacts(root) or [])
 
 
-def wait_for(condition: Any, what: str, seconds: float) -> None:
-    """Poll until something true comes back."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if condition():
-                return
-        except requests.RequestException:
-            pass
-        time.sleep(0.3)
-    raise SystemExit(f"waited {seconds:.0f} s for {what} in vain")
-
-
-def expect(condition: bool, message: str) -> None:
-    """The demo fails loudly."""
-    if not condition:
-        raise SystemExit(message)
-
-
 def first_start_lines(log: str) -> list[str]:
     """What the server said it created."""
     lines = log.splitlines()
@@ -418,21 +361,6 @@ def first_start_lines(log: str) -> list[str]:
     if start is None:
         return []
     return [lines[start], *(line for line in lines[start + 1 :] if line.startswith("  /"))]
-
-
-def title(text: str) -> None:
-    """A headline."""
-    print(f"\n\033[1m== {text}\033[0m", flush=True)
-
-
-def typed(user: str, text: str) -> None:
-    """What a person typed."""
-    print(f"\n\033[36m{user} $\033[0m {text}", flush=True)
-
-
-def answered(text: str) -> None:
-    """What came back."""
-    print(textwrap.indent(text, "    "), flush=True)
 
 
 MODEL_CARD = """\

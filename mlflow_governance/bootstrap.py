@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -13,22 +14,31 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from mlflow_governance.config import Settings
 from mlflow_governance.core import canonical, moment
+from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.evidence import envelope
+from mlflow_governance.evidence.authority import KeyHolder, When
 from mlflow_governance.evidence.examiner import default_verifiers
 from mlflow_governance.evidence.keys import PrivateKey, generate_key_pair, load_private_key
 from mlflow_governance.evidence.live import LiveExaminer
+from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import TrustPolicy
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
-from mlflow_governance.policy import bundle as policy_bundle
+from mlflow_governance.policy.download import Access
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyEngine
+from mlflow_governance.policy.signing import TrustedKey
+from mlflow_governance.policy.sources import Demand, Feed, PolicySource
+from mlflow_governance.workflows.live_policies import Engines, LivePolicies
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
+    from mlflow_governance.outbox.decision_event import Recorder
     from mlflow_governance.policy.bundle import Bundle
+    from mlflow_governance.workflows.shadow import Notes
 
 LEDGER_NAME = "ledger"
+_EVERY_MODEL = "*"
 
 _TRUST_TEMPLATE = """\
 # Who may sign what. Nobody is trusted until named here:
@@ -53,9 +63,9 @@ def prepare_home(settings: Settings) -> Prepared:
     """
     home, created = settings.home, []
     try:
-        for folder in (home, home / "keys", settings.advisories, settings.checkpoints):
-            if not folder.is_dir():
-                folder.mkdir(parents=True, mode=0o700)
+        for path in (home, home / "keys", settings.advisories, settings.checkpoints):
+            if not path.is_dir():
+                path.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(f"the home folder {home} cannot be made: {error}") from error
     for path, purpose in (
@@ -139,19 +149,70 @@ class StatementSigner:
         return envelope.sign(canonical.encode(statement), envelope.IN_TOTO, [self.key])
 
 
-def load_bundle(settings: Settings) -> Bundle:
-    """The policy bundle in force.
+def policy_source(settings: Settings) -> PolicySource:
+    """Where the policies come from, and what they must show.
 
     Raises:
-        ConfigurationError: it cannot be loaded.
+        ConfigurationError: the place is not usable, or the token for it is not set.
     """
-    from mlflow_governance.core.resources import folder
+    token = os.environ.get(settings.policy_token_variable, "")
+    if settings.policy_token_variable and not token:
+        raise ConfigurationError(
+            f"the token for the policy bundle is not in {settings.policy_token_variable}",
+            advice="Set that variable, or change policy_token_variable in config.yaml.",
+        )
+    return PolicySource(
+        settings.policies or folder("policies"),
+        Demand(lambda: policy_keys(settings), settings.policy_signed, settings.policy_scope),
+        settings.home,
+        Access(token, settings.policy_ca_file),
+    )
 
-    return policy_bundle.load(settings.policies or folder("policies"))
+
+def policy_keys(settings: Settings) -> list[TrustedKey]:
+    """The keys of trust.yaml that may sign a bundle, with why one does not count now.
+
+    Raises:
+        ConfigurationError: trust.yaml is absent or malformed.
+    """
+    now = moment.now()
+    return [
+        # A bundle is about every model, so its signer must be trusted for every model.
+        TrustedKey(
+            signer.name,
+            signer.by.key.pem,
+            signer.unfit(Purpose.POLICY, _EVERY_MODEL) or signer.untimely(When(now, now)),
+        )
+        for signer in TrustPolicy.load(settings.trust_file).signers
+        if isinstance(signer.by, KeyHolder) and Purpose.POLICY in signer.purposes
+    ]
+
+
+def load_bundle(settings: Settings) -> Bundle:
+    """The policy bundle that the settings name.
+
+    Raises:
+        ConfigurationError: it is not usable.
+        VerificationError: it is not signed as it must be.
+        Unavailable: it cannot be fetched, and no copy is kept.
+    """
+    return policy_source(settings).fetch().bundle
 
 
 def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
-    """The engine the settings ask for. There is no fallback from one to the other."""
+    """The engine the settings ask for. There is no fallback from one to the other.
+
+    Raises:
+        ConfigurationError: the bundle does not compile, or does not keep within ``policy_budget``.
+    """
+    from mlflow_governance.policy import trial
+
+    # Before anything of it is parsed in this process, by the engine or by the lint.
+    trial.require(bundle, settings.policy_budget)
+    if settings.opa is None and settings.confined:
+        from mlflow_governance.policy.confined import ConfinedEngine
+
+        return ConfinedEngine(bundle, settings.policy_budget)
     if settings.opa is None:
         return EmbeddedEngine(bundle)
     from mlflow_governance.policy.opa import OpaEngine
@@ -163,6 +224,9 @@ def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
         token=token,
         deadline_seconds=settings.opa.deadline_seconds,
         ca_file=settings.opa.ca_file,
+        token_file=settings.opa.token_file,
+        cert_file=settings.opa.cert_file,
+        key_file=settings.opa.key_file,
     )
 
 
@@ -174,12 +238,20 @@ def build_ports(
     Raises:
         ConfigurationError: a key, the policy bundle or the engine is not usable.
     """
-    bundle = load_bundle(settings)
+    policy = LivePolicies(
+        store=store,
+        source=Feed(policy_source(settings)),
+        engines=Engines(partial(policy_engine, settings), remote=settings.opa is not None),
+        clock=moment.now,
+        every=settings.policy_reload_seconds,
+        quorum=settings.policy_approvals,
+    )
+    policy.start()
     return Ports(
         store=store,
         artifacts=artifacts,
         catalogue=catalogue,
-        engine=policy_engine(settings, bundle),
+        policy=policy,
         examiner=LiveExaminer(settings.trust_file, default_verifiers(settings.advisories)),
         signer=StatementSigner(load_private_key(settings.registry_key)),
         rules=Rules(
@@ -188,11 +260,59 @@ def build_ports(
             accepted_policy_digests=settings.accepted_policy_digests,
             registry_name=settings.registry_name,
             dashboards=settings.dashboards,
+            policy_approvals=settings.policy_approvals,
             ungoverned_models=settings.ungoverned_models,
         ),
-        policy_files=bundle.files,
         clock=moment.now,
     )
+
+
+def decision_recorder(
+    settings: Settings, current: Callable[[], tuple[PolicyEngine, Mapping[str, bytes]]]
+) -> Recorder:
+    """Makes masked records of decisions for the decision log.
+
+    Args:
+        settings: the labels and masks; without ``decision_log`` the default masks.
+        current: the engine and the files of the bundle in force.
+
+    Raises:
+        ConfigurationError: the secret of the pseudonyms is not usable.
+    """
+    from mlflow_governance.outbox.decision_event import Recorder, labels_of
+    from mlflow_governance.outbox.masking import DEFAULT_MASK, load_salt, pseudonyms
+    from mlflow_governance.policy.log_mask import LogMask
+
+    options = settings.decision_log
+    return Recorder(
+        labels=labels_of(settings.registry_name, options.labels if options else {}),
+        pseudonym=pseudonyms(load_salt(settings.log_salt)),
+        rules=options.mask if options else DEFAULT_MASK,
+        policy_mask=LogMask(current),
+    )
+
+
+def watched(settings: Settings, ports: Ports, notes: Notes) -> Ports:
+    """The ports with the shadow bundle of the settings watching, if there is one.
+
+    Raises:
+        ConfigurationError: it cannot be loaded or does not compile.
+    """
+    if settings.shadow_policies is None:
+        return ports
+    from mlflow_governance.policy import bundle as bundles
+    from mlflow_governance.policy import trial
+    from mlflow_governance.workflows.shadow import Shadow
+
+    try:
+        bundle = bundles.load(settings.shadow_policies)
+        trial.require(bundle, settings.policy_budget)
+        engine = EmbeddedEngine(bundle)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"shadow_policies: {error.message}", advice=error.advice
+        ) from error
+    return replace(ports, watch=Shadow(engine, notes, clock=ports.clock).watch)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.outbox.interface import Target
+from mlflow_governance.outbox.log_options import LogOptions, read_options
+from mlflow_governance.policy.process import Budget
+from mlflow_governance.workflows.policy_ports import Quorum
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
 AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
@@ -33,6 +36,7 @@ DEFAULT_HOME = ".mlflow-governance"
 _MEBIBYTE = 1024 * 1024
 _GLOB = re.compile(r"\[[^]]*\]|[*?]")
 _LEAST_LITERAL = 3
+_MOST_APPROVALS = 20
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,22 @@ class OpaServer:
     """A real OPA server instead of the embedded engine.
 
     ``deadline_seconds`` bounds one decision; past it the answer is no. The token is read from
-    the environment variable ``token_variable`` names. ``ca_file`` is a PEM file of authorities
-    to trust for it.
+    the environment variable ``token_variable`` names, or from ``token_file``, again whenever that
+    file changes. ``ca_file`` is a PEM file of authorities to trust for it; ``cert_file`` and
+    ``key_file`` are the certificate and key this registry shows it.
     """
 
     url: str
     token_variable: str = ""
     deadline_seconds: float = 2.0
     ca_file: str | None = None
+    token_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token_variable and self.token_file:
+            raise ValueError("opa: the token is in token_variable or in token_file")
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,24 @@ class Settings:
             that needs a person can be done).
         strict_registration: refuse at registration what the accept gate refuses.
         sync_limit_mebibytes: larger models are hashed by the worker.
-        policies: the bundle; None is the one that ships.
+        policies: the bundle: a folder or ``.tar.gz``, ``https://…``, ``oci:DIR[:TAG]``; None is
+            the one that ships.
+        policy_signed: ask for a signature of somebody trusted for ``policy`` even where the bundle
+            is a folder or file; one from elsewhere is always asked.
+        policy_scope: what the signature of a bundle must say it is for; empty: nothing.
+        policy_token_variable: environment variable with the bearer token for an ``https`` bundle.
+        policy_ca_file: PEM file of authorities to trust for it instead of the system's.
         accepted_policy_digests: earlier bundles whose approvals still count for serving.
+        policy_reload_seconds: how often the bundle's place is looked at for another one.
+        policy_approvals: how many people of which roles must approve another bundle; None: it
+            comes into force from its place.
+        policy_engine: ``embedded``, or ``confined`` to processes that keep to ``policy_budget``.
+            By default policies from elsewhere are confined.
+        policy_budget: ``seconds`` of a decision, ``megabytes`` of a confined process,
+            ``load_seconds`` to compile a bundle. A bundle that is not the one that ships is tried
+            against it before it is used.
+        shadow_policies: a second bundle that is asked what the live one is asked and decides
+            nothing; what it says differently is kept (`mlflow-governance policy differences`).
         opa: an OPA server; None is the embedded engine.
         webhooks: who is told of every act.
         registry_name: the verifier named in verification summaries and event sources.
@@ -69,20 +97,37 @@ class Settings:
         revocation_lifetime_minutes: how long a signed revocation list may be used offline.
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
+        decision_log: decisions as records in OPA's format; None keeps no such log.
     """
 
     home: Path
     auth: str = "basic"
     strict_registration: bool = False
     sync_limit_mebibytes: int = 256
-    policies: Path | None = None
+    policies: Path | str | None = None
+    policy_signed: bool = False
+    policy_scope: str = ""
+    policy_token_variable: str = ""
+    policy_ca_file: Path | None = None
     accepted_policy_digests: tuple[Digest, ...] = ()
+    policy_reload_seconds: float = 5.0
+    policy_approvals: Quorum | None = None
+    policy_engine: str | None = None
+    policy_budget: Budget | None = None
+    shadow_policies: Path | None = None
     opa: OpaServer | None = None
     webhooks: tuple[Target, ...] = ()
     registry_name: str = "mlflow-governance"
     dashboards: Mapping[str, str] = field(default_factory=dict)
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
+    decision_log: LogOptions | None = None
+
+    @property
+    def confined(self) -> bool:
+        """True when policies are evaluated in processes of their own."""
+        from_elsewhere = isinstance(self.policies, str)
+        return self.policy_engine == "confined" or (from_elsewhere and self.policy_engine is None)
 
     @property
     def trust_file(self) -> Path:
@@ -108,6 +153,11 @@ class Settings:
     def checkpoints(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
+
+    @property
+    def log_salt(self) -> Path:
+        """The secret behind the pseudonyms of the decision log."""
+        return self.home / "keys" / "decision-log.salt"
 
     @property
     def auth_config(self) -> Path:
@@ -159,6 +209,8 @@ def _settings(home: Path, document: Any) -> Settings:
             raise TypeError(f"{name} must be a {kind.__name__}")
     if values.get("auth", "basic") not in ("basic", "none"):
         raise ValueError("auth is basic or none")
+    if values.get("policy_engine", "embedded") not in ("embedded", "confined"):
+        raise ValueError("policy_engine is embedded or confined; an OPA server is set under opa")
     for name, read in _READERS.items():
         if name in values:
             values[name] = read(home, values[name])
@@ -169,6 +221,11 @@ _TYPES: dict[str, type] = {
     "auth": str,
     "strict_registration": bool,
     "sync_limit_mebibytes": int,
+    "policies": str,
+    "policy_signed": bool,
+    "policy_scope": str,
+    "policy_token_variable": str,
+    "policy_ca_file": str,
     "registry_name": str,
     "revocation_lifetime_minutes": int,
     "dashboards": dict,
@@ -176,6 +233,9 @@ _TYPES: dict[str, type] = {
     "accepted_policy_digests": list,
     "opa": dict,
     "ungoverned_models": list,
+    "policy_engine": str,
+    "policy_budget": dict,
+    "decision_log": dict,
 }
 
 
@@ -220,10 +280,45 @@ def _patterns(home: Path, entries: list[Any]) -> tuple[str, ...]:
     return tuple(entries)
 
 
+def _policies(home: Path, text: str) -> Path | str:
+    if text.startswith(("https://", "http://", "oci:")):
+        return text
+    if "://" in text:
+        raise ValueError(f"policies: bundles are not fetched by {text.partition(':')[0]!r}")
+    return (home / text).resolve()
+
+
+def _seconds(_: Path, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 3600:
+        raise ValueError("policy_reload_seconds is a number from 1 to 3600")
+    return float(value)
+
+
+def _quorum(_: Path, value: Any) -> Quorum:
+    # A misspelt key or a count of nobody must not quietly ask for nothing.
+    known = isinstance(value, dict) and set(value) == {"count", "roles"}
+    count, roles = (value["count"], value["roles"]) if known else (0, [])
+    if type(count) is not int or not 1 <= count <= _MOST_APPROVALS:
+        raise ValueError(
+            f"policy_approvals has count (1 to {_MOST_APPROVALS}) and roles, and nothing else"
+        )
+    if not isinstance(roles, list) or not all(isinstance(r, str) and r.strip() for r in roles):
+        raise ValueError("policy_approvals: roles is a list of roles")
+    if not roles:
+        raise ValueError("policy_approvals: roles names no role, so nobody could approve")
+    return Quorum(count, tuple(sorted({role.strip().lower() for role in roles})))
+
+
 _READERS: dict[str, Callable[[Path, Any], Any]] = {
-    "policies": lambda home, text: (home / str(text)).resolve(),
+    "policies": _policies,
+    "policy_ca_file": lambda home, text: (home / text).resolve(),
+    "policy_reload_seconds": _seconds,
+    "policy_approvals": _quorum,
+    "shadow_policies": lambda home, text: (home / str(text)).resolve(),
     "opa": lambda _, options: OpaServer(**options),
     "accepted_policy_digests": lambda _, texts: tuple(digest.parse(text) for text in texts),
     "webhooks": _targets,
     "ungoverned_models": _patterns,
+    "policy_budget": lambda _, bounds: Budget(**bounds),
+    "decision_log": read_options,
 }

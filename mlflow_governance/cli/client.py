@@ -173,14 +173,38 @@ class RegistryClient:
         return self._call("GET", "/trust")
 
     def policy(self) -> Document:
-        """``{policy_digest, engine, files}``."""
+        """``{policy_digest, engine, files, since, by, source, approvals, …}``."""
         return self._get("/policy")
+
+    def policy_bundle(self, digest: str) -> bytes:
+        """The archive of a policy that is, was or shall be in force."""
+        return self._call("GET", "/policy/bundle", params={"digest": digest})
+
+    def policy_proposals(self) -> Document:
+        """``{proposals}``, newest first."""
+        return self._get("/policy/proposals")
+
+    def propose_policy(self, reason: str, *, archive: bytes = b"", digest: str = "") -> Document:
+        """``{proposal}``; give the archive, or the digest of one that was in force."""
+        content = base64.b64encode(archive).decode()
+        return self._do("/policy/propose", reason=reason, content=content, digest=digest)
+
+    def speak_of_policy(self, digest: str, decision: str, reason: str) -> Document:
+        """``{proposal}``; ``decision`` is ``approve`` or ``reject``."""
+        return self._do("/policy/approvals", digest=digest, decision=decision, reason=reason)
+
+    def activate_policy(self, digest: str, reason: str) -> Document:
+        """What :meth:`policy` says then."""
+        return self._do("/policy/activate", digest=digest, reason=reason)
 
     def _get(self, path: str, **params: str | int) -> Document:
         return self._object(self._call("GET", path, params=params))
 
     def _post(self, path: str, ref: VersionRef, **body: str) -> Document:
-        return self._object(self._call("POST", path, body={**_named(ref), **body}))
+        return self._do(path, **_named(ref), **body)
+
+    def _do(self, path: str, **body: str | int) -> Document:
+        return self._object(self._call("POST", path, body=body))
 
     def _object(self, data: bytes) -> Document:
         try:

@@ -97,9 +97,14 @@ def _trust(settings: Settings) -> Iterator[Finding]:
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:
-    bundle = bootstrap.load_bundle(settings)
-    engine = bootstrap.policy_engine(settings, bundle)
-    yield Finding(_OK, "policy", f"{bundle.digest} on {engine.name}")
+    loaded = bootstrap.policy_source(settings).fetch()
+    engine = bootstrap.policy_engine(settings, loaded.bundle)
+    by = f", signed by {loaded.signer}" if loaded.signer else ""
+    yield Finding(_OK, "policy", f"{loaded.bundle.digest} on {engine.name}{by}")
+    if loaded.stale:
+        yield Finding(
+            _WARNING, "policy", f"the kept copy: {loaded.stale}", "mlflow-governance policy show"
+        )
 
 
 def _webhooks(settings: Settings) -> Iterator[Finding]:
@@ -165,6 +170,10 @@ def _server() -> Iterator[Finding]:
         yield Finding(_FAILED, "server", error.message, error.advice)
         return
     yield Finding(_OK, "server", f"{uri} is governed, under {policy['policy_digest']}")
+    if note := policy["source"]["note"]:
+        yield Finding(
+            _WARNING, "policy source", note, "mlflow-governance policy check --bundle FOLDER"
+        )
 
 
 def _database(settings: Settings, backend: str) -> Iterator[Finding]:
@@ -178,7 +187,34 @@ def _database(settings: Settings, backend: str) -> Iterator[Finding]:
         yield Finding(_FAILED, "ledger", error.message, error.advice)
         return
     yield Finding(_OK, "ledger", f"{report.size} entries verify")
+    yield from _in_force(settings, backend)
     yield from _queues(backend)
+
+
+def _in_force(settings: Settings, backend: str) -> Iterator[Finding]:
+    import contextlib
+
+    from mlflow_governance.policy import bundle
+    from mlflow_governance.store.sessions import session_factory_for, transaction
+    from mlflow_governance.store.unit_of_work import SqlReading
+
+    with transaction(session_factory_for(backend), read_only=True) as session:
+        reading = SqlReading(session)
+        said = reading.in_force("policy")
+        archive = None if said is None else reading.policy_archive(said)
+    if said is None or archive is None:
+        yield Finding(_WARNING, "policy in force", "none yet", "mlflow-governance server")
+        return
+    bundle.read_as(archive, said)
+    yield Finding(_OK, "policy in force", str(said))
+    with contextlib.suppress(GovernanceError):  # what is wrong with the source is said above
+        if bootstrap.load_bundle(settings).digest != said:
+            yield Finding(
+                _WARNING,
+                "policy source",
+                "it has another policy than the one in force",
+                "mlflow-governance policy status",
+            )
 
 
 def _queues(backend: str) -> Iterator[Finding]:

@@ -83,9 +83,9 @@ def evaluate(  # noqa: PLR0913  (one for each option)
 def _dossier(gate: Gate, given: BinaryIO | None, sample: bool) -> Dossier:
     from mlflow_governance.core import canonical
     from mlflow_governance.core.dossier import Dossier
-    from mlflow_governance.policy.decide import refuse_unless_valid
     from mlflow_governance.policy.interface import EngineError
     from mlflow_governance.policy.samples import dossier as good
+    from mlflow_governance.policy.validity import refuse_unless_valid
 
     if (given is None) is not sample:
         raise click.UsageError("name a DOSSIER, or say --sample")
@@ -95,13 +95,14 @@ def _dossier(gate: Gate, given: BinaryIO | None, sample: bool) -> Dossier:
     stored = document.get("dossier")
     document = stored if isinstance(stored, dict) else document
     try:
-        refuse_unless_valid(document)
+        asked = Dossier.from_document(document)
+        refuse_unless_valid(asked)
     except EngineError as error:
         advice = f"Begin with a sample: mlflow-governance policy eval {gate.value} --sample"
         raise InvalidRequest(error.message, advice=advice) from error
-    if document["gate"] != gate.value:
-        raise InvalidRequest(f"the dossier was made for the {document['gate']} gate")
-    return Dossier.from_document(document)
+    if asked.gate is not gate:
+        raise InvalidRequest(f"the dossier was made for the {asked.gate.value} gate")
+    return asked
 
 
 @contextlib.contextmanager

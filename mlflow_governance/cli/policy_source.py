@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from mlflow_governance import config
-from mlflow_governance.core.resources import folder
 
 FOUND = 1
 """Exit code of a command that looked for something wrong, or for a difference, and found it."""
@@ -29,13 +28,11 @@ def files(bundle: Path | None, home: str | None) -> Mapping[str, bytes]:
     """Every file of the bundle, tests included.
 
     Raises:
-        ConfigurationError: it cannot be read.
+        GovernanceError: it cannot be read, or is not signed as a bundle from elsewhere must be.
     """
+    from mlflow_governance import bootstrap
     from mlflow_governance.policy.bundle import read
 
-    return read(path(bundle, home))
-
-
-def path(bundle: Path | None, home: str | None) -> Path:
-    """Where the bundle is."""
-    return bundle or config.load(config.home_folder(home)).policies or folder("policies")
+    if bundle is not None:
+        return read(bundle)
+    return bootstrap.policy_source(config.load(config.home_folder(home))).fetch().files

@@ -31,6 +31,9 @@ class Act(StrEnum):
     MODEL_UNGOVERNED = "model.ungoverned"
     WEBHOOK_CHANGED = "webhook.changed"
     TRUST_CHANGED = "trust.changed"
+    POLICY_CHANGED = "policy.changed"
+    POLICY_PROPOSED = "policy.proposed"
+    POLICY_APPROVED = "policy.approved"
     REGISTRY_STARTED = "registry.started"
     QUARANTINE_PROPOSED = "quarantine.proposed"
 

@@ -20,6 +20,7 @@ from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
 from mlflow_governance.evidence import bundle, envelope, predicate
+from mlflow_governance.evidence.authority import When
 from mlflow_governance.evidence.envelope import Envelope
 from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, Case, EvidenceItem
 from mlflow_governance.evidence.predicate import (
@@ -56,7 +57,10 @@ _STATEMENT_TYPES = (STATEMENT_TYPE, "https://in-toto.io/Statement/v0.1")
 """What is read. cosign still writes v0.1, whose fields are the same."""
 SUFFIX = ".intoto.json"
 
-_VERDICTS = (Purpose.TEST_RESULT, Purpose.CANARY, Purpose.VULNERABILITY_SCAN, Purpose.VEX)
+_VERDICTS = frozenset(
+    {Purpose.TEST_RESULT, Purpose.CANARY, Purpose.VULNERABILITY_SCAN, Purpose.VEX}
+    | {Purpose.CHANGE_TICKET, Purpose.SLO, Purpose.EVALUATION, Purpose.REPRODUCTION}
+)
 _MAX_SUBJECTS = 1024
 _MAX_TEXT = 1024
 _HEX = re.compile(r"[0-9a-f]{8,128}")
@@ -91,6 +95,8 @@ class VerifiedStatement:
     statement: Statement
     signers: tuple[str, ...]
     item_name: str
+    proof: When | None = None
+    """When it was signed, where somebody trusted proves that."""
 
 
 def statement(
@@ -219,7 +225,7 @@ def claimed(item: EvidenceItem) -> Statement:
 
 
 def is_verdict(item: EvidenceItem) -> bool:
-    """True for what somebody else says about the model: tests, canaries, scans and VEX."""
+    """True for what somebody else says about the content, under whatever version (_VERDICTS)."""
     if not item.name.endswith(SUFFIX):
         return False
     try:
@@ -237,12 +243,13 @@ def _verify_item(
     said = predicate.purpose_of(found.predicate_type, found.predicate)
     if found.predicate_type not in kinds or (said is Purpose.VEX) is not (purpose is Purpose.VEX):
         return []  # a VEX in CycloneDX is no second SBOM, whoever signed it
-    signers = case.trust.verify(enclosed, purpose, case.model_name, case.now)
+    counting = case.trust.counting(enclosed, purpose, case.model_name, case.now)
     if not found.is_about(case.manifest.digest):
         raise VerificationError(f"it is about another subject than {case.manifest.digest}")
     predicate.check(found.predicate_type, found.predicate)
-    names = tuple(sorted({signer.name for signer in signers}))
-    return [VerifiedStatement(found, names, item.name)]
+    names = tuple(sorted({signer.name for signer, _ in counting}))
+    proof = next((when for _, when in counting if when.proved), None)
+    return [VerifiedStatement(found, names, item.name, proof)]
 
 
 def _read(item: EvidenceItem) -> tuple[Envelope, Statement]:

@@ -34,6 +34,8 @@ class When:
     earliest: datetime
     latest: datetime
     proved: bool = False
+    issued: bool = False
+    """Proved on both sides. A time stamp proves one: it can be had today for what is old."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class IdentityHolder:
             proof = keyless.verify_keyless(signed.material.bundle, self.identity, self.issuer, root)
             if envelope.pae(proof.payload_type, proof.payload) != signed.message:
                 raise VerificationError("the bundle can be read in two ways")
-        return When(proof.not_before, proof.not_after, proved=True)
+        return When(proof.not_before, proof.not_after, proved=True, issued=True)
 
     def to_document(self) -> dict[str, Any]:
         """The field of ``trust.yaml`` that names it, all material in it."""
@@ -157,7 +159,7 @@ def read(entry: Mapping[str, Any], base: Path) -> Authority:
         ConfigurationError: a file cannot be read, or what is in it is not what it should be.
     """
     if "key" in entry:
-        return KeyHolder(PublicKey.from_pem(trust_file.material(entry["key"], base)))
+        return KeyHolder(PublicKey.from_pem(trust_file.material(entry["key"], base), with_rsa=True))
     if "certificate" in entry:
         return _certificate_holder(entry["certificate"], base)
     named = entry["keyless"]

@@ -12,10 +12,12 @@ Legal bases are the words of GDPR article 6(1), and of LGPD article 7 those it h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
+from mlflow_governance.core import moment
 from mlflow_governance.errors import VerificationError
-from mlflow_governance.evidence import attestation
+from mlflow_governance.evidence import attestation, instant
 from mlflow_governance.evidence.attestation import DATASET, Purpose, VerifiedStatement
 from mlflow_governance.evidence.interface import Case, Kind
 
@@ -32,9 +34,11 @@ _STATED_ONCE = ("purpose", "legal_basis", "personal_data")
 class DatasetVerifier:
     """Proves which datasets a trusted signer says the model was made from.
 
-    Facts: ``{datasets: [{name, digest, purpose, legal_basis, personal_data, context}]}``, sorted,
-    null where nobody said it. Statements of several signers are joined: a digest has one purpose,
-    legal basis and kind of personal data under every name, and one entry for each context.
+    Facts: ``{datasets: [{name, digest, purpose, legal_basis, personal_data, context}], at}``,
+    sorted, null where nobody said it. Statements of several signers are joined: a digest has one
+    purpose, legal basis and kind of personal data under every name, and one entry for each
+    context. ``at`` is the instant since which as many as a threshold asks for named the data, of
+    the data set whose record is oldest; null where that is not known of one of them.
     """
 
     kind = Kind.DATASET
@@ -48,11 +52,13 @@ class DatasetVerifier:
                 fewer signers name some of it than a threshold asks for.
         """
         found = attestation.find_statements(case, DATASET)
-        named: dict[str, set[str]] = {}
+        named: dict[str, list[_Word]] = {}
         for each in found:
+            word = (instant.of(each, each.statement.predicate.get("at"), case.now), each.signers)
             for digest in digests([each]):
-                named.setdefault(digest, set()).update(each.signers)
-        for names in set(map(frozenset, named.values())):
+                named.setdefault(digest, []).append(word)
+        named_by = {frozenset(name for _, by in words for name in by) for words in named.values()}
+        for names in named_by:
             case.trust.require(Purpose.DATASET, case.model_name, names)
         contexts: dict[tuple[str, str], set[str]] = {}
         said: dict[str, _Said] = {}
@@ -69,10 +75,13 @@ class DatasetVerifier:
                 {"name": name, "digest": digest, **stated[digest], "context": context}
                 for (name, digest), known in sorted(contexts.items())
                 for context in (sorted(known) or (None,))
-            ]
+            ],
+            "at": _oldest(case, named.values()),
         }
 
 
+_Word = tuple[datetime | None, tuple[str, ...]]
+"""When somebody named a data set, and who."""
 _Said = dict[str, dict[str, str]]
 """Field → each value it was given → where."""
 
@@ -80,6 +89,13 @@ _Said = dict[str, dict[str, str]]
 def digests(found: Iterable[VerifiedStatement]) -> set[str]:
     """The digests dataset statements name."""
     return {entry["digest"] for entry, _ in _entries(found)}
+
+
+def _oldest(case: Case, named: Iterable[list[_Word]]) -> str | None:
+    # Most data sets share their words: each statement names many.
+    since = [instant.since(case, Purpose.DATASET, words) for words in set(map(tuple, named))]
+    known = [at for at in since if at is not None]
+    return moment.to_text(min(known)) if len(known) == len(since) else None
 
 
 def _entries(found: Iterable[VerifiedStatement]) -> Iterator[tuple[Mapping[str, str], str]]:

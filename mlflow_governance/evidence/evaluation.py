@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from mlflow_governance.core import moment
 from mlflow_governance.errors import InvalidRequest, VerificationError
+from mlflow_governance.evidence import instant
 from mlflow_governance.evidence.attestation import (
     CANARY,
     TEST_RESULT,
@@ -16,9 +17,6 @@ from mlflow_governance.evidence.attestation import (
     find_statements,
 )
 from mlflow_governance.evidence.interface import Case, Kind
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of ours the clock of a canary may be."""
 
 PROCEED = "PROCEED"
 _SEVERITY = ("PASSED", "WARNED", "FAILED")
@@ -29,7 +27,9 @@ class TestResultVerifier:
     """Proves how the tests ended; one trusted FAILED outweighs any number of PASSED.
 
     Facts: ``result`` (PASSED, WARNED or FAILED: the worst of all statements), ``failed_tests``
-    and ``warned_tests`` (names, the first 100), ``statements`` (how many), ``signers`` (names).
+    and ``warned_tests`` (names, the first 100), ``statements`` (how many), ``signers`` (names),
+    ``at`` (since when as many said it as a threshold asks for; null where nobody says when: the
+    predicate has no field for it, ``attest`` writes ``at``).
     """
 
     kind = Kind.TEST_RESULT
@@ -43,12 +43,17 @@ class TestResultVerifier:
         """
         found = find_statements(case, TEST_RESULT)
         bodies = [entry.statement.predicate for entry in found]
+        said = [
+            (instant.of(entry, entry.statement.predicate.get("at"), case.now), entry.signers)
+            for entry in found
+        ]
         return {
             "result": max((body["result"] for body in bodies), key=_SEVERITY.index),
             "failed_tests": _named(bodies, "failedTests"),
             "warned_tests": _named(bodies, "warnedTests"),
             "statements": len(found),
             "signers": sorted({name for entry in found for name in entry.signers}),
+            "at": instant.text(instant.since(case, Purpose.TEST_RESULT, said)),
         }
 
 
@@ -69,8 +74,9 @@ class CanaryVerifier:
             VerificationError: none counts, one is from the future: it would outlive a rollback; or
                 fewer signers say PROCEED, each with the last word, than a threshold asks for.
         """
-        found = find_statements(case, CANARY)
-        dated = [(_instant(entry, case.now), entry) for entry in found]
+        dated = instant.dated(find_statements(case, CANARY), case.now)
+        for _, entry in dated:
+            _refuse_early(entry)
         at, newest = max(dated, key=_later)
         body = newest.statement.predicate
         if body["result"] == PROCEED:
@@ -97,18 +103,14 @@ def _proceeding(dated: list[tuple[datetime, VerifiedStatement]]) -> set[str]:
     return {name for name, result in last.items() if result == PROCEED}
 
 
-def _instant(entry: VerifiedStatement, now: datetime) -> datetime:
+def _refuse_early(entry: VerifiedStatement) -> None:
     body = entry.statement.predicate
     try:
-        at = moment.parse(body["at"])
-        begin, end = (moment.parse(body["window"][word]) for word in ("from", "to"))
+        at, begin, end = map(moment.parse, (body["at"], *map(body["window"].get, ("from", "to"))))
     except InvalidRequest as error:
         raise VerificationError(f"{entry.item_name}: {error.message}") from error
-    if at > now + CLOCK_SKEW:
-        raise VerificationError(f"{entry.item_name}: the canary is from the future")
     if not begin <= end <= at:
         raise VerificationError(f"{entry.item_name}: the canary ended before its window did")
-    return at
 
 
 def _named(bodies: list[Mapping[str, Any]], field: str) -> list[str]:

@@ -121,13 +121,17 @@ class EvidenceExaminer:
 
 def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
     """A verifier for every kind; ``advisories`` is the folder of OSV records, if there is one."""
+    from mlflow_governance.evidence.change_ticket import ChangeTicketVerifier
     from mlflow_governance.evidence.dataset import DatasetVerifier
     from mlflow_governance.evidence.layout import LayoutVerifier
     from mlflow_governance.evidence.licence import LicenceVerifier
     from mlflow_governance.evidence.malware import MalwareVerifier
     from mlflow_governance.evidence.model_card import ModelCardVerifier
+    from mlflow_governance.evidence.reproduction import ReproductionVerifier
     from mlflow_governance.evidence.sbom import SbomVerifier
     from mlflow_governance.evidence.scan_result import VulnerabilityScanVerifier
+    from mlflow_governance.evidence.scores import EvaluationVerifier
+    from mlflow_governance.evidence.slo import SloVerifier
     from mlflow_governance.evidence.vulnerability import VulnerabilityVerifier
 
     return (
@@ -143,6 +147,10 @@ def default_verifiers(advisories: Path | None) -> tuple[Verifier, ...]:
         LayoutVerifier(),
         LicenceVerifier(),
         MalwareVerifier(),
+        ChangeTicketVerifier(),
+        SloVerifier(),
+        EvaluationVerifier(),
+        ReproductionVerifier(),
     )
 
 

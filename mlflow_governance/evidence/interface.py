@@ -45,6 +45,10 @@ class Kind(StrEnum):
     LICENCES = "licences"
     LAYOUT = "layout"
     VULNERABILITY_SCAN = "vulnerability_scan"
+    CHANGE_TICKET = "change_ticket"
+    SLO = "slo"
+    EVALUATION = "evaluation"
+    REPRODUCTION = "reproduction"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,15 @@ def read(listing: Listing) -> tuple[Component, ...]:
     found: list[Component] = []
     for index, raw in enumerate(listing.components):
         found.append(_component(raw, is_model=listing.described and index == 0))
-        ancestors = raw.get("pedigree", {}).get("ancestors", [])
-        found += [_component(a) for a in ancestors if raw["type"] == _MODEL_TYPE]
+        if raw["type"] == _MODEL_TYPE:
+            found += map(_component, _ancestors(raw))
     return tuple(found)
+
+
+def _ancestors(raw: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for ancestor in raw.get("pedigree", {}).get("ancestors", []):
+        yield ancestor
+        yield from _ancestors(ancestor)
 
 
 def packages(components: Iterable[Component]) -> dict[str, list[str]]:

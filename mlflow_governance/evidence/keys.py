@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as form
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from mlflow_governance.core import digest
 from mlflow_governance.errors import ConfigurationError, VerificationError
@@ -36,7 +36,9 @@ _CURVES: dict[str, tuple[str, type[hashes.HashAlgorithm]]] = {
     "secp521r1": ("ecdsa-p521", hashes.SHA512),
 }
 
-_Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+_RSA_BITS = range(2048, 8193)
+
+_Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 _Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -45,7 +47,8 @@ class PublicKey:
     """A key that verifies.
 
     ``pem`` is normalised SubjectPublicKeyInfo, ``key_id`` is ``sha256:<hex>`` over its DER form,
-    ``algorithm`` one of ``ecdsa-p256``, ``ecdsa-p384``, ``ecdsa-p521``, ``ed25519``.
+    ``algorithm`` one of ``ecdsa-p256``, ``ecdsa-p384``, ``ecdsa-p521``, ``ed25519``; and ``rsa``,
+    which is trusted to sign policy bundles and nothing else.
     """
 
     pem: str
@@ -54,8 +57,12 @@ class PublicKey:
     _key: _Public = field(repr=False, compare=False)
 
     @classmethod
-    def from_pem(cls, text: str | bytes) -> PublicKey:
+    def from_pem(cls, text: str | bytes, *, with_rsa: bool = False) -> PublicKey:
         """Read a PEM SubjectPublicKeyInfo.
+
+        Args:
+            text: the PEM.
+            with_rsa: read RSA keys as well, which OPA signs bundles with by default.
 
         Raises:
             ConfigurationError: not a public key, or of a kind that is not supported.
@@ -64,12 +71,14 @@ class PublicKey:
         if len(data) > MAX_KEY_BYTES:
             raise ConfigurationError(f"a public key of {len(data)} bytes is not read")
         try:
-            key = form.load_pem_public_key(data)
+            key: object = form.load_pem_public_key(data)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigurationError(
                 "not a PEM public key",
                 advice="Give the .pub file, which begins with -----BEGIN PUBLIC KEY-----.",
             ) from error
+        if isinstance(key, rsa.RSAPublicKey) and not with_rsa:
+            key = None
         return cls._of(key)
 
     @classmethod
@@ -89,6 +98,8 @@ class PublicKey:
         Raises:
             VerificationError: this key did not make that signature.
         """
+        if isinstance(self._key, rsa.RSAPublicKey):
+            raise VerificationError("an RSA key signs policy bundles and nothing else")
         try:
             if isinstance(self._key, ed25519.Ed25519PublicKey):
                 self._key.verify(signature, data)
@@ -212,9 +223,11 @@ def _is_public(path: Path) -> bool:
 
 
 def _algorithm(key: _Public) -> str:
-    """The name of the algorithm, empty for a curve that is not supported."""
+    """The name of the algorithm, empty for a curve or a length that is not supported."""
     if isinstance(key, ed25519.Ed25519PublicKey):
         return "ed25519"
+    if isinstance(key, rsa.RSAPublicKey):
+        return "rsa" if key.key_size in _RSA_BITS else ""
     return _CURVES[key.curve.name][0] if key.curve.name in _CURVES else ""
 
 

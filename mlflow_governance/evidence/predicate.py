@@ -10,6 +10,7 @@ from typing import Any
 
 from mlflow_governance.core import canonical, resources
 from mlflow_governance.errors import VerificationError
+from mlflow_governance.evidence import schema_words
 
 SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
@@ -24,6 +25,10 @@ MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
 CANARY = "urn:mlflow-governance:canary:v1"
 DATASET = "urn:mlflow-governance:dataset:v1"
 RELEASE = "urn:mlflow-governance:release:v1"
+CHANGE_TICKET = "urn:mlflow-governance:change-ticket:v1"
+SLO = "urn:mlflow-governance:slo:v1"
+EVALUATION = "urn:mlflow-governance:evaluation:v1"
+REPRODUCTION = "urn:mlflow-governance:reproduction:v1"
 VULNERABILITY_SCAN_V01 = "https://in-toto.io/attestation/vulns/v0.1"
 VULNERABILITY_SCAN = "https://in-toto.io/attestation/vulns/v0.2"
 PACKAGE_RELEASE_V01 = "https://in-toto.io/attestation/release/v0.1"
@@ -48,7 +53,12 @@ class Purpose(StrEnum):
     LAYOUT = "layout"
     VEX = "vex"
     VULNERABILITY_SCAN = "vulnerability-scan"
+    CHANGE_TICKET = "change-ticket"
+    SLO = "slo"
+    EVALUATION = "evaluation"
+    REPRODUCTION = "reproduction"
     REGISTRY = "registry"
+    POLICY = "policy"
 
 
 PURPOSES: Mapping[str, Purpose] = {
@@ -66,6 +76,10 @@ PURPOSES: Mapping[str, Purpose] = {
     PACKAGE_RELEASE: Purpose.REGISTRY,
     OPENVEX: Purpose.VEX,
     OPENVEX_OF_COSIGN: Purpose.VEX,
+    CHANGE_TICKET: Purpose.CHANGE_TICKET,
+    SLO: Purpose.SLO,
+    EVALUATION: Purpose.EVALUATION,
+    REPRODUCTION: Purpose.REPRODUCTION,
 }
 """The purpose a signer needs for a predicate type; whatever is not here nobody may attest."""
 
@@ -82,6 +96,10 @@ _SCHEMAS: Mapping[str, str] = {
     PACKAGE_RELEASE: "predicates/package-release.schema.json",
     OPENVEX_OF_COSIGN: "predicates/openvex.schema.json",
     OPENVEX: "predicates/openvex.schema.json",
+    CHANGE_TICKET: "predicates/change-ticket.schema.json",
+    SLO: "predicates/slo.schema.json",
+    EVALUATION: "predicates/evaluation.schema.json",
+    REPRODUCTION: "predicates/reproduction.schema.json",
 }
 """Of types with one schema the newest stands last: its short name means that."""
 
@@ -134,4 +152,9 @@ def _validator(schema: str) -> Any:
     import jsonschema_rs
 
     data = (resources.folder("attestations") / schema).read_bytes()
-    return jsonschema_rs.validator_for(canonical.decode_object(data))
+    return jsonschema_rs.validator_for(
+        canonical.decode_object(data),
+        keywords=schema_words.KEYWORDS,
+        formats=schema_words.FORMATS,
+        validate_formats=True,
+    )

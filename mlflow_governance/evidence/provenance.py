@@ -7,11 +7,18 @@ source is the one dependency with a ``gitCommit`` (in-toto DigestSet).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from mlflow_governance.errors import VerificationError
-from mlflow_governance.evidence import dataset
-from mlflow_governance.evidence.attestation import DATASET, SLSA_PROVENANCE, find_statements
+from mlflow_governance.evidence import dataset, instant
+from mlflow_governance.evidence.attestation import (
+    DATASET,
+    SLSA_PROVENANCE,
+    Purpose,
+    VerifiedStatement,
+    find_statements,
+)
 from mlflow_governance.evidence.interface import Case, Kind
 
 DATASET_URI = "urn:mlflow-governance:dataset:"
@@ -23,7 +30,9 @@ class ProvenanceVerifier:
 
     Facts: ``builder_id``, ``build_type``, ``invocation_id`` (empty when not given), ``signers``
     (names), ``resolved_dependencies`` (how many), ``datasets`` (``[{name, digest}]``, sorted),
-    ``source`` (``{uri, commit}``; null unless exactly one commit is named).
+    ``source`` (``{uri, commit}``; null unless exactly one commit is named), ``finished_at``
+    (``metadata.finishedOn``; null where it does not say; of several statements the instant since
+    which as many tell it as a threshold asks for) and the same as ``at``, as in other kinds.
     """
 
     kind = Kind.PROVENANCE
@@ -42,10 +51,19 @@ class ProvenanceVerifier:
             files = ", ".join(entry.item_name for entry in found)
             raise VerificationError(f"the provenance statements contradict each other: {files}")
         _check_datasets(case, stories[0]["datasets"])
+        finished = [(_finished(case, entry), entry.signers) for entry in found]
+        at = instant.text(instant.since(case, Purpose.PROVENANCE, finished))
         return {
             **stories[0],
             "signers": sorted({name for entry in found for name in entry.signers}),
+            "finished_at": at,
+            "at": at,
         }
+
+
+def _finished(case: Case, entry: VerifiedStatement) -> datetime | None:
+    details = entry.statement.predicate["runDetails"]
+    return instant.of(entry, details.get("metadata", {}).get("finishedOn"), case.now)
 
 
 def _story(body: Mapping[str, Any]) -> dict[str, Any]:

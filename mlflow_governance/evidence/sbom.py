@@ -14,7 +14,7 @@ facts say so.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,8 @@ from mlflow_governance.evidence.interface import MAX_ITEM_BYTES, Case, Kind
 from mlflow_governance.evidence.inventory import Component, ComponentKind, Listing
 
 READABLE_COPY = "sbom.cdx.json"
+MAX_BASE_MODELS = 200
+"""Different ones, which are facts."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,12 @@ class SbomVerifier:
 
     Facts: ``{components, format, spec_version, serial_number, signers, base_models, datasets,
     pins_checked, unresolved}``. ``components`` counts what is listed beside the described model,
-    ``base_models`` and ``datasets`` are counts. ``pins_checked`` is false when the model's files
-    have not been read; ``unresolved`` are requirement lines that name no package and version of
-    an index (a URL, a path), which no SBOM can be held to.
+    ``datasets`` those that are data. ``base_models`` is ``[{purl, name, version, digest}]``,
+    sorted: every model it was made from, and those they were made from; ``digest`` is
+    ``sha256:<hex>``, all but ``name`` null where the document does not say. The purl tells one
+    model from another, the name is what the document calls it. ``pins_checked`` is false when the
+    model's files have not been read; ``unresolved`` are requirement lines that name no package and
+    version of an index (a URL, a path), which no SBOM can be held to.
     """
 
     kind = Kind.SBOM
@@ -96,11 +101,35 @@ class SbomVerifier:
             "spec_version": bom.listing.spec_version,
             "serial_number": bom.listing.serial_number,
             "signers": list(bom.signers),
-            "base_models": counts[ComponentKind.BASE_MODEL],
+            "base_models": _base_models(bom.inventory),
             "datasets": counts[ComponentKind.DATASET],
             "pins_checked": case.inspection is not None,
             "unresolved": list(unresolved),
         }
+
+
+def _base_models(components: Iterable[Component]) -> list[dict[str, str | None]]:
+    """See :class:`SbomVerifier`.
+
+    Raises:
+        VerificationError: there are more than can be facts; to leave one out would hide it.
+    """
+    found = {
+        (base.purl, base.name, base.version, digest)
+        for base in components
+        if base.kind is ComponentKind.BASE_MODEL
+        for digest in _sha256(base) or [""]
+    }
+    if len(found) > MAX_BASE_MODELS:
+        raise VerificationError(f"the SBOM lists more than {MAX_BASE_MODELS} base models")
+    return [
+        {"purl": purl or None, "name": name, "version": version or None, "digest": digest or None}
+        for purl, name, version, digest in sorted(found)
+    ]
+
+
+def _sha256(base: Component) -> list[str]:
+    return [f"sha256:{content}" for algorithm, content in base.hashes if algorithm == "SHA-256"]
 
 
 def signed_bom(case: Case, purpose: Purpose = Purpose.SBOM) -> SignedBom:

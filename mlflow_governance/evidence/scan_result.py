@@ -15,7 +15,7 @@ from mlflow_governance.core import moment
 from mlflow_governance.errors import EvidenceMissing, InvalidRequest, VerificationError
 from mlflow_governance.evidence import severity
 from mlflow_governance.evidence.attestation import VerifiedStatement, find_statements
-from mlflow_governance.evidence.evaluation import CLOCK_SKEW
+from mlflow_governance.evidence.instant import CLOCK_SKEW
 from mlflow_governance.evidence.interface import Case, Kind
 from mlflow_governance.evidence.predicate import VULNERABILITY_SCAN, VULNERABILITY_SCAN_V01
 from mlflow_governance.evidence.severity import WORDS, Severity

@@ -225,6 +225,16 @@ class TrustPolicy:
     ) -> tuple[Signer, ...]:
         """The trusted signers of something, one an entry; at least one.
 
+        Raises:
+            VerificationError: see :meth:`counting`.
+        """
+        return tuple(signer for signer, _ in self.counting(signed, purpose, model_name, now))
+
+    def counting(
+        self, signed: Signed, purpose: Purpose, model_name: str, now: datetime
+    ) -> tuple[tuple[Signer, When], ...]:
+        """The trusted signers of something, one an entry, and when each signed; at least one.
+
         Whether they are as many as a threshold asks for is said by :meth:`require`, since they
         may have signed one by one.
 
@@ -235,7 +245,7 @@ class TrustPolicy:
         when = self._when(signed, now)
         able = self.able(purpose, model_name)
         made, problems = _made_by(signed, able, when)
-        counting = tuple(signer for signer, at in made if not signer.untimely(at))
+        counting = tuple((signer, at) for signer, at in made if not signer.untimely(at))
         if counting:
             return counting
         others = [signer for signer in self.signers if signer not in able]
@@ -353,14 +363,30 @@ def _signer(entry: dict[str, Any], base: Path) -> Signer:
         if since is not None and until is not None and since >= until:
             raise ConfigurationError("valid for no time at all")
         gone = entry.get("withdrawn")
+        by, purposes = authority.read(entry, base), frozenset(map(Purpose, entry["for"]))
+        _refuse_unable(by, purposes)
         return Signer(
             entry["name"],
-            authority.read(entry, base),
-            frozenset(Purpose(word) for word in entry["for"]),
+            by,
+            purposes,
             tuple(entry.get("models", ["*"])),
             since,
             until,
             Withdrawal(moment.parse(gone["at"]), gone["reason"]) if gone else None,
+        )
+
+
+def _refuse_unable(by: Authority, purposes: frozenset[Purpose]) -> None:
+    if Purpose.POLICY in purposes and not isinstance(by, KeyHolder):
+        raise ConfigurationError(
+            "OPA's format of a signed bundle knows keys alone, no certificates or identities",
+            advice="Trust a key: mlflow-governance trust add NAME --key FILE.pub --for policy",
+        )
+    rsa = isinstance(by, KeyHolder) and by.key.algorithm == "rsa"
+    if rsa and purposes != {Purpose.POLICY}:
+        raise ConfigurationError(
+            "an RSA key is trusted for policy and nothing else",
+            advice="For evidence make one of another kind: mlflow-governance keys new PATH",
         )
 
 
@@ -375,6 +401,11 @@ def _threshold(entry: dict[str, Any]) -> Threshold:
 
 def _refuse_unreachable(thresholds: Iterable[Threshold], names: set[str]) -> None:
     for threshold in thresholds:
+        if Purpose.POLICY in threshold.purposes:
+            raise ConfigurationError(
+                "trust.yaml asks for several signers of a policy bundle, which bears one signature",
+                advice="Remove policy from that threshold.",
+            )
         unknown = sorted(threshold.of - names)
         if unknown:
             raise ConfigurationError(f"trust.yaml has a threshold of unknown signers: {unknown[0]}")

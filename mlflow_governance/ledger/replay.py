@@ -15,6 +15,7 @@ from mlflow_governance.core import canonical
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
 from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.ledger.replay_policy import PolicyReplay
 
 _JUDGING = ("accept", "promote")
 """Gates whose decisions are a judgement of the version itself."""
@@ -107,7 +108,8 @@ class Replay:
     """Applies entries, one after the other.
 
     ``versions`` has every version that was ever governed by its uid, ``aliases`` every alias that
-    was ever moved, ``decisions`` the digest of each decision by its id.
+    was ever moved, ``decisions`` the digest of each decision by its id, ``policy`` the policy in
+    force.
     """
 
     def __init__(self) -> None:
@@ -117,6 +119,7 @@ class Replay:
         self.decisions: dict[str, str] = {}
         self.approvals: list[ToldApproval] = []
         self.evidence: list[ToldEvidence] = []
+        self.policy = PolicyReplay()
         self.problems: list[Problem] = []
         self._living: dict[Ref, str] = {}
         self._gone: set[Ref] = set()
@@ -158,6 +161,9 @@ class Replay:
         act = entry["act"]
         if act == Act.VERSION_REFUSED:
             self._refused(entry)
+        elif entry["allowed"] and act in _POLICY:
+            for problem in self.policy.apply(entry):
+                self._problem(index, problem)
         elif entry["allowed"] and act in _ACTS:
             _ACTS[act](self, index, entry)
 
@@ -275,6 +281,7 @@ class Replay:
         self.problems.append(Problem(index, message))
 
 
+_POLICY = (Act.POLICY_CHANGED, Act.POLICY_PROPOSED, Act.POLICY_APPROVED)
 _ACTS: dict[str, Callable[[Replay, int, Mapping[str, Any]], None]] = {
     Act.VERSION_REGISTERED: Replay._registered,
     Act.VERSION_TRANSITIONED: Replay._moved,

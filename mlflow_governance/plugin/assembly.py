@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlflow_governance import config
-from mlflow_governance.bootstrap import Publications, build_ports, ledger_signer, prepare_home
+from mlflow_governance.bootstrap import (
+    Publications,
+    build_ports,
+    ledger_signer,
+    prepare_home,
+    watched,
+)
 from mlflow_governance.config import Settings
 from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
+from mlflow_governance.plugin.decision_log import logging_downloads
 from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
+from mlflow_governance.store.decision_feed import SqlDecisionFeed
+from mlflow_governance.store.differences import SqlDifferences
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.unit_of_work import SqlStore
@@ -45,6 +54,8 @@ class Assembly:
         artifacts = ServerArtifacts()
         store = SqlStore(sessions.for_us, ledger_signer=ledger_signer(settings))
         ports = build_ports(settings, store, artifacts, MlflowCatalogue(sessions))
+        ports = logging_downloads(settings, ports, SqlDecisionFeed(sessions.for_us))
+        ports = watched(settings, ports, SqlDifferences(sessions.for_us))
         return cls(
             settings=settings,
             ports=ports,

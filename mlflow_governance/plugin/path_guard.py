@@ -20,6 +20,7 @@ from mlflow_governance.plugin.places import Root
 from mlflow_governance.plugin.refusals import refusing
 from mlflow_governance.workflows.admit import admit, permits
 from mlflow_governance.workflows.judge import Standing
+from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.ports import Request, VersionRecord
 from mlflow_governance.workflows.record import subject_of
 from mlflow_governance.workflows.refuse import Refused, refuse
@@ -218,7 +219,9 @@ class Guard:
         places = self._root.places(path)
         above = {at for place in places for at in at_and_above(place)}
         with _governance().ports.store.read() as reading:
-            found = [Standing(*f, ()) for f in reading.versions_around(list(above), places)]
+            near = reading.versions_around(list(above), places)
+            policy = reading.in_force(POLICY) if near else None
+            found = [Standing(*one, (), policy) for one in near]
             holding = [s for s in found if s.record.location in above]
             fixed = any(_is_fixed(s.record, place) for s in holding for place in places)
             blocked = frozenset() if fixed else reading.blocked_digests()

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.outbox.cloudevents import source_of
 from mlflow_governance.outbox.relay import Relay
+from mlflow_governance.plugin.decision_log import decision_relay
+from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from mlflow_governance.workflows.perform import perform
@@ -23,7 +25,7 @@ from mlflow_governance.workflows.trust import note_trust_now
 if TYPE_CHECKING:
     from mlflow_governance.plugin.assembly import Assembly
     from mlflow_governance.workflows.ports import Task
-    from mlflow_governance.workflows.queue import TaskQueue
+    from mlflow_governance.workflows.queue import DecisionFeed, TaskQueue
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
@@ -41,14 +43,22 @@ class Worker:
         governance: the assembly of the store it works for.
         tasks: the queue of registrations and mirrors.
         queue: the queue of deliveries.
+        feed: recorded decisions, for the decision log; None keeps no such log.
     """
 
-    def __init__(self, governance: Assembly, tasks: TaskQueue, queue: OutboxQueue) -> None:
+    def __init__(
+        self,
+        governance: Assembly,
+        tasks: TaskQueue,
+        queue: OutboxQueue,
+        feed: DecisionFeed | None = None,
+    ) -> None:
         self._governance = governance
         self._tasks = tasks
         self._trust_seen = ""
         settings = governance.settings
         self._relay = Relay(queue, settings.webhooks, source_of(settings.registry_name))
+        self._decisions = decision_relay(settings, governance.ports, feed)
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
@@ -56,6 +66,9 @@ class Worker:
             threading.Thread(target=self._relay.run, args=(stop,), name="relay"),
             threading.Thread(target=self._checkpoints, args=(stop,), name="checkpoints"),
         ]
+        if self._decisions is not None:
+            relay = self._decisions
+            threads.append(threading.Thread(target=relay.run, args=(stop,), name="decision-log"))
         for thread in threads:
             thread.start()
         _every(_POLL_SECONDS, stop, self._turn)
@@ -63,6 +76,7 @@ class Worker:
             thread.join(timeout=30)
 
     def _turn(self) -> None:
+        self._governance.ports.policy.look()
         self.note_trust()
         self.run_tasks()
 
@@ -151,4 +165,5 @@ def build(registry_uri: str) -> Worker:
         store.governance,
         SqlTaskQueue(store.sessions.for_us),
         OutboxQueue(store.sessions.for_us),
+        SqlDecisionFeed(store.sessions.for_us),
     )

@@ -10,12 +10,9 @@ files.
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import re
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,19 +22,21 @@ from typing import Any
 
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.errors import ConfigurationError, GovernanceError, InvalidRequest
+from mlflow_governance.errors import ConfigurationError, InvalidRequest, VerificationError
+from mlflow_governance.policy.archive import MAX_FILE_BYTES, MAX_TOTAL_BYTES, pack, unpack
+from mlflow_governance.policy.archive import refused as _broken
 
 MAX_FILES = 500
-MAX_FILE_BYTES = 1024 * 1024
-MAX_TOTAL_BYTES = 8 * 1024 * 1024
+MAX_PATH = 150
+"""What every writer of tar (ustar) can split, whatever the segments are."""
 MANIFEST = ".manifest"
+SIGNATURES = ".signatures.json"
 SCHEMA = "dossier.schema.json"
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _PACKAGE = re.compile(
     r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*package[ \t]+([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s"
 )
-_ADVICE = "Compare the policy folder with the one that ships (policies/README.md)."
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,18 @@ class Bundle:
         """The data documents of the bundle, merged at their paths."""
         return _merge(self.files)
 
-    def archive(self) -> bytes:
-        """The bundle for an OPA server: a reproducible ``.tar.gz``, its revision the digest."""
+    def archive(self, signatures: bytes | None = None) -> bytes:
+        """The bundle for an OPA server: a reproducible ``.tar.gz``, its revision the digest.
+
+        ``signatures`` is what ``signing.sign`` made of :meth:`published`.
+        """
+        signed = {SIGNATURES: signatures} if signatures is not None else {}
+        return pack({**self.published(), **signed})
+
+    def published(self) -> Mapping[str, bytes]:
+        """The files of the archive by path: what decides, and the digest as the revision."""
         manifest = {**canonical.decode_object(self.files[MANIFEST]), "revision": self.digest}
-        files = {**self.files, MANIFEST: canonical.encode(manifest)}
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for name in sorted(files):
-                member = tarfile.TarInfo(name)
-                member.size, member.mode = len(files[name]), 0o644
-                tar.addfile(member, io.BytesIO(files[name]))
-        return gzip.compress(buffer.getvalue(), mtime=0)
+        return {**self.files, MANIFEST: canonical.encode(manifest)}
 
 
 def load(path: Path) -> Bundle:
@@ -83,15 +83,43 @@ def load(path: Path) -> Bundle:
 
 
 def read(path: Path) -> Mapping[str, bytes]:
-    """Every file of a directory or a ``.tar.gz`` by its path in it.
+    """Every file of a directory or a ``.tar.gz`` by its path in it; signatures are over these.
 
     Raises:
         ConfigurationError: it cannot be read, is too large, or holds links.
     """
     try:
-        return dict(_from_directory(path) if path.is_dir() else _from_archive(path))
+        if path.is_dir():
+            return dict(_from_directory(path))
+        with path.open("rb") as file:
+            return dict(unpack(file, path.name))
     except OSError as error:
         raise ConfigurationError(f"the policy bundle {path} cannot be read: {error}") from error
+
+
+def parse(archive: bytes) -> Bundle:
+    """A bundle from the bytes of a ``.tar.gz``.
+
+    Raises:
+        ConfigurationError: see :func:`load`.
+    """
+    return from_files(dict(unpack(io.BytesIO(archive), "the archive")))
+
+
+def read_as(archive: bytes, expected: Digest) -> Bundle:
+    """The bundle of this digest, from its archive.
+
+    Raises:
+        VerificationError: it is another one.
+        ConfigurationError: see :func:`load`.
+    """
+    found = parse(archive)
+    if found.digest != expected:
+        raise VerificationError(
+            f"the archive kept for policy {expected} holds {found.digest}",
+            advice="Restore the database from a backup; see: mlflow-governance validate",
+        )
+    return found
 
 
 def from_files(files: Mapping[str, bytes]) -> Bundle:
@@ -103,10 +131,12 @@ def from_files(files: Mapping[str, bytes]) -> Bundle:
     try:
         kept = {name: data for name, data in sorted(files.items()) if _decides(name)}
         _refuse_bulk(kept)
-        kept[MANIFEST] = _manifest_without_revision(kept.get(MANIFEST))
+        revision, kept[MANIFEST] = _manifest(kept.get(MANIFEST))
         _refuse_ambiguity(kept)
         entries = [{"name": n, "sha256": digest.of_bytes(d)[7:]} for n, d in sorted(kept.items())]
-        return Bundle(MappingProxyType(kept), digest.of_bytes(canonical.encode(entries)))
+        found = digest.of_bytes(canonical.encode(entries))
+        _refuse_other_revision(revision, found)
+        return Bundle(MappingProxyType(kept), found)
     except InvalidRequest as error:
         raise _broken(error.message) from error
 
@@ -129,31 +159,6 @@ def _from_directory(root: Path) -> Iterator[tuple[str, bytes]]:
             yield path.relative_to(root).as_posix(), data
 
 
-def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    # A bounded stream: neither a small file that unpacks to gigabytes nor an endless header
-    # list is read further than the limits.
-    seen: set[str] = set()
-    try:
-        with gzip.open(path) as stream:
-            plain = stream.read(2 * MAX_TOTAL_BYTES + 1)
-        if len(plain) > 2 * MAX_TOTAL_BYTES:
-            raise _broken(f"it unpacks to more than {2 * MAX_TOTAL_BYTES} bytes")
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
-            for member in tar:
-                name = member.name.removeprefix("./").removeprefix("/")
-                if member.isdir():
-                    continue
-                if not member.isreg() or member.size > MAX_FILE_BYTES:
-                    raise _broken(f"{name[:100]!r} is a link, a device or too large")
-                if name in seen:
-                    raise _broken(f"it holds {name[:100]!r} twice")
-                seen.add(name)
-                file = tar.extractfile(member)
-                yield name, file.read() if file else b""
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
-        raise _broken(f"{path.name} is not a .tar.gz: {error}") from error
-
-
 def _raise(error: OSError) -> None:
     raise error
 
@@ -161,10 +166,12 @@ def _raise(error: OSError) -> None:
 def _decides(name: str) -> bool:
     if name in (MANIFEST, SCHEMA):
         return True
-    if name == ".signatures.json" or name.startswith("tests/") or name.endswith(".md"):
+    if name == SIGNATURES or name.startswith("tests/") or name.endswith(".md"):
         return False
     if not all(_SEGMENT.fullmatch(segment) for segment in name.split("/")):
         raise _broken(f"the file name {name[:100]!r} has more than one reading")
+    if len(name) > MAX_PATH:
+        raise _broken(f"the path {name[:100]!r}… is longer than {MAX_PATH} characters")
     if name.endswith("_test.rego"):
         raise _broken(f"{name} is a test; tests stand in tests/")
     if name.endswith(".rego") or name.split("/")[-1] == "data.json":
@@ -192,17 +199,25 @@ def _refuse_bulk(files: Mapping[str, bytes]) -> None:
         raise _broken(f"it holds more than {MAX_TOTAL_BYTES} bytes")
 
 
-def _manifest_without_revision(data: bytes | None) -> bytes:
+def _manifest(data: bytes | None) -> tuple[object, bytes]:
+    """The revision a manifest names, and the manifest without it."""
     if data is None:
         raise _broken(f"it has no {MANIFEST}")
     manifest = canonical.decode_object(data)
-    manifest.pop("revision", None)
+    revision = manifest.pop("revision", None)
     roots = manifest.get("roots")
     if not isinstance(roots, list) or not all(isinstance(r, str) and r.strip("/") for r in roots):
         raise _broken(f"{MANIFEST} names no roots")
     if manifest.get("rego_version") != 1:
         raise _broken(f"{MANIFEST} must say rego_version 1; an engine's default may be another")
-    return canonical.encode(manifest)
+    return revision, canonical.encode(manifest)
+
+
+def _refuse_other_revision(revision: object, found: Digest) -> None:
+    # A name of somebody's choice says nothing; a digest that is not this one is a lie about
+    # what was reviewed, and an OPA server with it would be refused at every decision.
+    if isinstance(revision, str) and revision.startswith("sha256:") and revision != found:
+        raise _broken(f"its revision is {revision[:80]!r}, and its digest {found}")
 
 
 def _refuse_ambiguity(files: Mapping[str, bytes]) -> None:
@@ -257,7 +272,3 @@ def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             yield from _leaves(inner, (*path, key))
     elif path:
         yield path
-
-
-def _broken(message: str) -> GovernanceError:
-    return ConfigurationError(f"the policy bundle is refused: {message}", advice=_ADVICE)

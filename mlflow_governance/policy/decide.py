@@ -5,13 +5,15 @@ well-formed, agrees with itself and explains itself; everything else is a denial
 
 =================  ==================================================================
 ENG-SCHEMA         the dossier is not what the schema says, so no engine sees it
+ENG-SIZE           the dossier is too large, so no engine sees it
 ENG-UNDEFINED      the gate has no answer
 ENG-SHAPE          the answer is not a decision document of this gate
 ENG-CONTRADICTION  it allows in spite of a reason, or ``allow`` is not "all checks that are
                    enforced and not waived are true, and there is one"
 ENG-UNEXPLAINED    it denies without a reason
 ENG-UNREACHABLE    the policy server cannot be reached
-ENG-TIMEOUT        it did not answer within the deadline
+ENG-TIMEOUT        it, or a confined engine, did not answer within the deadline
+ENG-MEMORY         a confined engine needed more memory than it may have
 ENG-HTTP-n         it answered with HTTP status n
 ENG-REVISION       it serves another policy than the one in force
 ENG-ERROR          anything else
@@ -20,21 +22,18 @@ ENG-ERROR          anything else
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.decision import Decision, Reason
 from mlflow_governance.core.dossier import Dossier
-from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import GovernanceError
-from mlflow_governance.policy.bundle import SCHEMA
-from mlflow_governance.policy.interface import EngineError, PolicyEngine
+from mlflow_governance.policy.interface import MAX_DOSSIER_BYTES, EngineError, PolicyEngine
+from mlflow_governance.policy.validity import refuse_unless_valid
 
 _KEYS = {"gate", "allow", "checks", "reasons", "warnings", "obligations", "details"}
 _RELIEF = {"modes", "waived", "shadow"}
@@ -48,7 +47,7 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
     started = time.perf_counter()
     try:
         encoded = _encoded(dossier)
-        refuse_unless_valid(json.loads(encoded))
+        refuse_unless_valid(dossier)
         answer = _well_formed(dossier, engine.evaluate(dossier.gate, encoded))
         error = ""
     except EngineError as problem:
@@ -69,9 +68,15 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
 
 def _encoded(dossier: Dossier) -> bytes:
     try:
-        return dossier.encoded
+        encoded = dossier.encoded
     except GovernanceError as error:
         raise EngineError("ENG-SCHEMA", error.message) from error
+    if len(encoded) > MAX_DOSSIER_BYTES:
+        raise EngineError(
+            "ENG-SIZE",
+            f"the dossier has {len(encoded)} bytes; at most {MAX_DOSSIER_BYTES} are judged",
+        )
+    return encoded
 
 
 def _identity(dossier: Dossier) -> digest.Digest:
@@ -80,35 +85,6 @@ def _identity(dossier: Dossier) -> digest.Digest:
         return dossier.digest
     except GovernanceError:
         return digest.of_bytes(b"")
-
-
-@cache
-def _validator() -> Any:
-    import jsonschema_rs
-
-    schema = canonical.decode_object((folder("policies") / SCHEMA).read_bytes())
-    return jsonschema_rs.Draft202012Validator(schema)
-
-
-def is_valid(document: object) -> bool:
-    """Whether this is the document of a dossier, so that an engine would get to see it."""
-    return bool(_validator().is_valid(document))
-
-
-def refuse_unless_valid(document: object) -> None:
-    """Refuse what no engine would get to see.
-
-    Raises:
-        EngineError: ``ENG-SCHEMA``, naming the first place that is malformed.
-    """
-    validator = _validator()
-    if validator.is_valid(document):
-        return
-    first = next(iter(validator.iter_errors(document)))
-    path = ".".join(str(step) for step in first.instance_path)
-    raise EngineError(
-        "ENG-SCHEMA", f"the dossier is malformed at {path or 'its root'}: {first.message}"
-    )
 
 
 def _denial(code: str, message: str) -> dict[str, Any]:
@@ -218,7 +194,8 @@ def _sorted_objects(values: object, what: str) -> tuple[Mapping[str, Any], ...]:
 def _details(details: object) -> Mapping[str, Any]:
     if not isinstance(details, dict):
         raise EngineError("ENG-SHAPE", "the answer's details are not an object")
-    _canonical(details)
+    if details:
+        _canonical(details)
     return details
 
 

@@ -16,7 +16,7 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.policy.bundle import Bundle
-from mlflow_governance.policy.interface import EngineError
+from mlflow_governance.policy.interface import MAX_ANSWER_BYTES, EngineError
 from mlflow_governance.policy.lint import refuse_hazards
 
 _DISTRIBUTION = "gordon-to-regorus"
@@ -72,18 +72,30 @@ class EmbeddedEngine:
         Raises:
             EngineError: ``ENG-UNDEFINED`` or ``ENG-ERROR``.
         """
+        return self.query(f"registry.{gate.value}.decision", document)
+
+    def query(self, rule: str, document: bytes) -> Any:
+        """The value of any rule of the bundle.
+
+        Raises:
+            EngineError: ``ENG-UNDEFINED``, ``ENG-SHAPE`` (the answer is too large) or
+                ``ENG-ERROR``.
+        """
         try:
             engine = self._engine()
             engine.set_input_json(document.decode("utf-8"))
-            answer = json.loads(engine.eval_rule_as_json(f"data.registry.{gate.value}.decision"))
+            text = engine.eval_rule_as_json(f"data.{rule}")
+            answer = None if len(text) > MAX_ANSWER_BYTES else json.loads(text)
         except BaseException as error:
             # The traceback keeps this frame, and an interpreter must die on its own thread.
             engine = None
             _reraise_unless_engine(error)
             self._forget()
             raise EngineError("ENG-ERROR", f"the policy engine broke: {_explain(error)}") from error
+        if len(text) > MAX_ANSWER_BYTES:
+            raise EngineError("ENG-SHAPE", f"the answer has more than {MAX_ANSWER_BYTES} bytes")
         if answer == "<undefined>" or answer is None:
-            raise EngineError("ENG-UNDEFINED", f"the {gate.value} gate has no answer")
+            raise EngineError("ENG-UNDEFINED", f"{rule} has no answer")
         return answer
 
     def _engine(self) -> Any:

@@ -46,12 +46,12 @@ class _Asked:
         return self._bundle.digest
 
     def evaluate(self, gate: Gate, document: bytes) -> Any:
-        found = self.ask(f"registry.{gate.value}.decision", document)
+        found = self.query(f"registry.{gate.value}.decision", document)
         if found is None or found == UNDEFINED:
             raise EngineError("ENG-UNDEFINED", f"the {gate.value} gate has no answer")
         return found
 
-    def ask(self, rule: str, document: bytes) -> Any:
+    def query(self, rule: str, document: bytes) -> Any:
         try:
             return self.interpreter.evaluate(rule, document)
         except EngineError:
@@ -172,7 +172,7 @@ def _texts(asked: _Asked, gate: Gate, answers: Answers) -> dict[str, Mapping[str
     good = [sample.dossier.encoded for sample, _ in answers if not sample.changed]
     for document in (b"{}", *good):
         try:
-            found = asked.ask(f"registry.{gate.value}.texts", document)
+            found = asked.query(f"registry.{gate.value}.texts", document)
         except EngineError:
             continue
         if isinstance(found, dict):

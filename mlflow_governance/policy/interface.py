@@ -7,11 +7,18 @@ accident: whatever is not a well-formed, explained answer is a denial with an ``
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import GovernanceError
+from mlflow_governance.policy.bundle import Bundle
+
+MAX_DOSSIER_BYTES = 4 * 1024 * 1024
+"""A larger dossier is put to no engine."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""A larger answer is not read."""
 
 
 class EngineError(GovernanceError):
@@ -41,3 +48,27 @@ class PolicyEngine(Protocol):
         Raises:
             EngineError: undefined, unreachable, timed out, or broken.
         """
+
+    def query(self, rule: str, document: bytes) -> Any:
+        """The value of any rule of the bundle, e.g. ``registry.log.mask``.
+
+        Raises:
+            EngineError: as :meth:`evaluate`.
+        """
+
+
+@dataclass(frozen=True)
+class PolicyInForce:
+    """A bundle and the engine that evaluates it: what one judgement is made by, taken once.
+
+    The digest in the dossier, the answer and the snapshot attached to a release are then of one
+    bundle, also when another comes into force meanwhile.
+    """
+
+    engine: PolicyEngine
+    bundle: Bundle
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the bundle."""
+        return self.engine.policy_digest

@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,12 +23,12 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.policy.bundle import Bundle
-from mlflow_governance.policy.interface import EngineError
+from mlflow_governance.policy.interface import MAX_ANSWER_BYTES, EngineError
 
-MAX_ANSWER_BYTES = 1024 * 1024
 MAX_IN_FLIGHT = 64
 """Calls that may wait at once; one more is a timeout rather than one more thread."""
 
+_MAX_TOKEN = 16 * 1024
 _QUERY = {"provenance": "true", "strict-builtin-errors": "true"}
 
 
@@ -40,11 +41,15 @@ class OpaEngine:
         token: bearer token, sent over https or to this machine only.
         deadline_seconds: for one whole decision.
         ca_file: PEM bundle to verify the server with instead of the system's.
+        token_file: file of a token that is rotated; read again whenever it changes.
+        cert_file: client certificate (PEM), for a server that asks for one.
+        key_file: its key, if it is not in ``cert_file``.
         check_revision: refuse an answer unless the server names the bundle's digest as the
             revision of a bundle it has loaded (``Bundle.archive`` writes it so).
 
     Raises:
-        ConfigurationError: the URL is not usable, or ``opa-python-client`` is not installed.
+        ConfigurationError: the URL or a file is not usable, or ``opa-python-client`` is not
+            installed.
     """
 
     def __init__(  # noqa: PLR0913  (keyword-only settings of one server)
@@ -55,16 +60,20 @@ class OpaEngine:
         token: str | None = None,
         deadline_seconds: float = 2.0,
         ca_file: str | None = None,
+        token_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
         check_revision: bool = True,
     ) -> None:
-        self._arguments = _arguments(url, token, ca_file)
+        self._arguments = _arguments(url, token or token_file, ca_file)
+        self._arguments["token"] = token
+        self._arguments["cert"] = _certificate(url, cert_file, key_file)
+        self._token_file = _TokenFile(Path(token_file)) if token_file else None
+        _refuse_unreadable(ca_file, cert_file, key_file, token_file)
         self._bundle = bundle
         self._deadline = deadline_seconds
         self._check_revision = check_revision
-        self._slots = threading.BoundedSemaphore(MAX_IN_FLIGHT)
-        self._lock = threading.Lock()
-        self._client = self._connect()
-        self._process = os.getpid()
+        self._begin()
 
     @property
     def name(self) -> str:
@@ -82,30 +91,41 @@ class OpaEngine:
         Raises:
             EngineError: every way in which there is none; see ``decide``.
         """
-        answer = self._within_deadline(gate, json.loads(document))
+        return self.query(f"registry.{gate.value}.decision", document)
+
+    def query(self, rule: str, document: bytes) -> Any:
+        """The value of any rule of the bundle.
+
+        Raises:
+            EngineError: see :meth:`evaluate`.
+        """
+        answer = self._within_deadline(rule, json.loads(document))
         if not isinstance(answer, dict):
             raise EngineError("ENG-SHAPE", "the policy server's answer is not an object")
         if self._check_revision:
             self._refuse_other_policy(answer)
         if answer.get("result") is None:
-            raise EngineError("ENG-UNDEFINED", f"the {gate.value} gate has no answer")
+            raise EngineError("ENG-UNDEFINED", f"{rule} has no answer")
         return answer["result"]
 
-    def _within_deadline(self, gate: Gate, dossier: Mapping[str, Any]) -> object:
-        if not self._slots.acquire(timeout=self._deadline):
+    def _within_deadline(self, rule: str, dossier: Mapping[str, Any]) -> object:
+        package, _, name = rule.rpartition(".")
+        if self._process != os.getpid():
+            self._begin()
+        client, slots = self._client, self._slots
+        if self._token_file is not None:
+            client._session.headers["Authorization"] = f"Bearer {self._token_file.read()}"
+        if not slots.acquire(timeout=self._deadline):
             raise EngineError("ENG-TIMEOUT", "too many decisions wait for the policy server")
         outcome: list[object] = []
 
         def ask() -> None:
             try:
-                client = self._current_client()
-                outcome.append(
-                    client.query_rule(dossier, f"registry.{gate.value}", "decision", _QUERY)
-                )
+                outcome.append(client.query_rule(dossier, package, name, _QUERY))
             except Exception as error:  # carried over to the thread that waits
                 outcome.append(error)
             finally:
-                self._slots.release()
+                slots.release()
 
         thread = threading.Thread(target=ask, name="opa-decision", daemon=True)
         thread.start()
@@ -130,12 +150,12 @@ class OpaEngine:
                 f"in force is {self._bundle.digest}",
             )
 
-    def _current_client(self) -> Any:
-        # Two processes on one inherited connection would read each other's answers.
-        with self._lock:
-            if self._process != os.getpid():
-                self._client, self._process = self._connect(), os.getpid()
-            return self._client
+    def _begin(self) -> None:
+        # Anew after a fork: two processes on one inherited connection would read each other's
+        # answers, and the slots of threads that were not forked would never be given back.
+        self._slots = threading.BoundedSemaphore(MAX_IN_FLIGHT)
+        self._client = self._connect()
+        self._process = os.getpid()
 
     def _connect(self) -> Any:
         try:
@@ -177,6 +197,53 @@ def _arguments(url: str, token: str | None, ca_file: str | None) -> dict[str, An
     }
 
 
+def _certificate(url: str, cert_file: str | None, key_file: str | None) -> object:
+    if key_file and not cert_file:
+        raise ConfigurationError("the policy server's key_file needs a cert_file beside it")
+    if cert_file and not url.startswith("https:"):
+        raise ConfigurationError(
+            "a certificate is shown to a policy server over https only",
+            advice="Write https:// in the url of opa.",
+        )
+    return (cert_file, key_file) if cert_file and key_file else cert_file
+
+
+def _refuse_unreadable(*paths: str | None) -> None:
+    for path in filter(None, paths):
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path}, which the policy server needs, cannot be read: {error.strerror}"
+            ) from error
+
+
+class _TokenFile:
+    """A token that somebody else renews."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: tuple[tuple[int, int, int], str] | None = None
+
+    def read(self) -> str:
+        """The token as it is now.
+
+        Raises:
+            EngineError: ``ENG-ERROR``, there is none.
+        """
+        try:
+            found = self._path.stat()
+            state = found.st_ino, found.st_mtime_ns, found.st_size
+            if self._known is None or self._known[0] != state:
+                self._known = state, self._path.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise EngineError("ENG-ERROR", "the policy server's token cannot be read") from error
+        token = self._known[1]
+        if not token or len(token) > _MAX_TOKEN or not token.isprintable() or " " in token:
+            raise EngineError("ENG-ERROR", "the policy server's token file holds no token")
+        return token
+
+
 def _is_this_machine(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -189,6 +256,7 @@ def _harden(client: Any, deadline: float) -> None:
     # ~/.netrc would replace the token, HTTP_PROXY see it, REQUESTS_CA_BUNDLE override the CA.
     session.trust_env = False
     session.max_redirects = 0
+    session.headers["Accept-Encoding"] = "identity"
 
     def read_bounded(response: Any, *_: object, **__: object) -> Any:
         latest = time.monotonic() + deadline

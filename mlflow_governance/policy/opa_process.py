@@ -124,12 +124,20 @@ class OpaProcess:
             self._folder = None
 
     def evaluate(self, gate: Gate, document: bytes) -> Any:
-        """The raw decision of a gate, builtin errors being errors as they are in production.
+        """The raw decision of a gate.
+
+        Raises:
+            EngineError: see :meth:`query`.
+        """
+        return self.query(f"registry.{gate.value}.decision", document)
+
+    def query(self, rule: str, document: bytes) -> Any:
+        """The value of a rule, builtin errors being errors as they are in production.
 
         Raises:
             EngineError: ``ENG-UNDEFINED``, ``ENG-ERROR``, or ``ENG-UNREACHABLE`` where it is gone.
         """
-        path = f"/v1/data/registry/{gate.value}/decision?strict-builtin-errors=true"
+        path = f"/v1/data/{rule.replace('.', '/')}?strict-builtin-errors=true"
         try:
             connection = self._connection()
             connection.request("POST", path, b'{"input":' + document + b"}")
@@ -141,7 +149,7 @@ class OpaProcess:
         if response.status != 200:
             raise EngineError("ENG-ERROR", f"opa answered HTTP {response.status}: {_said(answer)}")
         if answer.get("result") is None:
-            raise EngineError("ENG-UNDEFINED", f"the {gate.value} gate has no answer")
+            raise EngineError("ENG-UNDEFINED", f"{rule} has no answer")
         return answer["result"]
 
     def _connection(self) -> http.client.HTTPConnection:

@@ -22,7 +22,7 @@ from mlflow_governance.core.dossier import Dossier, Gate, Outcome, Subject
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.policy.decide import is_valid
+from mlflow_governance.policy.validity import is_valid
 
 SEED = 20261121
 MODEL = Digest("sha256:" + "a" * 64)

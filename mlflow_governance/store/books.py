@@ -17,8 +17,10 @@ from mlflow_governance.ledger.note import NoteKey
 from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
+from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.ledger import SqlLedger, as_bytes
 from mlflow_governance.store.sessions import SessionFactory, transaction
+from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.validation.books import (
     DECISION,
     ApprovalRow,
@@ -26,6 +28,9 @@ from mlflow_governance.workflows.validation.books import (
     DecisionRow,
     FileRow,
     GovernedRow,
+    PolicyRows,
+    PolicyWordRow,
+    ProposalRow,
     Snapshot,
     Use,
 )
@@ -69,24 +74,7 @@ class SqlBooks:
 
     def decisions(self, last: int) -> Iterator[DecisionRow]:
         """See :class:`~mlflow_governance.workflows.validation.books.Books`."""
-        table, blobs = ours.decisions.c, ours.blobs.c
-        names = DecisionRow._fields[:-1]
-        query = (
-            sa.select(table.id, *(table[name] for name in names), blobs.data.label("dossier"))
-            .select_from(ours.decisions)
-            .outerjoin(ours.blobs, blobs.digest == table.dossier_digest)
-            .where(table.id <= last)
-            .order_by(table.id)
-            .limit(_CHUNK)
-        )
-        start = -1
-        while rows := self._all(query.where(table.id > start)):
-            for row in rows:
-                values = {name: getattr(row, name) for name in names}
-                values["document"] = as_bytes(row.document)
-                dossier = None if row.dossier is None else as_bytes(row.dossier)
-                yield DecisionRow(**values, dossier=dossier)
-            start = rows[-1].id
+        return SqlDecisions(self._sessions).rows(-1, last)
 
     def facts(self, uids: Iterable[str]) -> dict[str, bytes | None]:
         """See :class:`~mlflow_governance.workflows.validation.books.Books`."""
@@ -180,6 +168,7 @@ class _Look:
             aliases=self._aliases(),
             tags=self._tags(),
             prompts=self._prompts(),
+            policy=self._policy(),
         )
 
     def _governed(self) -> list[GovernedRow]:
@@ -196,6 +185,23 @@ class _Look:
         ]
         query = sa.select(*columns).order_by(table.id)
         return [ApprovalRow._make(row) for row in self._connection.execute(query)]
+
+    def _policy(self) -> PolicyRows:
+        forced = sa.select(ours.in_force.c.digest).where(ours.in_force.c.what == POLICY)
+        words = ours.policy_words.c
+        columns = [
+            sa.type_coerce(words[name], _TEXT) if name == "at" else words[name]
+            for name in PolicyWordRow._fields
+        ]
+        said = self._connection.execute(sa.select(*columns).order_by(words.id))
+        kept = self._rows(ours.policies.c, "digest archive_digest")
+        proposals = self._rows(ours.policy_proposals.c, " ".join(ProposalRow._fields))
+        return PolicyRows(
+            in_force=self._connection.execute(forced).scalar(),
+            kept={row.digest: row.archive_digest for row in kept},
+            proposals=[ProposalRow._make(row) for row in proposals],
+            words=[PolicyWordRow._make(row) for row in said],
+        )
 
     def _kept_aliases(self) -> dict[AliasKey, Pointing]:
         rows = self._rows(ours.aliases.c, "workspace name alias version before")

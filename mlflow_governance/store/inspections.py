@@ -11,6 +11,9 @@ from mlflow_governance.store.documents import DocumentWriting
 from mlflow_governance.store.tables import in_force, inspections
 from mlflow_governance.store.versions import Rows
 
+# Built once: it is asked with every artifact that is handed out.
+_IN_FORCE = sa.select(in_force.c.digest).where(in_force.c.what == sa.bindparam("what"))
+
 
 class InspectionReading(Rows):
     """Reads inspections and what is in force."""
@@ -27,8 +30,7 @@ class InspectionReading(Rows):
 
     def in_force(self, what: str) -> Digest | None:
         """The digest of what was last recorded as in force."""
-        query = sa.select(in_force.c.digest).where(in_force.c.what == what)
-        found: Digest | None = self._connection.execute(query).scalar()
+        found: Digest | None = self._connection.execute(_IN_FORCE, {"what": what}).scalar()
         return found
 
 

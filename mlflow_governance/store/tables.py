@@ -131,6 +131,45 @@ in_force = sa.Table(
 )
 """What the ledger last said is in force, so that a change of it is noticed and recorded once."""
 
+policies = sa.Table(
+    "governance_policies",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("archive_digest", _digest(), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+"""Every policy bundle that is or was in force: its archive among the blobs, and since when and by
+which ledger entry it was in force last."""
+
+policy_proposals = sa.Table(
+    "governance_policy_proposals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("digest", _digest(), nullable=False),
+    sa.Column("before", _digest(), nullable=False),
+    sa.Column("archive_digest", _digest(), nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+)
+
+policy_words = sa.Table(
+    "governance_policy_words",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("proposal_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("role", sa.String(64), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("withdrawn", sa.Boolean, nullable=False),
+)
+"""What people said of a proposal; a person's later word withdraws the earlier one."""
+
 approvals = sa.Table(
     "governance_approvals",
     metadata,
@@ -159,6 +198,37 @@ decisions = sa.Table(
     sa.Column("digest", _digest(), nullable=False),
     sa.Column("dossier_digest", _digest(), nullable=False),
 )
+
+policy_shadows = sa.Table(
+    "governance_policy_shadows",
+    metadata,
+    sa.Column("shadow", _digest(), primary_key=True),
+    sa.Column("asked", sa.BigInteger, nullable=False),
+    sa.Column("dropped", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+)
+"""Judgements each shadow bundle was asked about."""
+
+policy_differences = sa.Table(
+    "governance_policy_differences",
+    metadata,
+    sa.Column("key", _digest(), primary_key=True),
+    sa.Column("live", _digest(), nullable=False),
+    sa.Column("shadow", _digest(), nullable=False, index=True),
+    sa.Column("gate", sa.String(16), nullable=False),
+    sa.Column("version_uid", sa.String(64), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("verdicts", sa.LargeBinary, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("dossier", _digest(), nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+)
+"""What a shadow bundle said differently, one row for all judgements that differ alike."""
 
 ledger_head = sa.Table(
     "governance_ledger_head",
@@ -245,3 +315,15 @@ tasks = sa.Table(
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Index("governance_task_due", "state", "next_at"),
 )
+
+log_places = sa.Table(
+    "governance_log_places",
+    metadata,
+    sa.Column("sink", sa.String(64), primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("dropped", sa.BigInteger, nullable=False),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("lease", sa.String(32), nullable=False),
+    sa.Column("lease_until", Moment),
+)
+"""How far each sink of the decision log is, by the id of the last decision it has."""

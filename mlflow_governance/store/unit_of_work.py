@@ -19,15 +19,23 @@ from mlflow_governance.store.ledger_table import (
     take_turn,
 )
 from mlflow_governance.store.mlflow_tables import MlflowStageTable
+from mlflow_governance.store.policies import PolicyReading, PolicyWriting
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
 
-class SqlReading(InspectionReading, DocumentReading, VersionReading, AliasReading, TimelineReading):
+class SqlReading(
+    PolicyReading,
+    InspectionReading,
+    DocumentReading,
+    VersionReading,
+    AliasReading,
+    TimelineReading,
+):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(InspectionWriting, AliasWriting, LedgerWriting, SqlReading):
+class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, LedgerWriting, SqlReading):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(

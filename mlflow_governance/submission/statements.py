@@ -124,9 +124,9 @@ def test_result(path: Path) -> dict[str, Any]:
     return {**body, "configuration": [source]}
 
 
-def plain_result(result: str) -> dict[str, Any]:
-    """A test result without a report."""
-    return {"result": result, "configuration": []}
+def plain_result(result: str, at: datetime) -> dict[str, Any]:
+    """A test result without a report, found at ``at``."""
+    return {"result": result, "configuration": [], "at": moment.to_text(at)}
 
 
 def canary(result: str, at: datetime, hours: float = 1.0) -> dict[str, Any]:

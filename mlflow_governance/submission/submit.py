@@ -142,10 +142,10 @@ def submit(
             facts, model_name, chosen.builder_id))  # fmt: skip
         writer.described(card, facts, environment, brought)
         if facts.datasets:
-            writer.statement("dataset", DATASET, statements.datasets(facts.datasets))
+            writer.statement("dataset", DATASET, _dated(statements.datasets(facts.datasets)))
         if chosen.test_result:
             body = statements.test_result(chosen.test_result)
-            writer.statement("test-result", TEST_RESULT, body, tester)
+            writer.statement("test-result", TEST_RESULT, _dated(body), tester)
         writer.copies(layout)
         sources.upload(source, writer.folder)
     submission = Submission(manifest.digest, tuple(writer.files))
@@ -236,6 +236,11 @@ class _Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         self.files.append(name)
+
+
+def _dated(body: Mapping[str, Any]) -> dict[str, Any]:
+    """With when it is said, for a policy that asks how old evidence is."""
+    return {**body, "at": moment.to_text(moment.now())}
 
 
 def _base_models(card: AuthorCard) -> Iterator[BaseModel]:

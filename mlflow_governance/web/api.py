@@ -16,7 +16,7 @@ from flask import Blueprint, Response, request
 
 from mlflow_governance.approval.request import APPROVE, MAX_REASON, REJECT
 from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.web import openapi, schemas, views
+from mlflow_governance.web import openapi, policy_views, schemas, views
 from mlflow_governance.web.answers import as_json, refusal
 from mlflow_governance.web.fields import VERSION, Field, Values, read_body, read_query
 from mlflow_governance.web.services import WebServices
@@ -27,6 +27,8 @@ AJAX = "/ajax-api/2.0/mlflow-governance"
 _SMALL = 64 * 1024
 _LARGE = 48 * 1024 * 1024
 """The largest piece of evidence (32 MiB) in base64, with room for its name."""
+_BUNDLE = 12 * 1024 * 1024
+"""The largest bundle (8 MiB) in base64, with room."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ _ENTRIES = (
     Field("count", "At most so many.", "integer", default=100, least=1, most=1000),
 )
 
+_POLICY = Field("digest", "sha256:… of the policy.", longest=71)
+_NEWEST = Field("limit", "At most so many.", "integer", default=50, least=1, most=1000)
+_PROPOSAL = (
+    Field("content", "The bundle as .tar.gz in standard base64.", default="", longest=_BUNDLE),
+    Field("digest", "Or else a policy that was in force before.", default="", longest=71),
+    _REASON,
+)
+_WORD = (
+    _POLICY,
+    Field("decision", "What you say.", default=APPROVE, choices=(APPROVE, REJECT)),
+    _REASON,
+)
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", views.health, (), schemas.HEALTH, public=True),
     Route("GET", "/versions", views.versions, _LISTING, schemas.VERSIONS),
@@ -100,7 +115,21 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/revocations", views.revocations, public=True),
     Route("GET", "/trust", views.trust),
-    Route("GET", "/policy", views.policy, (), schemas.POLICY),
+    Route("GET", "/policy", policy_views.policy, (), schemas.POLICY),
+    Route("GET", "/policy/bundle", policy_views.policy_bundle, (_POLICY,)),
+    Route("GET", "/policy/proposals", policy_views.proposals, (_NEWEST,), schemas.PROPOSALS),
+    Route(
+        "POST",
+        "/policy/propose",
+        policy_views.propose_policy,
+        _PROPOSAL,
+        schemas.PROPOSED,
+        max_bytes=_BUNDLE,
+    ),
+    Route("POST", "/policy/approvals", policy_views.speak_of_policy, _WORD, schemas.PROPOSED),
+    Route(
+        "POST", "/policy/activate", policy_views.activate_policy, (_POLICY, _REASON), schemas.POLICY
+    ),
     Route(
         "GET",
         "/openapi.json",

@@ -68,7 +68,7 @@ def detail(ports: Ports, actor: Actor, record: VersionRecord) -> Document:
             "last_decision": _without_dossier(last) if last else None,
             "missing": missing(last),
             "approvals": [
-                approval(given, record, ports.engine.policy_digest)
+                approval(given, record, ports.policy.current().digest)
                 for given in reading.approvals(record.uid)
             ],
             "attachments": [

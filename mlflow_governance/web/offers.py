@@ -33,7 +33,7 @@ class Offer:
 
 def approval_roles(ports: Ports, actor: Actor) -> list[str]:
     """The actor's roles that policy asks for; all of them where policy does not list any."""
-    asked = _asked_roles(ports.policy_files)
+    asked = _asked_roles(ports)
     return sorted(set(actor.roles) & set(asked) if asked else actor.roles)
 
 
@@ -49,7 +49,7 @@ def approval(
         given: approvals recorded already, as policy sees them.
     """
     roles = approval_roles(ports, actor)
-    why = f"Approving takes one of the roles {', '.join(_asked_roles(ports.policy_files))}."
+    why = f"Approving takes one of the roles {', '.join(_asked_roles(ports))}."
     fit = []
     for role in roles or [""]:
         try:
@@ -75,10 +75,11 @@ def withdrawal(ports: Ports, actor: Actor, record: VersionRecord, target: Stage)
     return Offer(decision.allow, "\n".join(reason.message for reason in decision.reasons))
 
 
-def _asked_roles(policy_files: Mapping[str, bytes]) -> list[str]:
+def _asked_roles(ports: Ports) -> list[str]:
     # Other policies may keep their roles elsewhere; then duties and policy alone say who may.
+    files = ports.policy.current().bundle.files
     try:
-        document = canonical.decode_object(policy_files.get(_POLICY_DATA, b"{}"))
+        document = canonical.decode_object(files.get(_POLICY_DATA, b"{}"))
     except InvalidRequest:
         return []
     roles = document.get("required_roles")

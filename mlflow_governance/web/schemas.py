@@ -117,5 +117,25 @@ POLICY = _record(
     accepted_policy_digests=_list_of(_DIGEST),
     engine=_TEXT,
     files=_list_of(_FILE),
+    since=_or_null(_INSTANT),
+    by=_or_null(_TEXT),
+    reason=_or_null(_TEXT),
+    entry=_or_null(_COUNT),
+    source=_record(name=_TEXT, digest=_or_null(_DIGEST), note=_TEXT),
+    approvals=_or_null(_record(count=_NUMBER, roles=_list_of(_TEXT))),
 )
+_PROPOSAL = _record(
+    digest=_DIGEST,
+    before=_DIGEST,
+    person=_TEXT,
+    reason=_TEXT,
+    at=_INSTANT,
+    state={"enum": ["open", "in force", "void"]},
+    given=_COUNT,
+    needed=_COUNT,
+    waits=_YES_NO,
+    words=_list_of(_record(person=_TEXT, role=_TEXT, decision=_TEXT, reason=_TEXT, at=_INSTANT)),
+)
+PROPOSALS = _record(proposals=_list_of(_PROPOSAL))
+PROPOSED = _record(proposal=_PROPOSAL)
 ERROR = _record(code=_TEXT, message=_TEXT, advice=_TEXT)

@@ -86,7 +86,7 @@ def give_approval(services: WebServices, values: Values) -> Document:
     ports, request = services.ports, _request(services, values)
     given = approve(ports, request, values.text("role"), values.text("decision"))
     record = _record(services, request.ref)
-    return {"approval": documents.approval(given, record, ports.engine.policy_digest)}
+    return {"approval": documents.approval(given, record, ports.policy.current().digest)}
 
 
 def revoke(services: WebServices, values: Values) -> Document:
@@ -190,20 +190,6 @@ def revocations(services: WebServices, values: Values) -> Response:
 def trust(services: WebServices, values: Values) -> Response:
     """A trust.yaml for consumers: who may sign what, and the registry's own public key."""
     return as_bytes(services.trust(), "application/yaml")
-
-
-def policy(services: WebServices, values: Values) -> Document:
-    """The policy bundle in force."""
-    engine = services.ports.engine
-    files = sorted(services.ports.policy_files.items())
-    return {
-        "policy_digest": engine.policy_digest,
-        "accepted_policy_digests": sorted(
-            {engine.policy_digest, *services.ports.rules.accepted_policy_digests}
-        ),
-        "engine": engine.name,
-        "files": [{"path": p, "size": len(d), "digest": digest.of_bytes(d)} for p, d in files],
-    }
 
 
 def _withdrawn(services: WebServices, values: Values, target: Stage) -> Document:

@@ -22,6 +22,7 @@ from mlflow_governance.workflows.admit import permits
 from mlflow_governance.workflows.inspect import inspect
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
+from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, UnitOfWork, VersionRecord
 from mlflow_governance.workflows.record import (
     MIRROR,
@@ -85,6 +86,7 @@ def register(
     return record
 
 
+@under_one_policy
 def settle(ports: Ports, request: Request) -> Judgement:
     """Hash the version, take in the evidence beside it, and judge; accepted if policy allows.
 

@@ -8,7 +8,7 @@ itself is made anew each time, from the stage, revocation and policy of now.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -26,12 +26,14 @@ from mlflow_governance.workflows.judge import (
     standing,
     weigh,
 )
+from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
 from mlflow_governance.workflows.record import write_denial
 
 Door = Literal["registry", "artifact"]
 
 
+@under_one_policy
 def admit(
     ports: Ports, request: Request, door: Door, found: Standing | None = None
 ) -> VersionRecord:
@@ -51,6 +53,7 @@ def admit(
     if not judgement.decision.allow:
         write_denial(ports, judgement, Act.DOWNLOAD_DENIED)
         raise judgement.refuse(f"{request.ref} may not be downloaded")
+    ports.permitted(judgement.decision, judgement.dossier)
     return judgement.record
 
 
@@ -67,7 +70,9 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
     # To the second: of the many files of one model most are asked for in the same one, and then
     # it is the same question, which is answered once.
     now = ports.clock().replace(microsecond=0)
-    question = _Question(ports.engine, ports.rules, request, door, found, evidence, now)
+    question = _Question(
+        ports.policy.at(found.policy).engine, ports.rules, request, door, found, evidence, now
+    )
     last = _answered.get((request.ref, request.actor, door))
     if last is not None and last[0] == question:
         return last[1]
@@ -77,7 +82,8 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
     if judgement.decision.allow:  # a denial is recorded, each under an id of its own
         if len(_answered) >= _REMEMBERED:
             _answered.clear()
-        _answered[request.ref, request.actor, door] = question, judgement
+        answered = replace(question, engine=judgement.policy.engine)
+        _answered[request.ref, request.actor, door] = answered, judgement
     return judgement
 
 

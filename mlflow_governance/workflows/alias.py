@@ -10,6 +10,7 @@ from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
 from mlflow_governance.workflows.admit import proved
 from mlflow_governance.workflows.judge import judge, load
+from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import AliasStep, Ports, Request
 from mlflow_governance.workflows.record import write_allowed, write_denial
 
@@ -33,6 +34,7 @@ class AliasMove:
     delete: bool = False
 
 
+@under_one_policy
 def move_alias(ports: Ports, request: Request, move: AliasMove, apply: Callable[[], None]) -> None:
     """Point an alias at a version, or delete it, if the alias gate allows.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from mlflow_governance.approval.duties import refuse_unfit
@@ -12,6 +13,7 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.errors import Denied
 from mlflow_governance.workflows.judge import load
+from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.ports import ApprovalRecord, Ports, Request, VersionRecord
 from mlflow_governance.workflows.record import state_of, subject_of
 
@@ -24,11 +26,11 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
         InvalidRequest: no reason, or an unknown role or decision.
         Denied: separation of duties forbids it; the attempt is recorded all the same.
     """
-    policy, now = ports.engine.policy_digest, ports.clock()
-    asked = ApprovalRequest(
-        request.actor, role.strip().lower(), decision, request.reason, policy_digest=policy
-    )
+    now = ports.clock()
+    asked = ApprovalRequest(request.actor, role.strip().lower(), decision, request.reason)
     with ports.store.begin() as uow:
+        policy = uow.in_force(POLICY) or ports.policy.current().digest
+        asked = replace(asked, policy_digest=policy)
         # Duties are checked inside: of two words at once the later one has to see the earlier.
         record = load(uow, request.ref)
         # Whoever registered the same content under another name is no stranger to it either.

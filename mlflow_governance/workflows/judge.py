@@ -14,6 +14,8 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Conflict, Denied, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.decide import decide
+from mlflow_governance.policy.interface import PolicyInForce
+from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.ports import (
     ApprovalRecord,
     Ports,
@@ -21,6 +23,8 @@ from mlflow_governance.workflows.ports import (
     Request,
     VersionRecord,
 )
+
+_OTHER_POLICY = "ENG-REVISION"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Judgement:
     record: VersionRecord
     dossier: Dossier
     decision: Decision
+    policy: PolicyInForce
+    """What decided."""
     trust_digest: Digest | None = None
     """The trust policy the evidence was proved against."""
 
@@ -98,6 +104,8 @@ class Standing:
     record: VersionRecord
     blocked: bool
     approvals: tuple[ApprovalRecord, ...]
+    policy: Digest | None
+    """The bundle in force; None before the very first start."""
 
 
 def standing(reading: Reading, ref: VersionRef, *, approvals: bool = True) -> Standing:
@@ -114,7 +122,7 @@ def standing(reading: Reading, ref: VersionRef, *, approvals: bool = True) -> St
     record = load(reading, ref)
     blocked = record.digest is not None and reading.is_blocked(record.digest)
     given = tuple(reading.approvals(record.uid)) if approvals else ()
-    return Standing(record, blocked, given)
+    return Standing(record, blocked, given, reading.in_force(POLICY))
 
 
 def judge(
@@ -157,7 +165,27 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
     now: datetime | None = None,
 ) -> Judgement:
     """Build the dossier and ask policy; nothing is read any more. ``now``: by default the clock."""
-    current = ports.engine.policy_digest
+    policy = ports.policy.at(found.policy)
+    judgement = _weighed(ports, gate, request, action, found, examined, now, policy)
+    if _OTHER_POLICY not in judgement.decision.checks:
+        return judgement
+    # The policy server serves another bundle already: perhaps the one that is to come.
+    newer = ports.policy.refresh()
+    if newer.digest == policy.digest:
+        return judgement
+    return _weighed(ports, gate, request, action, found, examined, now, newer)
+
+
+def _weighed(  # noqa: PLR0913
+    ports: Ports,
+    gate: Gate,
+    request: Request,
+    action: Mapping[str, Any],
+    found: Standing,
+    examined: Examined,
+    now: datetime | None,
+    policy: PolicyInForce,
+) -> Judgement:
     dossier = Dossier(
         gate=gate,
         actor=request.actor,
@@ -167,9 +195,14 @@ def weigh(  # noqa: PLR0913  (a decision has that many sides)
         attached=examined.files,
         approvals=tuple(approval.to_document() for approval in found.approvals),
         runtime={
-            "policy_digest": current,
-            "accepted_policy_digests": sorted({current, *ports.rules.accepted_policy_digests}),
+            "policy_digest": policy.digest,
+            "accepted_policy_digests": sorted(
+                {policy.digest, *ports.rules.accepted_policy_digests}
+            ),
         },
         now=now or ports.clock(),
     )
-    return Judgement(request, found.record, dossier, decide(ports.engine, dossier))
+    decision = decide(policy.engine, dossier)
+    if ports.watch is not None:
+        ports.watch(dossier, decision)
+    return Judgement(request, found.record, dossier, decision, policy)

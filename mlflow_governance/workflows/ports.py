@@ -18,14 +18,19 @@ from mlflow_governance.core import moment
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.dossier import Outcome, Subject
+from mlflow_governance.core.dossier import Dossier, Outcome, Subject
 from mlflow_governance.core.event import Event
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
-from mlflow_governance.policy.interface import PolicyEngine
+from mlflow_governance.workflows.policy_ports import (
+    Policies,
+    PolicyReading,
+    PolicyWriting,
+    Quorum,
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Task:
     attempts: int = 0
 
 
-class Reading(Protocol):
+class Reading(PolicyReading, Protocol):
     """A consistent view of our tables."""
 
     def version(self, ref: VersionRef) -> VersionRecord | None:
@@ -219,7 +224,7 @@ class Reading(Protocol):
         """What reading the files of this content found; None where nobody has read them."""
 
     def in_force(self, what: str) -> Digest | None:
-        """The digest of what was last recorded as in force: ``trust``."""
+        """The digest of what was last recorded as in force: ``trust`` or ``policy``."""
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """A stored decision document, with its dossier under ``dossier``."""
@@ -231,7 +236,7 @@ class Reading(Protocol):
         """Ledger entries about a version, oldest first, with people and reasons resolved."""
 
 
-class UnitOfWork(Reading, Protocol):
+class UnitOfWork(Reading, PolicyWriting, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls everything back."""
 
     def add_version(self, record: VersionRecord) -> None:
@@ -408,12 +413,18 @@ class Rules:
     """The verifier id in verification summaries."""
     dashboards: Mapping[str, str] = field(default_factory=dict)
     """Name to URL template (``{name}``, ``{version}``) for dashboards_links.json."""
+    policy_approvals: Quorum | None = None
+    """Who must approve another policy bundle; None: whoever may write its source decides."""
     ungoverned_models: tuple[str, ...] = ()
     """Patterns of model names that are left to MLflow; their registrations are recorded."""
 
     def exclusion(self, name: str) -> str | None:
         """The pattern that excludes a model of this name from governance."""
         return next((p for p in self.ungoverned_models if fnmatchcase(name, p)), None)
+
+
+def _unobserved(decision: Decision, dossier: Dossier) -> None:
+    """Nobody keeps a log of permitted downloads."""
 
 
 @dataclass(frozen=True)
@@ -423,13 +434,15 @@ class Ports:
     store: Store
     artifacts: Artifacts
     catalogue: Catalogue
-    engine: PolicyEngine
+    policy: Policies
     examiner: Examiner
     signer: Signer
     rules: Rules
-    policy_files: Mapping[str, bytes]
-    """The bundle in force by path, for the policy snapshot of a release."""
     clock: Callable[[], datetime]
+    permitted: Callable[[Decision, Dossier], None] = _unobserved
+    """Told of each download that is permitted, which nothing records. Never waits nor raises."""
+    watch: Callable[[Dossier, Decision], None] | None = None
+    """Is told every judgement, also those nobody records; it neither waits nor raises."""
 
 
 @dataclass(frozen=True)

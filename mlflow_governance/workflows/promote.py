@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
-from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
+from mlflow_governance.core.stage import WITHDRAWN, Stage
 from mlflow_governance.errors import Conflict
 from mlflow_governance.workflows.accept import READY, settle, verify_unchanged
 from mlflow_governance.workflows.inspect import inspect_again
 from mlflow_governance.workflows.judge import Judgement, judge, load
 from mlflow_governance.workflows.mirror import mirror
+from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
 from mlflow_governance.workflows.record import write_allowed, write_confirmed, write_denial
+from mlflow_governance.workflows.refuse import refuse_impossible
 from mlflow_governance.workflows.withdraw import withdraw
 
 
@@ -40,14 +42,16 @@ def transition(ports: Ports, request: Request, target: Stage) -> VersionRecord:
     return _promote(ports, request, record, target)
 
 
+@under_one_policy
 def _promote(ports: Ports, request: Request, record: VersionRecord, target: Stage) -> VersionRecord:
+    refuse_impossible(ports, request, record, target)
     verify_unchanged(ports, request.actor, record)
     inspect_again(ports, record)
     action = {"from": record.stage.value, "to": target.value, "reason": request.reason}
     judgement = judge(ports, Gate.PROMOTE, request, action)
     if judgement.record.stage is not record.stage:
         raise Conflict(f"{request.ref} was moved to {judgement.record.stage} meanwhile")
-    if not judgement.decision.allow or not exists(record.stage, target, record.quarantined_from):
+    if not judgement.decision.allow:
         write_denial(ports, judgement, Act.VERSION_TRANSITIONED)
         mirror(ports, record.uid)
         raise judgement.refuse(f"{request.ref} may not go from {record.stage} to {target}")
@@ -81,6 +85,7 @@ _BROUGHT_BY: dict[Stage, Stage] = {
 }
 
 
+@under_one_policy
 def rejudge(ports: Ports, request: Request) -> Judgement:
     """Judge a version again where it stands, under the policy and evidence of now.
 

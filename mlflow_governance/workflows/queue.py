@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from mlflow_governance.workflows.ports import Task
 
@@ -88,3 +88,53 @@ class TaskQueue(Protocol):
 
     def pending_counts(self) -> Mapping[str, int]:
         """By state (``pending``, ``dead``), what is not done."""
+
+
+@dataclass(frozen=True)
+class StoredDecision:
+    """A decision as recorded, for the decision log.
+
+    ``position`` grows in the order of the commits. ``document`` and ``dossier`` are None where
+    the stored bytes are no longer those that were stored.
+    """
+
+    position: int
+    document: Mapping[str, Any] | None
+    dossier: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class LogPlace:
+    """How far a sink of the decision log is: the lease on it, and the last position it has."""
+
+    sink: str
+    position: int
+    lease: str = ""
+    waiting: int = 0
+    dropped: int = 0
+    last_error: str = ""
+
+
+class DecisionFeed(Protocol):
+    """Recorded decisions, in order, with a place for each reader. Safe to share."""
+
+    def after(self, position: int, limit: int) -> list[StoredDecision]:
+        """The decisions recorded after a position, in order."""
+
+    def waits(self, sink: str) -> bool:
+        """Whether there are decisions the sink has not got."""
+
+    def hold(self, sink: str, lease_seconds: float) -> LogPlace | None:
+        """Lease a sink's place, from the first decision on if it is new; None: another has it."""
+
+    def advance(self, place: LogPlace, position: int, dropped: int) -> bool:
+        """The sink has everything up to there, but for ``dropped``; False: the lease is lost."""
+
+    def release(self, place: LogPlace, error: str) -> None:
+        """Give the lease back, with the error that ended the turn."""
+
+    def lost(self, sink: str, number: int) -> None:
+        """So many records never reached the sink and never will."""
+
+    def places(self) -> list[LogPlace]:
+        """Where every sink is."""

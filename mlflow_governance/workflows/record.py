@@ -10,6 +10,7 @@ from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.stage import WITHDRAWN
 from mlflow_governance.errors import Conflict
 from mlflow_governance.workflows.judge import Judgement
+from mlflow_governance.workflows.policy import note_policy
 from mlflow_governance.workflows.ports import Ports, UnitOfWork, VersionRecord
 from mlflow_governance.workflows.release import release_files
 from mlflow_governance.workflows.summary import summary_file
@@ -120,6 +121,7 @@ def _write(
 def _record(
     ports: Ports, uow: UnitOfWork, judgement: Judgement, act: Act, target: VersionRecord | None
 ) -> None:
+    note_policy(ports, uow, judgement.policy)
     if judgement.trust_digest is not None:
         note_trust(ports, uow, judgement.trust_digest)
     # Without a target nothing happened, even where policy would have allowed it.

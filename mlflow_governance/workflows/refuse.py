@@ -8,8 +8,10 @@ from typing import Any, NoReturn
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.event import Act, Event
+from mlflow_governance.core.stage import Stage, exists, next_stage
 from mlflow_governance.errors import Denied
-from mlflow_governance.workflows.ports import Ports
+from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
+from mlflow_governance.workflows.record import subject_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,21 @@ def refuse(ports: Ports, actor: Actor, refused: Refused, message: str, advice: s
             )
         )
     raise Denied(message, advice=advice)
+
+
+def refuse_impossible(ports: Ports, request: Request, record: VersionRecord, target: Stage) -> None:
+    """Refuse a transition the life cycle does not have; no policy is asked, so none allows it.
+
+    Raises:
+        Denied: there is no way from the version's stage to the target; that is recorded.
+    """
+    if exists(record.stage, target, record.quarantined_from):
+        return
+    onward = next_stage(record.stage)
+    refuse(
+        ports,
+        request.actor,
+        Refused(f"transition to {target}", subject_of(record)),
+        f"{request.ref} may not go from {record.stage} to {target}: the life cycle has no such way",
+        f"The next stage is {onward}." if onward else f"mlflow-governance show {request.ref}",
+    )

@@ -24,6 +24,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, GovernanceError, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.workflows.judge import Judgement, judge
+from mlflow_governance.workflows.policy import note_policy, under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
 from mlflow_governance.workflows.record import (
     MIRROR,
@@ -133,6 +134,7 @@ def rejudge_all(ports: Ports, stages: Sequence[Stage]) -> Iterator[Review]:
             yield Review(record.ref, record.stage, Now.UNCHECKED, problem=error.message)
 
 
+@under_one_policy
 def _review(ports: Ports, record: VersionRecord) -> Review:
     origin = ORIGINS[record.stage]
     action = {"from": origin.value, "to": record.stage.value, "again": True}
@@ -178,6 +180,7 @@ def _proposed(ports: Ports, judgement: Judgement, review: Review) -> Review:
     """Write the proposal down, unless it stands already."""
     record, decision = judgement.record, judgement.decision
     with ports.store.begin() as uow:
+        note_policy(ports, uow, judgement.policy)
         refuse_moved(uow, record)
         if _stands(uow.timeline(record.uid), judgement, review):
             return replace(review, now=Now.STANDING)

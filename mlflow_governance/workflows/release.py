@@ -37,7 +37,7 @@ def release_files(
         Attachment("release/dashboards_links.json", _dashboards(ports, target)),
         *(
             Attachment(f"release/policy_snapshot/{path}", data)
-            for path, data in sorted(ports.policy_files.items())
+            for path, data in sorted(judgement.policy.bundle.files.items())
         ),
     ]
 

@@ -7,10 +7,13 @@ from typing import Any
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.event import Act, Event
+from mlflow_governance.workflows.policy import note_policy, under_one_policy
+from mlflow_governance.workflows.policy_ports import Quorum
 from mlflow_governance.workflows.ports import Ports
 from mlflow_governance.workflows.trust import note_trust
 
 
+@under_one_policy
 def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
     """Record that the registry started, under which policy, engine and trust policy.
 
@@ -18,7 +21,9 @@ def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
         ports: everything a workflow needs.
         facts: further public settings worth a record.
     """
+    policy = ports.policy.refresh()
     with ports.store.begin() as uow:
+        note_policy(ports, uow, policy)
         note_trust(ports, uow, ports.examiner.trust_digest)
         uow.record(
             Event(
@@ -26,12 +31,17 @@ def record_start(ports: Ports, facts: Mapping[str, Any]) -> None:
                 person=Actor.system("server").person,
                 at=ports.clock(),
                 facts={
-                    "policy_digest": ports.engine.policy_digest,
+                    "policy_digest": policy.digest,
                     "trust_digest": ports.examiner.trust_digest,
-                    "engine": ports.engine.name,
+                    "engine": policy.engine.name,
                     "strict_registration": ports.rules.strict_registration,
+                    "policy_approvals": _asked(ports.rules.policy_approvals),
                     "ungoverned_models": list(ports.rules.ungoverned_models),
                     **facts,
                 },
             )
         )
+
+
+def _asked(quorum: Quorum | None) -> dict[str, Any] | None:
+    return None if quorum is None else {"count": quorum.count, "roles": list(quorum.roles)}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlflow_governance.core import digest
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.core.stage import Stage, exists
 from mlflow_governance.evidence.attestation import VSA, statement
 from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.ports import Attachment, Ports
@@ -39,7 +41,7 @@ def signed_summary(ports: Ports, decision: Mapping[str, Any], dossier: Mapping[s
     """
     subject = dossier["subject"]
     version = f"models:/{subject['name']}/{subject['version']}"
-    passed = decision["allow"] is True
+    passed = decision["allow"] is True and _possible(dossier)
     predicate: dict[str, Any] = {
         "verifier": {"id": f"urn:mlflow-governance:registry:{ports.rules.registry_name}"},
         "timeVerified": dossier["now"],
@@ -67,6 +69,17 @@ def signed_summary(ports: Ports, decision: Mapping[str, Any], dossier: Mapping[s
     }
     about = subject["digest"] or _UNKNOWN
     return ports.signer.sign_statement(statement(version, about, VSA, predicate))
+
+
+def _possible(dossier: Mapping[str, Any]) -> bool:
+    # What a policy allows and the life cycle does not have was never carried out.
+    action, origin = dossier["action"], dossier["subject"].get("quarantined_from")
+    if dossier["gate"] not in (Gate.PROMOTE, Gate.WITHDRAW):
+        return True
+    try:
+        return exists(Stage(action["from"]), Stage(action["to"]), Stage(origin) if origin else None)
+    except (KeyError, ValueError):
+        return False
 
 
 def _sha256(value: str) -> dict[str, str]:

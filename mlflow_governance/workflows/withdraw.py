@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
-from mlflow_governance.core.stage import WITHDRAWN, Stage, exists
+from mlflow_governance.core.stage import WITHDRAWN, Stage
 from mlflow_governance.errors import Conflict, InvalidRequest
 from mlflow_governance.workflows.accept import REGISTER, hash_now
 from mlflow_governance.workflows.judge import judge, load
 from mlflow_governance.workflows.mirror import mirror
+from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
 from mlflow_governance.workflows.record import write_allowed, write_denial
+from mlflow_governance.workflows.refuse import refuse_impossible
 
 
+@under_one_policy
 def withdraw(ports: Ports, request: Request, target: Stage) -> VersionRecord:
     """Revoke, quarantine, or return a quarantined version to where it came from.
 
@@ -34,6 +37,7 @@ def withdraw(ports: Ports, request: Request, target: Stage) -> VersionRecord:
             f"taking {request.ref} to {target} needs a reason",
             advice=f"mlflow-governance {_VERBS.get(target, 'restore')} {request.ref} --reason WHY",
         )
+    refuse_impossible(ports, request, record, target)
     action = {"from": record.stage.value, "to": target.value, "reason": request.reason}
     if target in WITHDRAWN and record.digest is None:
         record = hash_now(ports, record)
@@ -41,7 +45,7 @@ def withdraw(ports: Ports, request: Request, target: Stage) -> VersionRecord:
     if judgement.record.stage is not record.stage:
         raise Conflict(f"{request.ref} was moved to {judgement.record.stage} meanwhile")
     act = Act.VERSION_REVOKED if target is Stage.REVOKED else Act.VERSION_TRANSITIONED
-    if not judgement.decision.allow or not exists(record.stage, target, record.quarantined_from):
+    if not judgement.decision.allow:
         write_denial(ports, judgement, act)
         raise judgement.refuse(f"{request.ref} may not go from {record.stage} to {target}")
     moved = judgement.record.with_(

@@ -69,7 +69,7 @@ test_a_list_that_is_none_blocks if {
 
 severe := {"id": "CVE-9", "severity": "CRITICAL", "cvss": 9.8}
 
-waiver(model, expires) := [{"id": "W-1", "vulnerability": "CVE-9", "model": model, "expires": expires, "owner": "sam", "reason": "not reachable"}]
+waiver(model, expires) := [{"id": "W-1", "vulnerability": "CVE-9", "model": model, "expires": expires, "owner": "sam", "approver": "ann", "reason": "not reachable"}]
 
 test_a_waiver_in_force_tolerates_and_is_recorded if {
 	d := accept.decision with input as vulnerable(severe)

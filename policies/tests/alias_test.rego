@@ -32,6 +32,45 @@ test_other_aliases_are_free if {
 	d.allow
 }
 
+rules(roles) := [
+	{"aliases": ["Beta*"], "stages": ["Candidate", "Staging"], "roles": roles},
+	{"aliases": ["*-eu"], "stages": ["Staging", "Approved"], "roles": []},
+]
+
+test_every_rule_about_an_alias_counts if {
+	every stage, expected in {"Candidate": {"ALI-003"}, "Staging": set(), "Approved": {"ALI-003"}} {
+		d := alias.decision with input as asked("BETA-eu", stage, true)
+			with data.registry.config.alias_rules as rules([])
+		good.codes(d) == expected
+	}
+	e := alias.decision with input as asked("champion", "None", false)
+		with data.registry.config.alias_rules as rules([])
+	e.allow
+}
+
+test_an_alias_may_ask_for_a_role if {
+	every dossier in [asked("beta", "Staging", true), deleting(asked("beta", "Staging", true))] {
+		d := alias.decision with input as dossier
+			with data.registry.config.alias_rules as rules(["security"])
+		d.allow
+		e := alias.decision with input as dossier
+			with data.registry.config.alias_rules as rules(["release"])
+		good.refused_for(e, {"ALI-005"})
+		contains(e.reasons[0].message, ": release")
+	}
+}
+
+test_rules_nobody_can_read_forbid if {
+	every broken in [null, "champion", {}] {
+		d := alias.decision with input as asked("any", "Approved", true)
+			with data.registry.config.alias_rules as broken
+		good.refused_for(d, {"ALI-003", "ALI-005"})
+	}
+	e := alias.decision with input as asked("champion", "Approved", true)
+		with data.registry.config.alias_rules as [{"aliases": ["champion"]}]
+	good.refused_for(e, {"ALI-003", "ALI-005"})
+}
+
 test_no_alias_points_at_withdrawn_bytes if {
 	d := alias.decision with input as asked("challenger", "Revoked", true)
 	good.refused_for(d, {"ALI-003"})

@@ -68,7 +68,7 @@ test_unread_files_are_refused if {
 	"ACC-011" in good_test.codes(decision)
 }
 
-waiver := {"id": "C-1", "model": "chu*", "file": "code/*", "owner": "sam", "reason": "read line by line", "expires": "2027-01-01T00:00:00Z"}
+waiver := {"id": "C-1", "model": "chu*", "file": "code/*", "owner": "sam", "approver": "ann", "reason": "read line by line", "expires": "2027-01-01T00:00:00Z"}
 
 counted(gate, count) := json.patch(asked(gate, "refused"), [{"op": "add", "path": "/evidence/malware/facts/count", "value": count}])
 
@@ -77,12 +77,13 @@ test_a_waiver_bears_what_somebody_looked_at_and_is_recorded if {
 	d.allow
 	some obligation in d.obligations
 	obligation.waiver == "C-1"
+	[obligation.owner, obligation.approver] == ["sam", "ann"]
 	e := promote.decision with input as counted("promote", 1) with data.registry.config.code_waivers as [waiver]
 	e.allow
 }
 
 test_a_waiver_for_another_file_or_model_or_without_an_owner_bears_nothing if {
-	every change in [{"file": "other/*"}, {"model": "fraud*"}, {"owner": ""}, {"reason": " "}, {"expires": "2026-01-01T00:00:00Z"}, {"expires": "soon"}, {"expires": "2999-01-01T00:00:00Z"}, {"id": null}] {
+	every change in [{"file": "other/*"}, {"model": "fraud*"}, {"owner": ""}, {"approver": ""}, {"approver": " Sam"}, {"reason": " "}, {"expires": "2026-01-01T00:00:00Z"}, {"expires": "soon"}, {"expires": "2027-02-29T00:00:00Z"}, {"expires": "2999-01-01T00:00:00Z"}, {"id": null}] {
 		d := accept.decision with input as counted("accept", 1) with data.registry.config.code_waivers as [object.union(waiver, change)]
 		good_test.refused_for(d, {"ACC-011"})
 	}

@@ -179,7 +179,7 @@ test_agpl_clashes_where_models_are_served_over_a_network if {
 	count(b) == 1
 }
 
-waiver(component, licence, expires) := [{"id": "L-1", "model": "chu*", "component": component, "licence": licence, "expires": expires, "owner": "sam", "reason": "not shipped"}]
+waiver(component, licence, expires) := [{"id": "L-1", "model": "chu*", "component": component, "licence": licence, "expires": expires, "owner": "sam", "approver": "ann", "reason": "not shipped"}]
 
 later := "2027-01-01T00:00:00Z"
 

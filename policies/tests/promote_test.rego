@@ -158,10 +158,79 @@ test_an_approval_counts_for_these_bytes_this_policy_and_a_yes if {
 	}
 }
 
-test_roles_that_are_not_exactly_two_approve_nothing if {
-	d := promote.decision with input as good.dossier("promote")
-		with data.registry.config.required_roles as ["security"]
+asks(quorum) := {"low": {}, "medium": quorum, "high": quorum}
+
+test_a_quorum_counts_people_of_each_role if {
+	two := [good.approval("sam", "security"), good.approval("pia", "product")]
+	three := array.concat(two, [good.approval("sue", "security")])
+	d := promote.decision with input as with_approvals(two)
+		with data.registry.config.quorum as asks({"security": 2, "product": 1})
 	good.refused_for(d, {"PRO-012"})
+	d.details.lacking == ["security"]
+	contains(d.reasons[0].message, "1 as product, 2 as security")
+	e := promote.decision with input as with_approvals(three)
+		with data.registry.config.quorum as asks({"security": 2, "product": 1})
+	e.allow
+}
+
+# sam can stand for one role only, whichever way round
+test_nobody_is_counted_in_two_roles if {
+	quorum := asks({"security": 1, "product": 1, "legal": 1})
+	every role in ["security", "product", "legal"] {
+		d := promote.decision with input as with_approvals([good.approval("sam", role), good.approval("sam", "legal"), good.approval("pia", "product"), good.approval("pia", "security")])
+			with data.registry.config.quorum as quorum
+		"PRO-012" in good.codes(d)
+	}
+	e := promote.decision with input as with_approvals([good.approval("sam", "legal"), good.approval("sam", "product"), good.approval("pia", "product"), good.approval("pia", "security"), good.approval("liv", "legal")])
+		with data.registry.config.quorum as quorum
+	e.allow
+}
+
+test_five_roles_need_five_people_of_one_role_each if {
+	five := {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}
+	given := [good.approval(concat("", ["p", role]), role) | some role, _ in five]
+	d := promote.decision with input as with_approvals(given)
+		with data.registry.config.quorum as asks(five)
+	d.allow
+	e := promote.decision with input as with_approvals(array.concat(given, [good.approval("pa", "b")]))
+		with data.registry.config.quorum as asks(five)
+	good.refused_for(e, {"PRO-012"})
+}
+
+test_a_quorum_nobody_can_read_approves_nothing if {
+	every broken in [{"low": {}}, {"high": null}, {"high": ["security"]}, {"high": {"security": "1"}}, {"high": "none"}] {
+		d := promote.decision with input as good.dossier("promote")
+			with data.registry.config.quorum as broken
+		good.refused_for(d, {"PRO-012"})
+	}
+}
+
+test_a_tier_may_ask_for_nobody if {
+	d := promote.decision with input as with_approvals([])
+		with data.registry.config.quorum as asks({})
+	d.allow
+	d.details.approvers == {}
+}
+
+test_evidence_that_is_not_asked_for_is_no_check if {
+	d := promote.decision with input as good.without("promote", "/evidence/canary")
+		with data.registry.config.required_evidence as {"release": ["signature", "provenance", "vulnerabilities", "malware"]}
+	d.allow
+	object.keys(d.checks) & {"PRO-007", "PRO-009", "PRO-015", "PRO-016"} == set()
+	e := promote.decision with input as good.without("promote", "/evidence/signature")
+		with data.registry.config.required_evidence as {"release": ["canary"], "staging": []}
+	e.allow
+	f := promote.decision with input as good.without("promote", "/evidence/signature")
+		with data.registry.config.required_evidence as {"staging": []}
+	good.refused_for(f, {"PRO-003"})
+}
+
+test_evidence_asked_for_in_no_list_is_asked_for if {
+	every broken in [{"release": null}, {"release": "signature"}, {"release": {}}] {
+		d := promote.decision with input as good.without("promote", "/evidence/signature")
+			with data.registry.config.required_evidence as broken
+		good.refused_for(d, {"PRO-003"})
+	}
 }
 
 test_release_needs_a_known_person if {

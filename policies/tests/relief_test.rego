@@ -1,97 +1,229 @@
 # METADATA
-# title: Checks that fail and do not deny, and those nothing relaxes
+# title: Modes, waivers of checks, and what neither may relax
 package registry.relief_test
 
 import data.registry.accept
+import data.registry.alias
 import data.registry.download
 import data.registry.good_test as good
+import data.registry.promote
 
-unsigned := good.changed("download", "/evidence/signature", {"status": "failed", "facts": {}, "problem": "x"})
+# no model card, and no licences
+poor := json.patch(good.dossier("accept"), [
+	{"op": "remove", "path": "/evidence/model_card"},
+	{"op": "remove", "path": "/evidence/licences"},
+])
 
-blocked := good.changed("download", "/subject/blocked", true)
-
-waiver(check, expires) := {
-	"id": "W-1",
+waiver := {
+	"id": "K-1",
 	"model": "chu*",
-	"check": check,
+	"check": "ACC-006",
 	"owner": "sam",
-	"approver": "pia",
-	"reason": "the signer is on leave",
-	"expires": expires,
+	"approver": "ann",
+	"reason": "the card is being written",
+	"expires": "2027-01-01T00:00:00Z",
 }
 
-later := "2027-01-01T00:00:00Z"
+record := {"code": "ACC-006", "waiver": "K-1", "owner": "sam", "approver": "ann", "expires": "2027-01-01T00:00:00Z"}
 
-told(d) := {w.code | some w in d.warnings}
+warned(d) := {w.code | some w in d.warnings}
 
-test_a_failed_check_in_warn_mode_is_told_and_does_not_deny if {
-	d := download.decision with input as unsigned with data.registry.config.modes as {"DLD-003": "warn"}
-	d.allow
-	d.checks["DLD-003"] == false
-	d.modes == {"DLD-003": "warn"}
-	told(d) == {"DLD-003"}
+test_a_check_in_warn_mode_is_told_and_does_not_deny if {
+	d := accept.decision with input as poor
+		with data.registry.config.modes as {"ACC-006": "warn"}
+	d.allow == false
+	good.codes(d) == {"ACC-012"}
+	d.checks["ACC-006"] == false
+	d.modes == {"ACC-006": "warn"}
 	d.shadow == []
+	some told in d.warnings
+	told.code == "ACC-006"
+	told.path == "evidence.model_card"
+	told.fix != ""
 }
 
-test_a_failed_check_in_shadow_mode_is_recorded_and_nobody_is_told if {
-	d := download.decision with input as unsigned with data.registry.config.modes as {"DLD-003": "shadow"}
+test_a_check_in_shadow_mode_is_recorded_and_told_to_nobody if {
+	d := accept.decision with input as poor
+		with data.registry.config.modes as {"ACC-006": "shadow", "ACC-012": "shadow"}
 	d.allow
-	told(d) == set()
-	{r.code | some r in d.shadow} == {"DLD-003"}
+	d.reasons == []
+	warned(d) == set()
+	{s.code | some s in d.shadow} == {"ACC-006", "ACC-012"}
 }
 
-test_a_check_that_holds_is_told_in_no_mode if {
-	every mode in ["warn", "shadow"] {
-		d := download.decision with input as good.dossier("download") with data.registry.config.modes as {"DLD-003": mode}
-		d.allow
-		d.modes == {"DLD-003": mode}
-		told(d) == set()
-		d.shadow == []
+test_a_relaxed_check_that_passes_says_nothing if {
+	d := accept.decision with input as good.dossier("accept")
+		with data.registry.config.modes as {"ACC-006": "shadow", "ACC-012": "warn"}
+	d.allow
+	[d.shadow, warned(d)] == [[], set()]
+	count(d.modes) == 2
+}
+
+test_a_relaxed_check_does_not_make_up_for_another if {
+	d := accept.decision with input as poor
+		with data.registry.config.modes as {"ACC-001": "warn", "ACC-006": "warn"}
+	good.codes(d) == {"ACC-012"}
+}
+
+test_unknown_words_enforce if {
+	every word in ["enforce", "Warn", "off", "", null, true, ["warn"]] {
+		d := accept.decision with input as poor
+			with data.registry.config.modes as {"ACC-006": word, "ACC-012": "warn"}
+		good.codes(d) == {"ACC-006"}
+		d.modes == {"ACC-012": "warn"}
 	}
 }
 
-test_no_mode_and_no_waiver_relaxes_what_keeps_the_registry_whole if {
-	every mode in ["warn", "shadow"] {
-		d := download.decision with input as blocked with data.registry.config.modes as {"DLD-001": mode}
-		good.refused_for(d, {"DLD-001"})
-		d.modes == {}
-	}
-	e := download.decision with input as blocked with data.registry.config.check_waivers as [waiver("DLD-001", later)]
-	good.refused_for(e, {"DLD-001"})
-	e.waived == []
-}
-
-test_a_word_that_is_no_mode_enforces if {
-	d := download.decision with input as unsigned with data.registry.config.modes as {"DLD-003": "off", "XXX-001": "warn"}
-	good.refused_for(d, {"DLD-003"})
+test_a_mode_for_a_code_the_gate_does_not_have_is_not_its_business if {
+	d := accept.decision with input as poor
+		with data.registry.config.modes as {"PRO-009": "warn", "ACC-999": "shadow"}
+	good.codes(d) == {"ACC-006", "ACC-012"}
 	d.modes == {}
 }
 
-test_a_waiver_in_force_covers_the_check_while_it_fails if {
-	d := download.decision with input as unsigned with data.registry.config.check_waivers as [waiver("DLD-003", later)]
+# blocked bytes, an unknown digest, another stage, an unknown person
+hopeless(gate) := json.patch(good.dossier(gate), [
+	{"op": "replace", "path": "/subject/blocked", "value": true},
+	{"op": "replace", "path": "/subject/digest", "value": null},
+	{"op": "replace", "path": "/actor/authenticated", "value": false},
+])
+
+everything := {concat("", [gate, "-0", ten, one]): "shadow" |
+	some gate in ["ACC", "PRO", "DLD", "ALI"]
+	some ten in ["0", "1"]
+	some one in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+}
+
+waivers_of_all := [object.union(waiver, {"check": code}) |
+	some code in ["ACC-008", "ACC-009", "ALI-002", "DLD-001", "DLD-005", "PRO-005", "PRO-006", "PRO-013"]
+]
+
+test_what_keeps_the_registry_whole_is_never_relaxed if {
+	a := accept.decision with input as hopeless("accept")
+		with data.registry.config.modes as everything
+		with data.registry.config.check_waivers as waivers_of_all
+	good.codes(a) == {"ACC-008", "ACC-009"}
+	p := promote.decision with input as hopeless("promote")
+		with data.registry.config.modes as everything
+		with data.registry.config.check_waivers as waivers_of_all
+	good.codes(p) == {"PRO-005", "PRO-006", "PRO-013"}
+	l := download.decision with input as hopeless("download")
+		with data.registry.config.modes as everything
+		with data.registry.config.check_waivers as waivers_of_all
+	good.codes(l) == {"DLD-001", "DLD-005"}
+	s := alias.decision with input as hopeless("alias")
+		with data.registry.config.modes as everything
+		with data.registry.config.check_waivers as waivers_of_all
+	good.codes(s) == {"ALI-002"}
+}
+
+test_a_waiver_of_what_is_always_enforced_is_told_to_do_nothing if {
+	d := accept.decision with input as good.dossier("accept")
+		with data.registry.config.check_waivers as [object.union(waiver, {"check": "ACC-009"})]
 	d.allow
-	d.waived == [{"code": "DLD-003", "waiver": "W-1", "owner": "sam", "approver": "pia", "expires": later}]
-	e := download.decision with input as good.dossier("download") with data.registry.config.check_waivers as [waiver("DLD-003", later)]
+	warned(d) == {"WVR-104"}
+}
+
+test_a_waiver_covers_the_check_it_names_and_is_recorded if {
+	d := accept.decision with input as poor
+		with data.registry.config.check_waivers as [waiver]
+	good.codes(d) == {"ACC-012"}
+	d.waived == [record]
+	e := accept.decision with input as poor
+		with data.registry.config.check_waivers as [waiver, object.union(waiver, {"id": "K-2", "check": "ACC-012"})]
 	e.allow
-	e.waived == []
+	{w.waiver | some w in e.waived} == {"K-1", "K-2"}
+	warned(e) == set()
 }
 
-test_a_waiver_that_ran_out_warns_and_denies if {
-	d := download.decision with input as unsigned with data.registry.config.check_waivers as [waiver("DLD-003", "2026-01-01T00:00:00Z")]
-	good.refused_for(d, {"DLD-003"})
-	told(d) == {"WVR-101"}
+test_two_waivers_of_one_check_are_both_counted if {
+	d := accept.decision with input as good.without("accept", "/evidence/model_card")
+		with data.registry.config.check_waivers as [waiver, object.union(waiver, {"id": "K-2"})]
+	d.allow
+	count(d.waived) == 2
 }
 
-test_a_check_that_only_warns_needs_no_waiver if {
-	d := download.decision with input as unsigned with data.registry.config.check_waivers as [waiver("DLD-003", later)]
-		with data.registry.config.modes as {"DLD-003": "warn"}
+test_a_waiver_of_a_check_that_passes_is_not_used if {
+	d := accept.decision with input as good.dossier("accept")
+		with data.registry.config.check_waivers as [waiver]
+	d.allow
+	[d.waived, warned(d)] == [[], set()]
+}
+
+test_a_waiver_that_lacks_something_covers_nothing_and_is_told if {
+	every key in ["id", "model", "check", "owner", "approver", "reason", "expires"] {
+		every broken in [object.remove(waiver, [key]), object.union(waiver, {key: "  "}), object.union(waiver, {key: 7})] {
+			d := accept.decision with input as poor
+				with data.registry.config.check_waivers as [broken]
+			"ACC-006" in good.codes(d)
+			d.waived == []
+			warned(d) & {"WVR-102"} == expected(key, broken)
+		}
+	}
+}
+
+# a blank that is a model's pattern is about no model
+expected(key, broken) := set() if {
+	key == "model"
+	broken.model == "  "
+} else := {"WVR-102"}
+
+test_nobody_approves_their_own_waiver if {
+	d := accept.decision with input as poor
+		with data.registry.config.check_waivers as [object.union(waiver, {"approver": "Sam "})]
+	"ACC-006" in good.codes(d)
+	warned(d) == {"WVR-102"}
+}
+
+test_a_waiver_warns_before_it_expires_and_the_check_denies_after if {
+	every at, told in {"2026-12-06T00:00:00Z": set(), "2026-12-05T00:00:00Z": {"WVR-103"}, "2026-11-21T00:04:06-03:00": {"WVR-103"}} {
+		d := accept.decision with input as poor
+			with data.registry.config.check_waivers as [object.union(waiver, {"expires": at})]
+		good.codes(d) == {"ACC-012"}
+		warned(d) == told
+	}
+	e := accept.decision with input as poor
+		with data.registry.config.check_waivers as [object.union(waiver, {"expires": "2026-11-21T03:04:05Z"})]
+	good.codes(e) == {"ACC-006", "ACC-012"}
+	warned(e) == {"WVR-101"}
+}
+
+test_a_waiver_is_for_the_models_it_names if {
+	d := accept.decision with input as poor
+		with data.registry.config.check_waivers as [object.union(waiver, {"model": "fraud*"})]
+	good.codes(d) == {"ACC-006", "ACC-012"}
+	warned(d) == set()
+}
+
+test_the_waiver_of_another_gate_is_not_mentioned if {
+	d := download.decision with input as good.dossier("download")
+		with data.registry.config.check_waivers as [object.union(waiver, {"expires": "2026-01-01T00:00:00Z"})]
+	warned(d) == set()
+}
+
+test_modes_and_waivers_go_together if {
+	d := accept.decision with input as poor
+		with data.registry.config.modes as {"ACC-012": "warn"}
+		with data.registry.config.check_waivers as [waiver]
+	d.allow
+	d.waived == [record]
+	d.modes == {"ACC-012": "warn"}
+	warned(d) == {"ACC-012"}
+}
+
+test_a_check_that_does_not_count_needs_no_waiver if {
+	d := accept.decision with input as good.without("accept", "/evidence/model_card")
+		with data.registry.config.modes as {"ACC-006": "shadow"}
+		with data.registry.config.check_waivers as [waiver]
 	d.allow
 	d.waived == []
-	d.modes == {"DLD-003": "warn"}
+	{s.code | some s in d.shadow} == {"ACC-006"}
 }
 
-test_what_is_relaxed_leaves_the_other_checks if {
-	d := accept.decision with input as good.without("accept", "/evidence/dataset") with data.registry.config.modes as {"ACC-006": "warn"}
-	d.allow == false
-	good.codes(d) == {"ACC-007"}
+test_an_empty_dossier_is_denied_whatever_is_relaxed if {
+	a := accept.decision with input as {} with data.registry.config.modes as everything
+	p := promote.decision with input as {} with data.registry.config.modes as everything
+	d := download.decision with input as {} with data.registry.config.modes as everything
+	l := alias.decision with input as {} with data.registry.config.modes as everything
+	[a.allow, p.allow, d.allow, l.allow] == [false, false, false, false]
 }

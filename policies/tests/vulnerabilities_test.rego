@@ -97,7 +97,7 @@ test_policy_may_hear_no_vex if {
 	blocked(d)
 }
 
-waiver := {"id": "W-1", "vulnerability": "GHSA-9", "model": "churn", "expires": "2027-01-01T00:00:00Z", "owner": "sam", "reason": "not reachable"}
+waiver := {"id": "W-1", "vulnerability": "GHSA-9", "model": "churn", "expires": "2027-01-01T00:00:00Z", "owner": "sam", "approver": "ann", "reason": "not reachable"}
 
 test_a_waiver_by_another_name_tolerates_and_is_recorded if {
 	d := accept.decision with input as asked(object.union(severe, {"kev": true}))
@@ -107,7 +107,7 @@ test_a_waiver_by_another_name_tolerates_and_is_recorded if {
 }
 
 test_a_waiver_without_owner_reason_or_end_is_none if {
-	every key in ["id", "vulnerability", "owner", "reason", "expires"] {
+	every key in ["id", "vulnerability", "owner", "approver", "reason", "expires"] {
 		d := accept.decision with input as asked(severe)
 			with data.registry.config.waivers as [object.remove(waiver, [key])]
 		blocked(d)
@@ -120,6 +120,35 @@ test_a_waiver_without_owner_reason_or_end_is_none if {
 			with data.registry.config.waivers as [object.union(waiver, {key: 7})]
 		blocked(f)
 	}
+}
+
+test_nobody_approves_a_waiver_of_their_own if {
+	d := accept.decision with input as asked(severe)
+		with data.registry.config.waivers as [object.union(waiver, {"approver": " SAM "})]
+	blocked(d)
+	codes(d) == {"VUL-103"}
+}
+
+test_a_waiver_of_no_model_is_told_to_all if {
+	every odd in [object.remove(waiver, ["model"]), object.union(waiver, {"model": 7}), "W-1", null] {
+		d := accept.decision with input as asked(severe)
+			with data.registry.config.waivers as [odd]
+		blocked(d)
+		codes(d) == {"VUL-103"}
+	}
+}
+
+test_a_waiver_warns_before_it_expires if {
+	every at, expected in {"2026-12-05T03:04:06Z": set(), "2026-12-05T03:04:05Z": {"VUL-105"}, "2026-11-21T03:04:06Z": {"VUL-105"}} {
+		d := accept.decision with input as asked(severe)
+			with data.registry.config.waivers as [object.union(waiver, {"expires": at})]
+		d.allow
+		codes(d) == expected
+	}
+	e := accept.decision with input as asked(severe)
+		with data.registry.config.waivers as [object.union(waiver, {"expires": "2026-12-05T03:04:05Z"})]
+		with data.registry.config.waiver_notice_days as 3
+	codes(e) == set()
 }
 
 test_a_waiver_for_another_model_is_not_mentioned if {

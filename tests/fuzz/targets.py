@@ -44,7 +44,7 @@ from mlflow_governance.serving import revocations
 from mlflow_governance.submission import statements
 from tests.golden.sets import ADVISORIES, SETS, GoldenSet, golden_sets
 from tests.sigstore import certificates
-from tests.unit.evidence import bom_builders, builders, layout_builders
+from tests.unit.evidence import bom_builders, builders, layout_builders, record_builders
 
 _REPOSITORY = SETS.parents[1]
 _VECTORS = SETS.parent / "vectors" / "model-signing"
@@ -115,6 +115,50 @@ def _signed_statement(data: bytes) -> None:
     for verifier in _verifiers():
         with suppress(GovernanceError):
             canonical.encode(dict(verifier.verify(case)))
+
+
+_RECORDS = {
+    predicate.CHANGE_TICKET: record_builders.ticket_body,
+    predicate.SLO: record_builders.slo_body,
+    predicate.EVALUATION: record_builders.evaluation_body,
+    predicate.REPRODUCTION: record_builders.reproduction_body,
+}
+
+
+def _records(data: bytes) -> None:
+    """Several statements of one type beside each other, by two signers; and none breaks another."""
+    document = canonical.decode_object(data)
+    kind, bodies = document.get("kind"), document.get("bodies")
+    if not isinstance(kind, str) or kind not in _RECORDS or not isinstance(bodies, list):
+        return
+    by = [builders.key(), builders.key("lab")]
+    pairs = [(body, by[n % 2]) for n, body in enumerate(bodies[:8]) if isinstance(body, dict)]
+    policy = builders.trust(builders.signer(), builders.signer("lab"))
+    items = record_builders.attached(kind, *pairs)
+    turned = [(f"{9 - number}{name}", signed) for number, (name, signed) in enumerate(items)]
+    for verifier in _verifiers():
+        proved: list[bytes] = []
+        for attached in (items, turned):
+            with suppress(GovernanceError):
+                facts = verifier.verify(builders.case(*attached, policy=policy))
+                proved.append(canonical.encode(dict(facts)))
+        if len(proved) == 1 or len(set(proved)) > 1:
+            raise AssertionError("the order of the files changes the facts")
+
+
+def _record_seeds() -> list[bytes]:
+    near = {"metric": "loss", "difference": 0.1, "limit": 0.2}
+    others: dict[str, list[dict[str, Any]]] = {
+        predicate.CHANGE_TICKET: [record_builders.ticket_body("rejected")],
+        predicate.SLO: [record_builders.slo_body(record_builders.objective(measured=0.5))],
+        predicate.EVALUATION: [record_builders.evaluation_body({"f1": 1}, record_builders.part())],
+        predicate.REPRODUCTION: [record_builders.reproduction_body("sha256:" + "0" * 64,
+                                                                   tolerance=near)],
+    }  # fmt: skip
+    return [
+        json.dumps({"kind": kind, "bodies": [make(), *others[kind], make()]}).encode()
+        for kind, make in _RECORDS.items()
+    ]
 
 
 @cache
@@ -327,6 +371,7 @@ TARGETS = {
         ),
         Target("statement", _statement, _payloads(*_STATEMENTS)),
         Target("signed-statement", _signed_statement, _payloads(*_STATEMENTS)),
+        Target("records", _records, _record_seeds),
         Target("model-statement", _signed_model, _payloads("model-signature-p*/*.sig")),
         Target("trust-policy", _trust, _files("trust.yaml")),
         Target("layout", _layout, _files("layout*/*.layout")),

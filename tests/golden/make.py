@@ -28,7 +28,7 @@ from tests.golden.sets import ADVISORIES, MANIFEST, Golden, GoldenSet
 from tests.sigstore import certificates, tsa
 from tests.sigstore.certificates import CODE_SIGNING, Wish
 from tests.sigstore.private import PrivateSigstore
-from tests.unit.evidence import bom_builders, builders, layout_builders
+from tests.unit.evidence import bom_builders, builders, layout_builders, record_builders
 from tests.unit.ledger import builders as ledger_builders
 
 MODEL = builders.MODEL
@@ -273,6 +273,25 @@ def _scan(finished: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _records(making: _Making) -> None:
+    """What others say of a model that is to serve or serves."""
+    purposes = ("change-ticket", "slo", "evaluation", "reproduction")
+    bridge = making.key("bridge", certificates.p256(), *purposes)
+    at = making.made
+    halves = [record_builders.part("18-25"), record_builders.part("26-40", {"auc": 0.88})]
+    bodies = {
+        "change_ticket": (predicate.CHANGE_TICKET, record_builders.ticket_body(at=at)),
+        "slo": (predicate.SLO, record_builders.slo_body(at=at)),
+        "evaluation": (
+            predicate.EVALUATION, record_builders.evaluation_body(None, *halves, at=at),
+        ),
+        "reproduction": (predicate.REPRODUCTION, record_builders.reproduction_body(at=at)),
+    }  # fmt: skip
+    for kind, (uri, body) in bodies.items():
+        signed = _attest(uri, body, [bridge])
+        making.add(kind.replace("_", "-"), kind, (f"attestations/{kind}.intoto.json", signed))
+
+
 def _registry(making: _Making) -> None:
     """What the registry itself signs."""
     registry = making.key("registry", certificates.p256(), "registry")
@@ -334,6 +353,7 @@ def _ledger(making: _Making) -> None:
 
 
 _PARTS: Sequence[Callable[[_Making], None]] = (
-    _keys, _stamped, _certified, _keyless, _cosign, _statements, _registry, _layouts, _ledger,
+    _keys, _stamped, _certified, _keyless, _cosign, _statements, _records, _registry, _layouts,
+    _ledger,
 )  # fmt: skip
 """One more kind of file is one more function here."""

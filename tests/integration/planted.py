@@ -109,7 +109,10 @@ def bear_planted_files(home: Path) -> None:
         "id": "planted", "owner": "the tests", "reason": "markers to be found", "model": "*",
         "expires": "2199-01-01T00:00:00Z",
     }  # fmt: skip
-    waivers = [{**waiver, "file": file} for file in (FILE, DEEP, "marker.zip*", "traces.pb", "attachments/*")]
+    waivers = [
+        {**waiver, "file": file}
+        for file in (FILE, DEEP, "marker.zip*", "traces.pb", "attachments/*")
+    ]
     data.write_text(json.dumps(json.loads(data.read_text()) | {"code_waivers": waivers}))
     (home / "config.yaml").write_text("policies: policies\n")
 

@@ -1,23 +1,27 @@
-"""A changed policy: what was released under the old one counts no longer, unless it is named."""
+"""A changed policy: what was released under the old one counts no longer, unless it is named; it
+comes into force without a restart, without a gap, and with approvals where they are asked for."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
 
-from mlflow_governance.errors import Denied, VerificationError
+from mlflow_governance.errors import Denied, NotFound, VerificationError
 from mlflow_governance.serving import ServingSettings, load_model
 from tests.integration.told import Told
+from tests.integration.world import wait_for
 
 
-def tighten(told: Told) -> None:
+def tighten(told: Told, limit: float = 6.9) -> None:
     """The organisation blocks vulnerabilities a little earlier."""
     path = told.server.home / "policies" / "registry" / "config" / "data.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "blocking_cvss": 6.9}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "blocking_cvss": limit}))
 
 
 def policy(told: Told) -> dict[str, Any]:
@@ -80,3 +84,135 @@ def one_is_approved_and_judged_again(told: Told, place: Path) -> None:
     assert served(told, "first", place) is not None
     with pytest.raises(MlflowException, match="DLD-004"):
         told.load("models:/second/1")
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """A server whose policy changes under it."""
+    with Told.running(tmp_path_factory.mktemp("changing")) as world:
+        yield world
+
+
+def in_force(told: Told) -> str:
+    return str(policy(told)["policy_digest"])
+
+
+def valid(told: Told) -> dict[str, Any]:
+    flags = ("--home", str(told.server.home), "--backend-store-uri", told.server.backend)
+    ran = told.command("admin", "validate", *flags, "--no-hash", "--json", check=False)
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def test_an_edit_comes_into_force_while_people_work_and_nobody_meets_an_error(
+    changing: Told,
+) -> None:
+    names = [f"steady-{number}" for number in range(3)]  # one each: of two at once one wins
+    for number, name in enumerate(names):
+        changing.candidate(name, seed=120 + number)
+    before, seen = in_force(changing), set()
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def judge(name: str) -> None:
+        while not stop.is_set():
+            body = {"name": name, "version": 1}
+            answer = changing.ask("alice", "POST", "/api/2.0/mlflow-governance/judge", json=body)
+            if answer.status_code != 200:
+                wrong.append(answer.text)
+                continue
+            decision = answer.json()["decision"]
+            seen.add(decision["policy_digest"])
+            if not decision["allow"] or any("ENG" in code for code in decision["checks"]):
+                wrong.append(answer.text)
+
+    threads = [threading.Thread(target=judge, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    try:
+        for limit in (6.1, 6.2, 6.3):
+            last = in_force(changing)
+            tighten(changing, limit)
+            wait_for(lambda known=last: in_force(changing) != known, "the edit is in force")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert not wrong
+    assert len(seen) >= 3
+    assert before not in (in_force(changing),)
+    assert valid(changing)["findings"] == []
+
+
+def test_a_broken_edit_changes_nothing_and_is_told(changing: Told) -> None:
+    before = in_force(changing)
+    rules = changing.server.home / "policies" / "registry" / "download" / "download.rego"
+    good = rules.read_text()
+    rules.write_text(good + "\nbroken :=\n")
+    try:
+        told = wait_for(lambda: policy(changing)["source"]["note"], "the problem is told")
+        status = changing.here("rita", "policy", "status")
+    finally:
+        rules.write_text(good)
+
+    assert "POL-001" in told
+    assert "POL-001" in status
+    assert in_force(changing) == before
+    wait_for(lambda: not policy(changing)["source"]["note"], "it is mended")
+
+
+def test_an_administrator_goes_back_to_an_earlier_policy(changing: Told) -> None:
+    newest = in_force(changing)
+    tighten(changing, 6.4)
+    wait_for(lambda: in_force(changing) != newest, "the edit is in force")
+
+    changing.here("admin", "policy", "activate", newest, "--reason", "it denied too much")
+
+    told = policy(changing)
+    assert (told["policy_digest"], told["by"]) == (newest, "admin")
+    wait_for(lambda: "policy activate" in policy(changing)["source"]["note"], "the edit waits")
+    assert in_force(changing) == newest
+
+
+def test_with_approvals_a_policy_comes_into_force_by_the_last_of_them(
+    changing: Told, tmp_path: Path
+) -> None:
+    changing.configure(policy_approvals={"count": 2, "roles": ["security"]})
+    changing.restart()
+    before = in_force(changing)
+    tighten(changing, 6.5)
+    bundle = str(changing.server.home / "policies")
+    wait_for(lambda: "policy propose" in policy(changing)["source"]["note"], "the edit waits")
+    with pytest.raises(Denied, match="POL-004"):
+        changing.here(
+            "admin", "policy", "activate", some_other(changing, before), "--reason", "quick"
+        )
+
+    said = changing.here("pia", "policy", "propose", "--bundle", bundle, "--reason", "stricter")
+    digest = said.split()[0]
+    for user, why in (("pia", "proposed"), ("admin", "none of the roles")):
+        with pytest.raises(Denied, match=why):
+            changing.here(user, "policy", "approve", digest, "--reason", "quick")
+    changing.here("sam", "policy", "fetch", digest, "-o", str(tmp_path / "proposed.tar.gz"))
+    assert "open, 1 of 2" in changing.here("sam", "policy", "approve", digest, "--reason", "fine")
+    assert in_force(changing) == before
+    assert "in force" in changing.here("alice", "policy", "approve", digest, "--reason", "fine")
+
+    assert in_force(changing) == digest
+    assert policy(changing)["by"] == "alice"
+    assert digest in changing.here("rita", "policy", "proposals")
+    with pytest.raises(NotFound):
+        changing.here("sam", "policy", "reject", digest, "--reason", "too late")
+    assert valid(changing)["findings"] == []
+    assert changing.ledger_verifies()
+
+
+def some_other(told: Told, present: str) -> str:
+    """A policy that was in force before."""
+    entries = told.ask(
+        "rita", "GET", "/api/2.0/mlflow-governance/ledger/entries", params={"count": 1000}
+    ).json()["entries"]
+    changed = [json.loads(e["entry"]) for e in entries]
+    digests = [e["after"]["policy_digest"] for e in changed if e["act"] == "policy.changed"]
+    return str(next(digest for digest in digests if digest != present))

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from examples.demo import Receiver
 from examples.local_server import LocalServer
@@ -41,8 +42,11 @@ class Told(World):
         finally:
             told.receiver.stop()
 
-    def configure(self, *accepted: str) -> None:
-        """Write config.yaml; ``accepted``: policy digests that count besides the present one."""
+    def configure(self, *accepted: str, **more: Any) -> None:
+        """Write config.yaml.
+
+        ``accepted``: policy digests that count besides the present one; ``more``: other settings.
+        """
         webhook = {
             "name": "cache",
             "url": self.receiver.url("/events"),
@@ -53,6 +57,8 @@ class Told(World):
             "accepted_policy_digests": list(accepted),
             "sync_limit_mebibytes": 1,
             "webhooks": [webhook],
+            "policy_reload_seconds": 1,
+            **more,
         }
         (self.server.home / "config.yaml").write_text(json.dumps(settings))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from mlflow_governance.core.digest import Digest
@@ -72,6 +73,35 @@ class ApprovalRow(NamedTuple):
     withdrawn: bool
 
 
+class ProposalRow(NamedTuple):
+    """A row of our table of proposed policies."""
+
+    uid: str
+    digest: str
+    before: str
+    archive_digest: str
+    person: str
+
+
+class PolicyWordRow(NamedTuple):
+    """A row of our table of words about proposed policies, in the order they were stored."""
+
+    proposal_uid: str
+    role: str
+    decision: str
+    at: str
+    person: str
+
+
+class PolicyRows(NamedTuple):
+    """What is stored about policies; ``kept``: the digest of each archive by policy digest."""
+
+    in_force: str | None = None
+    kept: Mapping[str, str] = MappingProxyType({})
+    proposals: Sequence[ProposalRow] = ()
+    words: Sequence[PolicyWordRow] = ()
+
+
 class FileRow(NamedTuple):
     """What hangs on a version: ``role`` is ``evidence`` or ``attachment``."""
 
@@ -120,6 +150,7 @@ class Snapshot:
         aliases: MLflow's aliases.
         tags: our tags as MLflow has them.
         prompts: workspace and name of what MLflow holds for a prompt.
+        policy: the policy in force, those that were, and what was proposed.
     """
 
     ledger_size: int
@@ -134,6 +165,7 @@ class Snapshot:
     aliases: Mapping[AliasKey, Any]
     tags: Mapping[Ref, Mapping[str, str]]
     prompts: frozenset[tuple[str, str]]
+    policy: PolicyRows
 
 
 class Books(Protocol):
@@ -159,7 +191,7 @@ class Books(Protocol):
         """The proved facts of versions, as stored."""
 
     def manifest(self, digest: str) -> bytes | None:
-        """The stored manifest of a model."""
+        """A stored document: the manifest of a model, the archive of a policy."""
 
     def changed_documents(self) -> Iterator[str]:
         """Digests under which other bytes are stored."""

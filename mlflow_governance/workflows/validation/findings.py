@@ -100,6 +100,12 @@ CHECKS: dict[str, Check] = {
     "VAL-067": Check(
         "the worker gave up on a task", "mlflow-governance doctor --backend-store-uri URI", _WARNING
     ),
+    "VAL-070": Check("the policy in force is not the ledger's", _RESTORE),
+    "VAL-071": Check("a policy that was in force is gone", _RESTORE),
+    "VAL-072": Check("a kept policy is another than it is called", _RESTORE),
+    "VAL-073": Check("a policy is kept that was never in force", _RESTORE),
+    "VAL-074": Check("a proposed policy, or a word about it, is not the ledger's", _RESTORE),
+    "VAL-075": Check("a proposed policy, or a word about it, is gone", _RESTORE),
 }
 """Every check by its code. Codes are stable: one is never used for something else."""
 

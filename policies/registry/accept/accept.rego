@@ -7,7 +7,9 @@
 package registry.accept
 
 import data.registry.code
+import data.registry.config
 import data.registry.lib
+import data.registry.library
 import data.registry.licences
 import data.registry.relief
 import data.registry.vulnerabilities
@@ -21,7 +23,27 @@ always := {"ACC-008", "ACC-009", "ACC-010"}
 
 relieved := relief.given(input, checks, always)
 
-checks := {
+# most organisations ask what ships
+checks := shipped if {
+	config.required_evidence == {}
+	config.library == {}
+} else := object.union(object.remove(shipped, lib.unasked("accept", evidenced)), library.checks(input, "accept"))
+
+# the checks that required_evidence may leave out
+evidenced := {
+	"test_result": "ACC-001",
+	"signature": "ACC-002",
+	"provenance": "ACC-003",
+	"sbom": "ACC-004",
+	"vulnerabilities": "ACC-005",
+	"model_card": "ACC-006",
+	"dataset": "ACC-007",
+	"malware": "ACC-011",
+	"licences": "ACC-012",
+	"layout": "ACC-013",
+}
+
+shipped := {
 	"ACC-001": tests_passed,
 	"ACC-002": lib.passed(input, "signature"),
 	"ACC-003": lib.passed(input, "provenance"),
@@ -64,16 +86,18 @@ blocking := vulnerabilities.blocking(input, waivers)
 
 reasons := [] if {
 	allow
-} else := lib.reasons(relief.counting(checks, relieved), texts)
+} else := lib.reasons(relief.counting(checks, relieved), said)
+
+said := object.union(texts, library.texts(input, "accept"))
 
 # a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input) if {
+noted := relief.waiver_warnings(input, checks, always) if {
 	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input)
+} else := {told | some told in relief.would_say("warn", checks, said, relieved)} | relief.waiver_warnings(input, checks, always)
 
 shadow := [] if {
 	count(relieved.modes) == 0
-} else := relief.would_say("shadow", checks, texts, relieved)
+} else := relief.would_say("shadow", checks, said, relieved)
 
 texts := {
 	"ACC-001": {

@@ -8,6 +8,7 @@ package registry.alias
 
 import data.registry.config
 import data.registry.lib
+import data.registry.library
 import data.registry.relief
 
 default allow := false
@@ -19,10 +20,15 @@ always := {"ALI-001", "ALI-002"}
 
 relieved := relief.given(input, checks, always)
 
+checks := shipped if {
+	config.library == {}
+} else := object.union(shipped, library.checks(input, "alias"))
+
 # deleting is said by an explicit null; anything else points the alias at the subject
-checks := {
+shipped := {
 	"ALI-001": alias_named,
 	"ALI-004": authenticated_if_protected,
+	"ALI-005": role_held,
 } if {
 	input.action.to_version == null
 } else := {
@@ -30,6 +36,7 @@ checks := {
 	"ALI-002": lib.not_blocked(input),
 	"ALI-003": stage_fits,
 	"ALI-004": authenticated_if_protected,
+	"ALI-005": role_held,
 }
 
 default alias_named := false
@@ -39,13 +46,18 @@ alias_named if {
 	input.action.alias != ""
 }
 
+# aliases are one whatever their case, and so are the patterns
+rules := [rule |
+	alias_named
+	is_array(config.alias_rules)
+	some rule in config.alias_rules
+	some pattern in rule.aliases
+	glob.match(lower(pattern), ["/"], lower(input.action.alias))
+]
+
 default protected := false
 
-protected if {
-	alias_named
-	some pattern in config.protected_aliases
-	glob.match(pattern, ["/"], lower(input.action.alias))
-}
+protected if count(rules) > 0
 
 default unprotected := false
 
@@ -56,12 +68,28 @@ unprotected if {
 
 default stage_fits := false
 
-stage_fits if input.subject.stage == "Approved"
-
 stage_fits if {
-	unprotected
-	input.subject.stage in {"None", "Candidate", "Staging", "Deprecated"}
+	is_array(config.alias_rules)
+	input.subject.stage in {"None", "Candidate", "Staging", "Approved", "Deprecated"}
+	every rule in rules {
+		input.subject.stage in rule.stages
+	}
 }
+
+default role_held := false
+
+role_held if {
+	is_array(config.alias_rules)
+	every rule in rules {
+		open_to_actor(rule)
+	}
+}
+
+default open_to_actor(_) := false
+
+open_to_actor(rule) if count(rule.roles) == 0
+
+open_to_actor(rule) if lib.has_role(input, rule.roles)
 
 default authenticated_if_protected := false
 
@@ -71,16 +99,26 @@ authenticated_if_protected if unprotected
 
 reasons := [] if {
 	allow
-} else := lib.reasons(relief.counting(checks, relieved), texts)
+} else := lib.reasons(relief.counting(checks, relieved), said)
+
+said := object.union(texts, library.texts(input, "alias"))
 
 # a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input) if {
+noted := relief.waiver_warnings(input, checks, always) if {
 	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input)
+} else := {told | some told in relief.would_say("warn", checks, said, relieved)} | relief.waiver_warnings(input, checks, always)
 
 shadow := [] if {
 	count(relieved.modes) == 0
-} else := relief.would_say("shadow", checks, texts, relieved)
+} else := relief.would_say("shadow", checks, said, relieved)
+
+allowed_stages := [stage |
+	some stage in ["None", "Candidate", "Staging", "Approved", "Deprecated"]
+	protected
+	every rule in rules {
+		stage in rule.stages
+	}
+]
 
 texts := {
 	"ALI-001": {
@@ -95,8 +133,13 @@ texts := {
 	},
 	"ALI-003": {
 		"path": "subject.stage",
-		"message": "a version in stage {stage} cannot carry this alias; a protected alias names an Approved one",
+		"message": concat("", ["a version in stage {stage} cannot carry this alias", lib.listing("; it names one in ", allowed_stages)]),
 		"fix": "see what release still needs: mlflow-governance judge {name}/{version}",
+	},
+	"ALI-005": {
+		"path": "actor.roles",
+		"message": concat("", ["{actor} has none of the roles that may move this alias", lib.listing(": ", [role | some rule in rules; some role in rule.roles])]),
+		"fix": "ask somebody with one of these roles",
 	},
 	"ALI-004": {
 		"path": "actor.authenticated",

@@ -57,7 +57,7 @@ waivers(dossier) := lib.waivers(dossier, config.code_waivers, ["file"])
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
-obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "file": finding.file, "expires": waiver.expires} |
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "file": finding.file, "owner": waiver.owner, "approver": waiver.approver, "expires": waiver.expires} |
 	some waiver in waivers.in_force
 	some finding in lib.array_or_empty(dossier.evidence.malware.facts.findings)
 	is_string(finding.file)
@@ -66,7 +66,7 @@ obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id,
 
 # METADATA
 # description: a waiver that ran out or does not count is worth a word
-warnings(waivers) := lib.waiver_warnings(waivers, "COD-101", "COD-102")
+warnings(waivers) := lib.waiver_warnings(waivers, {"expired": "COD-101", "incomplete": "COD-102", "expiring": "COD-103"})
 
 default vouched_for(_) := false
 

@@ -36,8 +36,7 @@ default well_formed(_) := false
 well_formed(digest) if {
 	is_string(digest)
 	count(digest) == 71
-	startswith(digest, "sha256:")
-	trim_left(substring(digest, 7, 64), "0123456789abcdef") == ""
+	trim_right(digest, "0123456789abcdef") == "sha256:"
 }
 
 default digest_known(_) := false
@@ -130,64 +129,106 @@ default policy_accepted(_) := false
 
 policy_accepted(dossier) if {
 	well_formed(dossier.subject.policy_digest)
-	dossier.subject.policy_digest in array_or_empty(dossier.runtime.accepted_policy_digests)
+	is_array(dossier.runtime.accepted_policy_digests)
+	dossier.subject.policy_digest in dossier.runtime.accepted_policy_digests
 }
 
 # METADATA
-# description: waivers for a model of this name, by whether they are complete and still run; about
-#   names what a waiver says besides id, model, owner, reason and expires
-waivers(dossier, listed, about) := {
-	"in_force": [w | some w in complete; running(w, dossier)],
-	"expired": [w | some w in complete; running(w, dossier) == false],
-	"incomplete": [w | some w in mine; waiver_complete(w, about) == false],
-} if {
-	mine := [waiver |
-		some waiver in listed
-		is_string(dossier.subject.name)
-		glob.match(waiver.model, ["/"], dossier.subject.name)
-	]
-	complete := [w | some w in mine; waiver_complete(w, about)]
+# description: >-
+#   nanoseconds since 1970 of an instant in the years 2000 to 2199, and nothing for what is none; a
+#   day that no calendar has, or one beyond 64 bits, would break one engine and not the other
+instant(text) := time.parse_rfc3339_ns(text) if is_instant(text)
+
+default is_instant(_) := false
+
+is_instant(text) if {
+	is_string(text)
+	regex.match(`^(2[01][0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|(2000|2[01](0[48]|[2468][048]|[13579][26]))-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`, text)
 }
 
-default running(_, _) := false
+# METADATA
+# description: >-
+#   waivers for a model of this name, by whether they are complete and still run; about names what
+#   a waiver says besides id, model, owner, approver, reason and expires. Those expiring are in
+#   force, too
+waivers(dossier, listed, about) := {"in_force": [], "expiring": [], "expired": [], "incomplete": []} if {
+	listed == []
+} else := {
+	"in_force": in_force,
+	"expiring": [w | some w in in_force; runs_longer(w, dossier, notice(listed)) == false],
+	"expired": [w | some w in complete; runs_longer(w, dossier, 0) == false],
+	"incomplete": [w | some w in mine; waiver_complete(w, about) == false],
+} if {
+	mine := [w | some w in listed; of_another(w, dossier) == false]
+	complete := [w | some w in mine; waiver_complete(w, about)]
+	in_force := [w | some w in complete; runs_longer(w, dossier, 0)]
+}
 
-running(waiver, dossier) if time.parse_rfc3339_ns(waiver.expires) > time.parse_rfc3339_ns(dossier.now)
+# a waiver that does not say for which models is nobody's, and everybody is told
+default of_another(_, _) := false
 
-# nobody's waiver, or one without a reason or an end, is none
+of_another(waiver, dossier) if {
+	is_object(waiver)
+	is_string(waiver.model)
+	is_string(dossier.subject.name)
+	glob.match(waiver.model, ["/"], dossier.subject.name) == false
+}
+
+default notice(_) := 14
+
+notice(_) := config.waiver_notice_days if is_number(config.waiver_notice_days)
+
+default runs_longer(_, _, _) := false
+
+runs_longer(waiver, dossier, days) if {
+	is_string(dossier.subject.name)
+	instant(waiver.expires) - instant(dossier.now) > days * 86400000000000
+}
+
+# nobody's waiver, one without a reason or an end, or one nobody else agreed to, is none
 default waiver_complete(_, _) := false
 
 waiver_complete(waiver, about) if {
-	every key in array.concat(["id", "model", "owner", "reason", "expires"], about) {
+	is_object(waiver)
+	every key in array.concat(["id", "model", "owner", "approver", "reason", "expires"], about) {
 		is_string(waiver[key])
 		trim_space(waiver[key]) != ""
 	}
-
-	# what is no instant, or beyond the nanoseconds of 64 bits, would break one engine
-	regex.match(`^2[01][0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`, waiver.expires)
+	identity(waiver.approver) != identity(waiver.owner)
+	is_instant(waiver.expires)
 }
 
 # METADATA
-# description: what ran out or does not count is worth a word, under these two codes
-waiver_warnings(waivers, expired, incomplete) := {{"code": expired, "message": concat("", ["the waiver ", w.id, " expired at ", w.expires])} |
-	some w in waivers.expired
-} | {{"code": incomplete, "message": concat("", ["a waiver is not in force because it lacks an id, owner, reason or end, or says not what for: ", waiver_label(w)])} |
-	some w in waivers.incomplete
-}
+# description: >-
+#   what ran out, is about to, or does not count is worth a word, each under its code
+waiver_warnings(waivers, codes) := union({
+	{{"code": codes.expired, "message": concat("", ["the waiver ", w.id, " expired at ", w.expires])} | some w in waivers.expired},
+	{{"code": codes.expiring, "message": concat("", ["the waiver ", w.id, " of ", w.owner, " expires at ", w.expires])} | some w in waivers.expiring},
+	{{"code": codes.incomplete, "message": concat("", ["a waiver is not in force because it lacks an id, model, owner, approver, reason or end, says not what for, or its owner approved it: ", waiver_label(w)])} | some w in waivers.incomplete},
+})
 
 default waiver_label(_) := "it has no id"
 
-waiver_label(waiver) := waiver.id if is_string(waiver.id)
+waiver_label(waiver) := waiver.id if {
+	is_object(waiver)
+	is_string(waiver.id)
+}
+
+# METADATA
+# description: >-
+#   the checks of this step whose evidence the organisation does not ask for; a step that is not
+#   listed asks for all of it. Codes are those of the step by the kind of evidence
+default unasked(_, _) := set()
+
+unasked(step, codes) := {code | some code in object.remove(codes, config.required_evidence[step])} if {
+	is_array(config.required_evidence[step])
+}
 
 # METADATA
 # description: the conjunction; every check must be exactly true, and there must be some
 default all_pass(_) := false
 
-all_pass(checks) if {
-	count(checks) > 0
-	every ok in checks {
-		ok == true
-	}
-}
+all_pass(checks) if {ok | some ok in checks} == {true}
 
 # METADATA
 # description: the first ten texts of a list, led in; empty for an empty list

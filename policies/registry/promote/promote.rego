@@ -7,7 +7,9 @@
 package registry.promote
 
 import data.registry.code
+import data.registry.config
 import data.registry.lib
+import data.registry.library
 import data.registry.licences
 import data.registry.relief
 import data.registry.risk
@@ -24,14 +26,35 @@ relieved := relief.given(input, checks, always)
 
 # what is asked grows with what is at stake; an unknown target fails PRO-001
 # whoever retires a version is not stopped, but what is judged again is still handed out
-checks := object.union(staging, release) if {
-	input.action.to == "Approved"
-} else := object.union(retirement, {"PRO-008": vulnerabilities.acceptable(input, blocking)}) if {
+checks := object.union(retirement, {"PRO-008": vulnerabilities.acceptable(input, blocking)}) if {
 	input.action.to == "Deprecated"
 	lib.judged_again(input)
 } else := retirement if {
 	input.action.to == "Deprecated"
+} else := shipped if {
+	config.required_evidence == {}
+	config.library == {}
+} else := object.union(object.remove(shipped, lib.unasked(step, evidenced)), library.checks(input, step))
+
+shipped := object.union(staging, release) if {
+	releasing
 } else := staging
+
+default step := "staging"
+
+step := "release" if releasing
+
+# the checks that required_evidence may leave out
+evidenced := {
+	"signature": "PRO-003",
+	"provenance": "PRO-004",
+	"canary": "PRO-007",
+	"vulnerabilities": "PRO-008",
+	"model_card": "PRO-009",
+	"malware": "PRO-014",
+	"licences": "PRO-015",
+	"layout": "PRO-016",
+}
 
 retirement := {
 	"PRO-001": transition_exists,
@@ -91,7 +114,7 @@ floor := risk.floor(input)
 
 tier := risk.strictest([declared, floor])
 
-approvers := risk.approvers(input)
+approvers := risk.approvers(input, tier)
 
 waivers := vulnerabilities.waivers(input)
 
@@ -120,16 +143,18 @@ weighing if "PRO-008" in object.keys(checks)
 
 reasons := [] if {
 	allow
-} else := lib.reasons(relief.counting(checks, relieved), texts)
+} else := lib.reasons(relief.counting(checks, relieved), said)
+
+said := object.union(texts, library.texts(input, step))
 
 # a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input) if {
+noted := relief.waiver_warnings(input, checks, always) if {
 	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input)
+} else := {told | some told in relief.would_say("warn", checks, said, relieved)} | relief.waiver_warnings(input, checks, always)
 
 shadow := [] if {
 	count(relieved.modes) == 0
-} else := relief.would_say("shadow", checks, texts, relieved)
+} else := relief.would_say("shadow", checks, said, relieved)
 
 texts := {
 	"PRO-001": {
@@ -189,8 +214,8 @@ texts := {
 	},
 	"PRO-012": {
 		"path": "approvals",
-		"message": risk.problem(tier, risk.lacking(approvers)),
-		"fix": risk.fix(risk.lacking(approvers)),
+		"message": risk.problem(tier, risk.lacking(tier, approvers)),
+		"fix": risk.fix(tier, risk.lacking(tier, approvers)),
 	},
 	"PRO-013": {
 		"path": "actor.authenticated",
@@ -237,7 +262,7 @@ details := {
 	"declared": declared,
 	"floor": floor,
 	"approvers": approvers,
-	"lacking": risk.lacking(approvers),
+	"lacking": risk.lacking(tier, approvers),
 	"blocking_vulnerabilities": vulnerabilities.names(blocking),
 } if {
 	releasing

@@ -2,8 +2,8 @@
 # title: Risk tier and separation of duties
 # description: >-
 #   The tier in force is the stricter of what the signed model card declares and the floor the
-#   organisation sets for the name. A tier that is not free of approval needs two distinct
-#   people, one for each of exactly two roles, neither of them the submitter.
+#   organisation sets for the name. Each tier has its quorum: how many people of which role must
+#   approve, all of them different people and none of them the submitter.
 # scope: package
 package registry.risk
 
@@ -48,10 +48,20 @@ strictest(tiers) := "low" if {
 }
 
 # METADATA
-# description: people by role whose word is for these bytes under the policy in force
-approvers(dossier) := {role: people |
+# description: the tier in force
+tier(dossier) := strictest([declared(dossier), floor(dossier)])
+
+# METADATA
+# description: how many people the tier asks for, by role; see sufficient
+default quorum(_) := {}
+
+quorum(tier) := config.quorum[tier] if is_object(config.quorum[tier])
+
+# METADATA
+# description: people by each role the tier asks for, whose word is for these bytes under the policy in force
+approvers(dossier, tier) := {role: people |
 	given := binding(dossier)
-	some role in config.required_roles
+	some role, _ in quorum(tier)
 	people := {approval.person | some approval in given; approval.role == role}
 }
 
@@ -71,35 +81,50 @@ binding(dossier) := [{"person": person, "role": approval.role} |
 ]
 
 # METADATA
-# description: true when the tier needs no approval, or two people gave theirs
+# description: true when each role of the tier's quorum has its people, and nobody is counted twice
 default sufficient(_, _) := false
 
-sufficient(tier, _) if tier in config.approval_free_tiers
+sufficient(tier, people) if {
+	is_object(config.quorum[tier])
+	every role, number in quorum(tier) {
+		is_number(number)
+		count(people[role]) >= number
+	}
+	spread(quorum(tier), people)
+}
 
-sufficient(_, people) if {
-	[first, second] = config.required_roles
-	some one in people[first]
-	some other in people[second]
-	one != other
+# somebody who spoke in two roles counts in one of them: whichever roles are taken together need
+# as many people together as each of them alone (Hall); more than four roles are not taken apart
+default spread(_, _) := false
+
+spread(asked, people) if {
+	count({person | some given in people; some person in given}) == sum([count(given) | some given in people])
+} else if {
+	count(asked) <= 4
+	every roles in {{a, b, c, d} | some a, _ in asked; some b, _ in asked; some c, _ in asked; some d, _ in asked} {
+		count({person | some role in roles; some person in people[role]}) >= sum([asked[role] | some role in roles])
+	}
 }
 
 # METADATA
 # description: what a person reads; decides nothing
-lacking(people) := [role | some role in config.required_roles; count(people[role]) == 0]
+lacking(tier, people) := [role | some role, number in quorum(tier); count(people[role]) < number]
 
 problem(tier, missing) := concat("", [
 	"risk tier ",
 	tier,
-	" needs the approval of two people other than the submitter, one as ",
-	concat(" and one as ", config.required_roles),
-	", for this digest and the policy in force",
+	" needs the approval of different people other than the submitter (",
+	concat(", ", [sprintf("%v as %v", [number, role]) | some role, number in quorum(tier)]),
+	") for this digest and the policy in force",
 	concat("", [concat("", ["; still lacking: ", concat(", ", missing)]) | count(missing) > 0]),
 ])
 
-# all of them again when one person spoke for both
-fix(missing) := commands(missing) if {
+# all of them again when one person spoke for several
+fix(tier, missing) := commands(missing) if {
 	count(missing) > 0
-} else := commands(config.required_roles)
+} else := commands([role | some role, _ in quorum(tier)]) if {
+	count(quorum(tier)) > 0
+} else := "have security name a quorum for this tier in data.json"
 
 commands(roles) := concat("; ", [command |
 	some role in roles

@@ -32,13 +32,15 @@ blocking(dossier, waivers) := [v |
 
 default known(_) := []
 
-known(dossier) := lib.array_or_empty(dossier.evidence.vulnerabilities.facts.vulnerabilities)
+known(dossier) := dossier.evidence.vulnerabilities.facts.vulnerabilities if {
+	is_array(dossier.evidence.vulnerabilities.facts.vulnerabilities)
+}
 
 default up_to_date(_) := false
 
-up_to_date(_) if config.max_advisory_age_days == null
-
 up_to_date(dossier) if {
+	config.max_advisory_age_days == null
+} else if {
 	is_number(config.max_advisory_age_days)
 	age(dossier) <= config.max_advisory_age_days * 86400000000000
 }
@@ -52,11 +54,11 @@ age(dossier) := time.parse_rfc3339_ns(dossier.now) - time.parse_rfc3339_ns(at) i
 
 default bearable(_, _) := false
 
-bearable(v, _) if harmless(v)
-
-bearable(v, _) if cleared(v)
-
 bearable(v, in_force) if {
+	harmless(v)
+} else if {
+	cleared(v)
+} else if {
 	some waiver in in_force
 	names_it(waiver, v)
 }
@@ -147,7 +149,7 @@ problem(entries) := concat("", ["vulnerabilities are unchecked, checked against 
 
 # METADATA
 # description: a waiver that was used is recorded with the decision
-obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": waiver.vulnerability, "expires": waiver.expires} |
+obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id, "vulnerability": waiver.vulnerability, "owner": waiver.owner, "approver": waiver.approver, "expires": waiver.expires} |
 	some waiver in waivers.in_force
 	some v in known(dossier)
 	names_it(waiver, v)
@@ -155,7 +157,7 @@ obligations(dossier, waivers) := {{"type": "record_waiver", "waiver": waiver.id,
 
 # METADATA
 # description: what ran out, does not count, or silences a vulnerability is worth a word
-warnings(waivers) := union({lib.waiver_warnings(waivers, "VUL-101", "VUL-103"), silenced(waivers), stale(waivers)})
+warnings(waivers) := union({lib.waiver_warnings(waivers, {"expired": "VUL-101", "incomplete": "VUL-103", "expiring": "VUL-105"}), silenced(waivers), stale(waivers)})
 
 silenced(waivers) := {{"code": "VUL-102", "message": concat("", [label(v), " is ", v.vex.status, " in the words of ", v.vex.signer, reason(v)])} |
 	some v in waivers.cleared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,22 @@ from click.testing import CliRunner, Result
 
 from mlflow_governance.cli.attest import attest
 from mlflow_governance.cli.client import RegistryClient
-from mlflow_governance.core import canonical
+from mlflow_governance.core import canonical, moment
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError, InvalidRequest
 from mlflow_governance.evidence import attestation, bundle, envelope, predicate
 from mlflow_governance.evidence.attestation import parse_statement
+from mlflow_governance.evidence.change_ticket import ChangeTicketVerifier
+from mlflow_governance.evidence.hashing import hash_directory
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
+from mlflow_governance.evidence.reproduction import ReproductionVerifier
+from mlflow_governance.evidence.scores import EvaluationVerifier
+from mlflow_governance.evidence.slo import SloVerifier
 from tests.unit.cli.test_client import serving
 from tests.unit.evidence.bom_builders import bom, library
+from tests.unit.evidence.builders import case
+from tests.unit.evidence.record_builders import attached
 from tests.unit.evidence.spdx_builders import library3, package, spdx23, spdx30
 from tests.unit.evidence.test_scan_result import body, vulnerability
 from tests.unit.evidence.vex_builders import analysed, cyclonedx, openvex, statement
@@ -64,7 +72,8 @@ def test_a_result_is_signed_and_attached() -> None:
     kind, statement = said(run("test-result", "--result", "PASSED"))
 
     assert kind == predicate.TEST_RESULT
-    assert statement == {"result": "PASSED", "configuration": []}
+    assert statement == {"result": "PASSED", "configuration": [], "at": statement["at"]}
+    assert abs(moment.parse(statement["at"]) - moment.now()) < timedelta(minutes=1)
     assert said(run("canary", "--result", "PROCEED"))[0] == predicate.CANARY
 
 
@@ -207,3 +216,112 @@ def test_half_or_twice_is_refused(arguments: list[str]) -> None:
     Path("x.json").write_text("{}")
 
     assert "--predicate with --type" in refused(*arguments).advice
+
+
+# --- tickets, objectives, evaluations, reproductions ---------------------------------------------
+
+WINDOW = ("--from", "2026-12-01T20:00:00Z", "--to", "2026-12-01T22:00:00+00:00")
+TICKET = ("change-ticket", "--id", "CHG-1", "--system", "jira", "--state", "approved", *WINDOW)
+OBJECTIVE = {"name": "p95", "target": 200, "measured": 180, "comparison": "<="}
+SLO = {
+    "profile": "online", "objectives": [OBJECTIVE], "at": "2026-11-20T01:00:00Z",
+    "window": {"from": "2026-11-19T00:00:00Z", "to": "2026-11-20T00:00:00Z"},
+}  # fmt: skip
+REBUILT = "sha256:" + "a" * 64
+
+
+def facts(kind: str, statement: Any, verifier: Any) -> Any:
+    """What the verifier proves from what was attached."""
+    return verifier.verify(case(*attached(kind, statement), now=moment.now()))
+
+
+@pytest.mark.usefixtures("governed")
+def test_a_change_ticket_is_signed_and_verifies() -> None:
+    result = run(*TICKET, "--url", "https://jira.example/CHG-1")
+
+    kind, statement = said(result)
+    assert "attestations/change-ticket-" in result.output
+    assert result.output.endswith("change-ticket approved\n")
+    found = facts(kind, statement, ChangeTicketVerifier())
+    assert (found["id"], found["from"], found["to"], found["url"]) == (
+        "CHG-1", "2026-12-01T20:00:00.000000Z", "2026-12-01T22:00:00.000000Z",
+        "https://jira.example/CHG-1",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("governed")
+def test_objectives_are_signed_from_a_file_and_verify() -> None:
+    Path("slo.json").write_text(json.dumps(SLO))
+
+    kind, statement = said(run("slo", "--file", "slo.json"))
+
+    assert statement == SLO
+    assert facts(kind, statement, SloVerifier())["met"] is True
+
+
+@pytest.mark.usefixtures("governed")
+def test_an_evaluation_is_signed_from_options_above_a_file_and_verifies() -> None:
+    part = {"attribute": "age", "group": "18-25", "size": 9, "metrics": {"auc": 0.8}}
+    Path("e.json").write_text(json.dumps({"metrics": {"auc": 0.1, "f1": 0.5}, "slices": [part]}))
+
+    kind, statement = said(
+        run("evaluation", "--file", "e.json", "--metric", "auc=0.91", "--dataset", f"d@{REBUILT}")
+    )
+
+    (found,) = facts(kind, statement, EvaluationVerifier())["evaluations"]
+    assert found["dataset"] == {"name": "d", "digest": REBUILT}
+    assert (found["metrics"], found["slices"]) == ({"auc": 0.91, "f1": 0.5}, [part])
+
+
+@pytest.mark.usefixtures("governed")
+def test_a_reproduction_is_signed_from_a_digest_or_a_folder_and_verifies() -> None:
+    Path("rebuilt").mkdir()
+    Path("rebuilt/MLmodel").write_text("x")
+
+    kind, statement = said(run("reproduction", "--rebuilt", REBUILT, "--builder", "urn:b"))
+    assert facts(kind, statement, ReproductionVerifier())["matches"] is False
+
+    _, statement = said(run("reproduction", "--from-directory", "rebuilt", "--builder", "urn:b"))
+    assert statement["rebuiltDigest"] == hash_directory(Path("rebuilt")).digest
+
+
+@pytest.mark.usefixtures("governed")
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["change-ticket", "--id", "CHG-1"], "system"),
+        ([*TICKET, "--state", "fine"], "fine"),
+        ([*TICKET, "--from", "tomorrow"], "not an RFC 3339 instant"),
+        ([*TICKET, "--to", "2026-12-01T19:00:00Z"], "not in order"),
+        ([*TICKET, "--metric", "auc=1"], "--metric says nothing of a change-ticket"),
+        ([*TICKET, "--from-directory", "."], "--from-directory says nothing"),
+        (["slo", "--id", "5"], "--id says nothing of a slo. Of a slo: give --file"),
+        (["slo"], "profile"),
+        (["slo", "--file", "bad.json"], "JSON"),
+        (["slo", "--file", "list.json"], "JSON object"),
+        (["evaluation", "--metric", "auc=0.9"], "dataset"),
+        (["evaluation", "--dataset", "d", "--metric", "auc=nan"], "NAME=NUMBER"),
+        (["evaluation", "--dataset", "d", "--metric", "auc=1e999"], "NAME=NUMBER"),
+        (["evaluation", "--dataset", "d", "--metric", "auc"], "NAME=NUMBER"),
+        (["evaluation", "--dataset", "d", "--metric", "a=1", "--metric", "a=2"], "twice"),
+        (["evaluation", "--dataset", "d", "--metric", "auc=1e17"], "auc"),
+        (["evaluation", "--dataset", "d@md5:1", "--metric", "auc=1"], "digest"),
+        (["reproduction", "--builder", "urn:b"], "rebuiltDigest"),
+        (["reproduction", "--rebuilt", "abc", "--builder", "urn:b"], "rebuiltDigest"),
+        (["reproduction", "--rebuilt", REBUILT, "--from-directory", "."], "in one way"),
+        (["reproduction", "--from-directory", "empty", "--builder", "urn:b"], "empty"),
+        ([*TICKET, "--result", "PASSED"], "two things at once"),
+        ([*TICKET, "--type", "canary"], "two things at once"),
+        (["canary", "--result", "PROCEED", "--id", "5"], "two things at once"),
+        (["--predicate", "list.json", "--type", "slo", "--id", "5"], "two things at once"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value)[-40:],
+)
+def test_what_the_registry_would_not_read_is_not_signed(arguments: list[str], why: str) -> None:
+    Path("bad.json").write_text("{")
+    Path("list.json").write_text("[]")
+    Path("empty").mkdir()
+
+    error = refused(*arguments)
+
+    assert why in f"{error.message}. {error.advice}"

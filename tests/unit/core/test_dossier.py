@@ -18,7 +18,7 @@ from mlflow_governance.errors import InvalidRequest
 from tests.unit.policy.builders import document, dossier
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-NAME = st.text("aä-.0 \u0301ſ", min_size=1, max_size=8).filter(
+NAME = st.text("aä-.0 \u0301\u017f", min_size=1, max_size=8).filter(
     lambda t: t.strip() == t and t not in (".", "..")
 )
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53) + 1, 2**53 - 1)
@@ -70,7 +70,9 @@ def test_a_recorded_dossier_is_read_back_to_the_very_bytes(made: Dossier) -> Non
     assert found.now == made.now
 
 
-@pytest.mark.parametrize("number", [1e17, -1e20, 2.0**53, 1e300, 123456789012345680000.0, 0.1, -0.0])
+@pytest.mark.parametrize(
+    "number", [1e17, -1e20, 2.0**53, 1e300, 123456789012345680000.0, 0.1, -0.0]
+)
 def test_a_number_is_read_as_the_one_that_was_written(number: float) -> None:
     made = dossier(Gate.ACCEPT, action={"x": number})
 

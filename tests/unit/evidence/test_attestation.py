@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.manifest import FileEntry, Manifest
 from mlflow_governance.errors import EvidenceMissing, GovernanceError, VerificationError
-from mlflow_governance.evidence import attestation, bundle, envelope, evaluation, provenance
+from mlflow_governance.evidence import (
+    attestation,
+    bundle,
+    envelope,
+    evaluation,
+    instant,
+    provenance,
+)
 from mlflow_governance.evidence.attestation import CANARY, DATASET, SLSA_PROVENANCE, TEST_RESULT
 from mlflow_governance.evidence.dataset import DatasetVerifier
 from mlflow_governance.evidence.predicate import Purpose
@@ -192,6 +199,8 @@ def test_provenance_says_who_built_the_model():
         "datasets": [],
         "source": None,
         "signers": ["pipeline"],
+        "finished_at": None,
+        "at": None,
     }
 
 
@@ -305,9 +314,9 @@ def test_a_threshold_counts_who_names_the_same_data():
 
 
 def test_a_canary_from_the_future_is_refused():
-    _canary(canary_body(at=NOW + evaluation.CLOCK_SKEW))
+    _canary(canary_body(at=NOW + instant.CLOCK_SKEW))
     with pytest.raises(VerificationError, match="future"):
-        _canary(canary_body(), canary_body(at=NOW + evaluation.CLOCK_SKEW + timedelta(seconds=1)))
+        _canary(canary_body(), canary_body(at=NOW + instant.CLOCK_SKEW + timedelta(seconds=1)))
 
 
 @pytest.mark.parametrize(

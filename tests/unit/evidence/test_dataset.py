@@ -42,20 +42,21 @@ def test_the_datasets_of_all_statements_are_facts() -> None:
     )
 
     assert verify(case(first, second)) == {
-        "datasets": [fact("eval", "mlflow:fd568ab7"), fact("train", SHA)]
+        "datasets": [fact("eval", "mlflow:fd568ab7"), fact("train", SHA)],
+        "at": None,
     }
 
 
 def test_purpose_and_legal_basis_are_facts() -> None:
     found = verify(case(item("a", {"name": "train", "digest": SHA, "context": "training", **USE})))
 
-    assert found == {"datasets": [fact("train", SHA, context="training", **USE)]}
+    assert found == {"datasets": [fact("train", SHA, context="training", **USE)], "at": None}
 
 
 def test_a_statement_of_an_older_release_still_counts() -> None:
     old = {"name": "train", "digest": SHA, "uri": "s3://b", "role": "training", "license": "MIT"}
 
-    assert verify(case(item("a", old))) == {"datasets": [fact("train", SHA)]}
+    assert verify(case(item("a", old))) == {"datasets": [fact("train", SHA)], "at": None}
 
 
 def test_saying_nothing_contradicts_nothing() -> None:
@@ -63,7 +64,7 @@ def test_saying_nothing_contradicts_nothing() -> None:
 
     found = verify(case(item("a", quiet), item("b", told)))
 
-    assert found == {"datasets": [fact("t", SHA, **USE)]}
+    assert found == {"datasets": [fact("t", SHA, **USE)], "at": None}
 
 
 def test_each_context_is_an_entry() -> None:

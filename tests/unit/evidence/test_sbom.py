@@ -14,7 +14,7 @@ from mlflow_governance.errors import EvidenceMissing, VerificationError
 from mlflow_governance.evidence import cyclonedx, predicate
 from mlflow_governance.evidence.attestation import CYCLONEDX
 from mlflow_governance.evidence.sbom import SbomVerifier, check_document
-from tests.unit.evidence.bom_builders import bom, bom_case, inspection, library
+from tests.unit.evidence.bom_builders import bom, bom_case, inspection, library, model
 from tests.unit.evidence.builders import attest, case, key, signer, trust
 
 verify = SbomVerifier().verify
@@ -33,7 +33,7 @@ def test_a_signed_sbom_gives_its_facts() -> None:
         "spec_version": "1.6",
         "signers": ["pipeline"],
         "serial_number": "urn:uuid:3e671687-395b-41f5-a30f-a58921a69b79",
-        "base_models": 0,
+        "base_models": [],
         "datasets": 1,
         "pins_checked": False,
         "unresolved": [],
@@ -300,11 +300,40 @@ def test_requirements_beyond_the_bounds_are_refused() -> None:
         required("x" * 5000, components=())
 
 
-def test_base_models_are_counted_with_those_they_were_tuned_from() -> None:
-    ancestor = {"type": "machine-learning-model", "name": "bert"}
-    base = {
-        "type": "machine-learning-model", "name": "distilbert", "bom-ref": "base",
-        "purl": "pkg:huggingface/distilbert/distilbert@abc", "pedigree": {"ancestors": [ancestor]},
-    }  # fmt: skip
+DISTILBERT = "pkg:huggingface/distilbert/distilbert@abc"
 
-    assert verify(bom_case(bom(base)))["base_models"] == 2
+
+def base(name: str = "distilbert", **more: Any) -> dict[str, Any]:
+    return {"type": "machine-learning-model", "name": name, "bom-ref": name, **more}
+
+
+def test_base_models_are_named_with_all_they_were_tuned_from() -> None:
+    oldest = base("oldest", pedigree={"ancestors": [base("root", version="1")]})
+    hashes = [{"alg": "SHA-256", "content": "AB" * 32}, {"alg": "MD5", "content": "c" * 32}]
+    tuned = base(purl=DISTILBERT, hashes=hashes, pedigree={"ancestors": [base("bert"), oldest]})
+
+    found = verify(bom_case(bom(tuned)))["base_models"]
+
+    assert found == [
+        {"purl": None, "name": "bert", "version": None, "digest": None},
+        {"purl": None, "name": "oldest", "version": None, "digest": None},
+        {"purl": None, "name": "root", "version": "1", "digest": None},
+        {"purl": DISTILBERT, "name": "distilbert", "version": None,
+         "digest": "sha256:" + "ab" * 32},
+    ]  # fmt: skip
+
+
+def test_the_models_the_model_itself_was_tuned_from_are_base_models() -> None:
+    described = model() | {"pedigree": {"ancestors": [base("bert")]}}
+    document = bom() | {"metadata": {"component": described}}
+
+    assert [one["name"] for one in verify(bom_case(document))["base_models"]] == ["bert"]
+
+
+def test_no_base_model_is_left_out_where_there_are_many() -> None:
+    def listing(count: int) -> dict[str, Any]:
+        return bom(*(base(f"m{number}") for number in range(count)))
+
+    assert len(verify(bom_case(listing(200)))["base_models"]) == 200
+    with pytest.raises(VerificationError, match="more than 200 base models"):
+        verify(bom_case(listing(201)))

@@ -67,7 +67,7 @@ def test_a_signed_spdx_document_is_an_sbom(
 
     assert facts == {
         "components": 1, "format": "SPDX", "spec_version": version, "serial_number": serial,
-        "signers": ["pipeline"], "base_models": 0, "datasets": 0, "pins_checked": True,
+        "signers": ["pipeline"], "base_models": [], "datasets": 0, "pins_checked": True,
         "unresolved": [],
     }  # fmt: skip
     with pytest.raises(VerificationError, match=r"pins numpy==2\.0, the SBOM says 1\.0"):
@@ -106,7 +106,8 @@ def test_models_and_data_are_told_apart() -> None:
 
     facts = verify(spdx_case(document))
 
-    assert (facts["base_models"], facts["datasets"]) == (1, 2)
+    assert [found["purl"] for found in facts["base_models"]] == ["pkg:huggingface/google/bert@abc"]
+    assert facts["datasets"] == 2
 
 
 def test_hashes_are_kept() -> None:

@@ -394,3 +394,42 @@ def test_a_withdrawn_key_does_not_come_back_in_another_entry(home):
 
     assert path.read_bytes() == before
     add_signer(path, builders.signer("pipeline", builders.key("b")))
+
+
+def with_rsa(purposes):
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    pem = (
+        rsa.generate_private_key(65537, 2048)
+        .public_key()
+        .public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return {"name": "lab", "key": pem.decode(), "for": purposes}
+
+
+def test_an_rsa_key_is_trusted_for_policy_and_nothing_else(tmp_path):
+    document = {"version": 1, "signers": [with_rsa(["policy"])]}
+    policy = TrustPolicy.parse(json.dumps(document).encode(), tmp_path)
+    [entry] = policy.keys_for(Purpose.POLICY, "*", NOW)
+    assert entry.by.key.algorithm == "rsa"
+    with pytest.raises(VerificationError, match="nothing else"):
+        entry.by.key.verify(b"signature", b"data")
+
+    for purposes in (["signature"], ["policy", "registry"]):
+        document["signers"] = [with_rsa(purposes)]
+        with pytest.raises(ConfigurationError, match="trusted for policy and nothing else"):
+            TrustPolicy.parse(json.dumps(document).encode(), tmp_path)
+
+
+def test_a_policy_bundle_is_signed_by_a_key_and_by_one(tmp_path):
+    keyless = {"issuer": "https://issuer.example", "identity": "someone@acme.example"}
+    document = {"version": 1, "signers": [{"name": "a", "keyless": keyless, "for": ["policy"]}]}
+    with pytest.raises(ConfigurationError, match="knows keys alone"):
+        TrustPolicy.parse(json.dumps(document).encode(), tmp_path)
+
+    document["signers"] = [{"name": "a", "key": A.pem, "for": ["policy"]}]
+    assert TrustPolicy.parse(json.dumps(document).encode(), tmp_path)
+    document["thresholds"] = [{"for": ["policy"], "least": 2}]
+    with pytest.raises(ConfigurationError, match="one signature"):
+        TrustPolicy.parse(json.dumps(document).encode(), tmp_path)

@@ -60,7 +60,13 @@ FORMATS = {
 }
 """What is not here reads JSON."""
 
-SEVERAL = {"signed-statement": 12, "keyless-bundle": 2, "test-report": 2, "canonical-json": 5}
+SEVERAL = {
+    "signed-statement": 16,
+    "records": 1,
+    "keyless-bundle": 2,
+    "test-report": 2,
+    "canonical-json": 5,
+}
 """Targets that read their input so many times, and end quietly."""
 
 

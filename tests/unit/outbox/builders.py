@@ -39,6 +39,11 @@ _SUBJECT = {
     "name": "churn", "version": 3, "workspace": "default",
     "uid": "0f3a5c1be2d94c0aa7b8f1d2e3c4b5a6", "digest": MODEL,
 }  # fmt: skip
+_POLICY_DECISION = {
+    "gate": "policy", "allow": True, "reasons": [], "before": _POLICY,
+    "policy_digest": digest.of_bytes(b"another bundle"),
+    "checks": {"POL-001": True, "POL-002": True, "POL-003": True, "POL-004": True},
+}  # fmt: skip
 _NAMED = {"name": "scratch-churn", "workspace": "default"}
 
 
@@ -91,6 +96,19 @@ _KINDS: dict[Act, dict[str, Any]] = {
         "subject": {}, "person": "system:server",
         "facts": {"document_digest": digest.of_bytes(b"document"), "signers": 3,
                   "thresholds": 1, "timestamping": 0, "usable": True}},
+    Act.POLICY_CHANGED: {"before": {"policy_digest": _POLICY},
+        "after": {"policy_digest": digest.of_bytes(b"another bundle")},
+        "subject": {}, "reason": "severities of 2027",
+        "facts": {"archive_digest": digest.of_bytes(b"archive"), "files": 22, "modules": 18,
+                  "how": "proposal", "proposal": "5b0c", "decision": _POLICY_DECISION}},
+    Act.POLICY_PROPOSED: {"before": {"policy_digest": _POLICY},
+        "after": {"policy_digest": _POLICY}, "subject": {}, "reason": "severities of 2027",
+        "facts": {"proposal": "5b0c", "proposed": digest.of_bytes(b"another bundle"),
+                  "archive_digest": digest.of_bytes(b"archive")}},
+    Act.POLICY_APPROVED: {"before": {"policy_digest": _POLICY},
+        "after": {"policy_digest": _POLICY}, "subject": {}, "reason": "as agreed in SEC-17",
+        "facts": {"proposal": "5b0c", "proposed": digest.of_bytes(b"another bundle"),
+                  "decision": "approve", "role": "security"}},
     Act.REGISTRY_STARTED: {"before": {}, "after": {}, "subject": {}, "person": "system:server"},
 }  # fmt: skip
 

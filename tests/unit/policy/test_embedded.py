@@ -117,6 +117,19 @@ def test_foreign_bytes_raise_engine_errors_or_are_denied(
     assert engine.evaluate(Gate.ACCEPT, dossier(Gate.ACCEPT).encoded)["allow"] is True
 
 
+def test_an_answer_too_large_is_not_read() -> None:
+    engine = EmbeddedEngine(
+        alias_gate(
+            "decision := concat(``, [`12345678` | some x in numbers.range(1, 200000)]) "
+            "if input.gate\n"
+        )
+    )
+
+    with pytest.raises(EngineError) as error:
+        engine.evaluate(Gate.ALIAS, dossier(Gate.ALIAS).encoded)
+    assert error.value.reason_code == "ENG-SHAPE"
+
+
 def test_nothing_of_one_dossier_is_left_for_the_next(engine: EmbeddedEngine) -> None:
     good, bare = dossier(Gate.PROMOTE), dossier(Gate.PROMOTE, evidence={}, approvals=())
 

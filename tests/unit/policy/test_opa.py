@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import socket
 import threading
 import time
@@ -217,6 +219,27 @@ def test_too_many_waiting_decisions_time_out(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_revision_check_can_be_switched_off() -> None:
     assert codes(sends(200, {"result": RESULT}), check_revision=False) == []
+
+
+def test_an_answer_compressed_to_nothing_is_not_unpacked() -> None:
+    bomb = gzip.compress(b" " * (64 * 1024 * 1024))
+
+    assert codes(sends(200, bomb, **{"Content-Encoding": "gzip"})) == ["ENG-SHAPE"]
+
+
+def test_a_fork_asks_over_a_connection_of_its_own() -> None:
+    with served(sends(200, GOOD)) as (url, _):
+        engine = OpaEngine(url, BUNDLE)
+        assert decide(engine, CASE).allow
+        client = engine._client
+        # As if the slots were taken by threads that were not forked.
+        while engine._slots.acquire(blocking=False):
+            pass
+        child = os.fork()
+        if child == 0:
+            right = decide(engine, CASE).allow and engine._client is not client
+            os._exit(0 if right else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,8 @@ def test_what_is_submitted_verifies(site: Site, tmp_path: Path, spelling: str) -
     }
     outcomes = examined(site, tmp_path)
     wanted = set(Kind) - {
-        *(Kind.CANARY, Kind.VULNERABILITIES, Kind.VULNERABILITY_SCAN, Kind.LAYOUT)
+        *(Kind.CANARY, Kind.VULNERABILITIES, Kind.VULNERABILITY_SCAN, Kind.LAYOUT),
+        *(Kind.CHANGE_TICKET, Kind.SLO, Kind.EVALUATION, Kind.REPRODUCTION),
     }
     assert {
         kind: outcomes[kind].problem for kind in wanted if outcomes[kind].status != "passed"
@@ -168,6 +170,8 @@ def test_the_facts_are_those_of_the_run(site: Site, tmp_path: Path) -> None:
     assert outcomes[Kind.MODEL_CARD].facts["risk_tier"] == "high"
     assert outcomes[Kind.DATASET].facts["datasets"][0]["name"] == "four-rows"
     assert outcomes[Kind.TEST_RESULT].facts["signers"] == ["ci"]
+    for kind in (Kind.TEST_RESULT, Kind.DATASET, Kind.PROVENANCE):
+        assert abs(moment.parse(outcomes[kind].facts["at"]) - moment.now()) < timedelta(minutes=5)
     text = (site.evidence / "model_card.md").read_text()
     assert "| accuracy | 0.97 |" in text
     assert "four-rows" in text

@@ -35,8 +35,11 @@ from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.policy import bundle
 from mlflow_governance.policy.embedded import EmbeddedEngine
+from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.policy import POLICY
+from mlflow_governance.workflows.policy_ports import KeptPolicy, Proposal, Word
 from mlflow_governance.workflows.ports import (
     AliasRecord,
     AliasStep,
@@ -47,6 +50,7 @@ from mlflow_governance.workflows.ports import (
     VersionRecord,
     Whereabouts,
 )
+from tests.unit.workflows.fixed_policies import FixedPolicies
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 TRUST = digest.of_bytes(b"trust policy")
@@ -74,7 +78,7 @@ class MemoryStore:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     inspections: dict[str, Inspection] = field(default_factory=dict)
-    forced: dict[str, Digest] = field(default_factory=dict)
+    forced: dict[str, Digest] = field(default_factory=lambda: {POLICY: policies().digest})
     decisions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     withdrawn: dict[Digest, tuple[Stage, datetime]] = field(default_factory=dict)
     ledger: list[bytes] = field(default_factory=list)
@@ -181,6 +185,39 @@ class MemoryStore:
 
     def in_force(self, what: str) -> Digest | None:
         return self.forced.get(what)
+
+    def kept_policy(self, digest: Digest) -> KeptPolicy | None:
+        return None
+
+    def policy_archive(self, digest: Digest) -> bytes | None:
+        return policies().archive() if digest == policies().digest else None
+
+    def private_at(self, position: int) -> dict[str, str | None]:
+        raise NotImplementedError
+
+    def proposals(self, limit: int = 50) -> list[Proposal]:
+        return []
+
+    def open_proposals(self) -> list[Proposal]:
+        return []
+
+    def proposed_archive(self, proposal: Proposal) -> bytes:
+        raise NotImplementedError
+
+    def words_of(self, proposal_uid: str) -> list[Word]:
+        return []
+
+    def keep_policy(self, kept: KeptPolicy, archive: bytes) -> None:
+        raise NotImplementedError
+
+    def add_proposal(self, proposal: Proposal, archive: bytes) -> None:
+        raise NotImplementedError
+
+    def void_proposal(self, uid: str) -> None:
+        raise NotImplementedError
+
+    def add_word(self, word: Word) -> None:
+        raise NotImplementedError
 
     def add_inspection(self, digest: Digest, inspection: Inspection) -> None:
         self.inspections[digest] = inspection
@@ -398,7 +435,7 @@ class Registry:
 
     def proved(self) -> dict[str, Any]:
         return {
-            "policy_digest": self.ports.engine.policy_digest,
+            "policy_digest": self.ports.policy.current().digest,
             "facts": dict(self.examiner.outcomes),
             "trust_digest": self.examiner.trust_digest,
         }
@@ -435,6 +472,10 @@ def good_evidence(tier: str = "high") -> dict[Kind, Outcome]:
         Kind.LAYOUT: Outcome.missing("no layout is attached"),
         Kind.VULNERABILITY_SCAN: Outcome.missing("no scan is attached"),
         Kind.CANARY: Outcome.missing("no canary result is attached"),
+        Kind.CHANGE_TICKET: Outcome.missing("no change ticket is attached"),
+        Kind.SLO: Outcome.missing("no measurement is attached"),
+        Kind.EVALUATION: Outcome.missing("no evaluation is attached"),
+        Kind.REPRODUCTION: Outcome.missing("nobody rebuilt it"),
     }
 
 
@@ -449,11 +490,10 @@ def registry(actor: Actor | None = None, clock: Callable[[], datetime] = lambda:
         store=store,
         artifacts=silent,
         catalogue=silent,
-        engine=engine(),
+        policy=FixedPolicies(PolicyInForce(engine(), policies())),
         examiner=examiner,
         signer=examiner,
         rules=Rules(dashboards={}),
-        policy_files=policies().files,
         clock=clock,
     )
     return Registry(store, ports, examiner, actor or security())

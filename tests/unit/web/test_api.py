@@ -243,7 +243,7 @@ def test_more_than_a_thousand_entries_at_once_are_refused(governed: Registry) ->
 def test_policy_trust_and_health_are_told(governed: Registry) -> None:
     policy = get(governed, "/policy").get_json()
 
-    assert policy["policy_digest"] == governed.ports.engine.policy_digest
+    assert policy["policy_digest"] == governed.ports.policy.current().digest
     assert "registry/promote/promote.rego" in {file["path"] for file in policy["files"]}
     assert get(governed, "/trust").data == b'{"keys":[]}'
     assert get(governed, "/health").get_json() == {"status": "ok"}

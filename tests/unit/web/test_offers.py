@@ -8,8 +8,11 @@ import pytest
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.stage import Stage
+from mlflow_governance.policy.bundle import Bundle
+from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import documents, offers
 from tests.unit.web.builders import Registry, registry, security
+from tests.unit.workflows.fixed_policies import FixedPolicies
 
 BOTH = Actor("ann", ("product", "security"), authenticated=True)
 
@@ -28,7 +31,7 @@ def test_who_spoke_in_one_role_is_not_offered_the_other(governed: Registry) -> N
         "role": "product",
         "decision": "approve",
         "model_digest": record.digest,
-        "policy_digest": governed.ports.engine.policy_digest,
+        "policy_digest": governed.ports.policy.current().digest,
     }
 
     assert offers.approval(governed.ports, BOTH, record, [word])[0] == ["product"]
@@ -39,7 +42,9 @@ def test_policies_that_list_no_roles_leave_the_choice_to_the_person(
     governed: Registry, data: bytes | None
 ) -> None:
     files = {} if data is None else {"registry/config/data.json": data}
-    ports = replace(governed.ports, policy_files=files)
+    known = governed.ports.policy.current()
+    other = PolicyInForce(known.engine, Bundle(files, known.digest))
+    ports = replace(governed.ports, policy=FixedPolicies(other))
     record = governed.add("churn", 1, Stage.STAGING)
 
     assert offers.approval(ports, BOTH, record, [])[0] == ["product", "security"]
@@ -81,7 +86,7 @@ def test_an_approval_of_other_content_or_policy_is_not_current(governed: Registr
         json={"name": "churn", "version": 1, "role": "security", "reason": "seen"},
     )
     given = governed.store.approvals(record.uid)[0]
-    policy = governed.ports.engine.policy_digest
+    policy = governed.ports.policy.current().digest
 
     assert documents.approval(given, record, policy)["current"] is True
     assert documents.approval(given, record.with_(digest=None), policy)["current"] is False

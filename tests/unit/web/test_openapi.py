@@ -55,6 +55,8 @@ def test_every_schema_is_a_valid_json_schema(governed: Registry) -> None:
 
 
 _VERSION = {"name": "churn", "version": 1}
+_ABOUT_POLICY = ("/policy/propose", "/policy/approvals", "/policy/activate")
+"""These need two bundles: tests/unit/web/test_policy_views.py."""
 _REQUESTS: dict[str, dict[str, Any]] = {
     "/version": _VERSION,
     "/aliases": {"name": "churn"},
@@ -72,7 +74,9 @@ _REQUESTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(
-    "route", [route for route in api.ROUTES if route.answer], ids=lambda route: route.path
+    "route",
+    [r for r in api.ROUTES if r.answer and r.path not in _ABOUT_POLICY],
+    ids=lambda route: route.path,
 )
 def test_a_real_answer_is_what_its_schema_says(governed: Registry, route: api.Route) -> None:
     client, request = governed.app().test_client(), _REQUESTS.get(route.path, {})

@@ -24,6 +24,7 @@ from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.policy.embedded import EmbeddedEngine
+from mlflow_governance.policy.interface import PolicyEngine, PolicyInForce
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.mlflow_tables import model_aliases, model_versions
@@ -34,6 +35,7 @@ from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.ports import Attachment, Ports, Request, Rules, VersionRecord
 from tests.unit.policy.builders import EVIDENCE, shipped
+from tests.unit.workflows.fixed_policies import FixedPolicies
 
 ALICE = Actor("alice", ("security",), authenticated=True)
 SAM = Actor("sam", ("security",), authenticated=True)
@@ -167,13 +169,22 @@ class InProcessRegistry:
             store=SqlStore(self.sessions, ledger_signer=key),
             artifacts=self.artifacts,
             catalogue=self.book,
-            engine=EmbeddedEngine(bundle),
+            policy=FixedPolicies(PolicyInForce(EmbeddedEngine(bundle), bundle)),
             examiner=self.outcomes,
             signer=StatementSigner(load_private_key(folder / "registry.pem")),
             rules=rules or Rules(dashboards={}),
-            policy_files=bundle.files,
             clock=Clock(),
         )
+
+    @property
+    def engine(self) -> PolicyEngine:
+        """What evaluates the policy in force."""
+        return self.ports.policy.current().engine
+
+    def ask(self, engine: PolicyEngine) -> None:
+        """Have this engine asked from now on."""
+        policy = replace(self.ports.policy.current(), engine=engine)
+        self.ports = replace(self.ports, policy=FixedPolicies(policy))
 
     def model(self, location: str, content: str = "weights") -> None:
         """Write a model directory."""

@@ -192,7 +192,7 @@ def test_a_canary_from_the_future_is_refused_by_name(tmp_path: Path, ahead: time
 
     refusal = clocked.refusal(ref, Stage.APPROVED)
 
-    assert "attestations/canary.intoto.json: the canary is from the future" in refusal
+    assert "attestations/canary.intoto.json: it is from the future" in refusal
 
 
 def test_a_server_a_year_behind_refuses_the_canary_of_today_and_takes_it_once_mended(

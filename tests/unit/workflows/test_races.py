@@ -137,17 +137,17 @@ def test_what_was_judged_before_somebody_elses_commit_is_not_written(
 
 def interrupted_during_policy(registry: InProcessRegistry, between: Callable[[], Any]) -> None:
     """Somebody else acts while policy is being asked."""
-    engine = registry.ports.engine
+    engine = registry.engine
 
     class Slow:
         name, policy_digest = engine.name, engine.policy_digest
 
         def evaluate(self, *arguments: Any) -> Any:
-            registry.ports = replace(registry.ports, engine=engine)
+            registry.ask(engine)
             between()
             return engine.evaluate(*arguments)
 
-    registry.ports = replace(registry.ports, engine=Slow())
+    registry.ask(Slow())
 
 
 def interrupted_during_examination(registry: InProcessRegistry, between: Callable[[], Any]) -> None:

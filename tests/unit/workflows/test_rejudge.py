@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -208,7 +207,7 @@ def test_what_cannot_be_checked_is_no_reason_to_propose(
 
 def test_advisories_that_are_too_old_are_no_reason_to_propose(registry: InProcessRegistry) -> None:
     engine = EmbeddedEngine(configured(max_advisory_age_days=7))
-    registry.ports = replace(registry.ports, engine=engine)
+    registry.ask(engine)
     advised(registry, advisories_at="2026-11-01T00:00:00.000000Z")
 
     found = reviews(registry)
@@ -219,7 +218,7 @@ def test_advisories_that_are_too_old_are_no_reason_to_propose(registry: InProces
 
 def test_other_checks_that_fail_are_told_apart(registry: InProcessRegistry) -> None:
     # Under another policy the approvals are void; that is no news about vulnerabilities.
-    registry.ports = replace(registry.ports, engine=EmbeddedEngine(configured(blocking_cvss=8.0)))
+    registry.ask(EmbeddedEngine(configured(blocking_cvss=8.0)))
     found = reviews(registry)
 
     assert {r.now for r in found.values()} == {Now.OK}
@@ -234,7 +233,7 @@ def test_an_engine_without_an_answer_lets_nothing_pass(registry: InProcessRegist
         def evaluate(self, gate: object, dossier: bytes) -> Any:
             return {}
 
-    registry.ports = replace(registry.ports, engine=Broken())
+    registry.ask(Broken())
     before = registry.entries()
 
     assert {r.now for r in reviews(registry).values()} == {Now.UNCHECKED}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlflow_governance.core.digest import hex_of, of_bytes
-from mlflow_governance.core.dossier import Outcome
+from mlflow_governance.core.dossier import Gate, Outcome
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Denied
@@ -100,3 +100,49 @@ def test_a_summary_can_be_had_for_any_decision_and_is_the_same_each_time(
     assert once == again
     [(_, statement)] = attached(registry, ref).items()
     assert json.loads(base64.b64decode(json.loads(once)["payload"])) == statement
+
+
+def test_a_transition_the_life_cycle_has_not_is_passed_by_no_summary(
+    registry: InProcessRegistry,
+) -> None:
+    class Yes:
+        name, policy_digest = registry.engine.name, registry.engine.policy_digest
+
+        def evaluate(self, gate: Gate, document: bytes) -> Any:
+            answer = {"gate": gate.value, "allow": True, "checks": {"X-1": True}, "reasons": []}
+            return {**answer, "warnings": [], "obligations": [], "details": {}}
+
+    ref = registry.accepted("churn")
+    registry.ask(Yes())
+    before = attached(registry, ref)
+    for target in (Stage.APPROVED, Stage.DEPRECATED, Stage.NONE):
+        with pytest.raises(Denied, match="life cycle"):
+            transition(registry.ports, Request(ALICE, ref, "now"), target)
+
+    with registry.ports.store.read() as reading:
+        entries = reading.timeline(registry.record(ref).uid)[-3:]
+    assert {(e["act"], e["allowed"], e["decision_id"]) for e in entries} == {
+        ("request.refused", False, "")
+    }
+    assert entries[0]["facts"] == {"asked": "transition to Approved"}
+    assert attached(registry, ref) == before
+    assert registry.record(ref).stage is Stage.CANDIDATE
+
+
+def test_an_old_decision_that_could_not_be_carried_out_is_no_pass(
+    registry: InProcessRegistry,
+) -> None:
+    ref = registry.accepted("churn")
+    transition(registry.ports, Request(ALICE, ref), Stage.STAGING)
+    with registry.ports.store.read() as reading:
+        stored = reading.last_decision(registry.record(ref).uid)
+    assert stored is not None
+    dossier = stored["dossier"]
+    impossible = {**dossier, "action": {**dossier["action"], "to": "Deprecated"}}
+
+    results = [
+        opened(registry, signed_summary(registry.ports, stored, d))["predicate"]
+        for d in (dossier, impossible)
+    ]
+
+    assert [said["verificationResult"] for said in results] == ["PASSED", "FAILED"]

@@ -34,7 +34,12 @@ def test_a_start_says_which_trust_policy_is_in_force_and_only_a_change_says_it_a
         record_start(registry.ports, {})
     note_trust_now(registry.ports)
 
-    assert acts(registry) == ["trust.changed", "registry.started", "registry.started"]
+    assert acts(registry) == [
+        "policy.changed",
+        "trust.changed",
+        "registry.started",
+        "registry.started",
+    ]
 
 
 def test_a_decision_under_another_trust_policy_records_it_first(registry):

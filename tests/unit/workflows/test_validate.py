@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mlflow_governance.core.digest import of_bytes
+from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.manifest import Manifest
@@ -23,18 +23,24 @@ from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
 from mlflow_governance.store.books import SqlBooks
 from mlflow_governance.workflows.accept import block_late
+from mlflow_governance.workflows.policy_approval import propose, speak
+from mlflow_governance.workflows.policy_change import Board
+from mlflow_governance.workflows.policy_ports import KeptPolicy, Quorum
 from mlflow_governance.workflows.ports import Attachment, Request
 from mlflow_governance.workflows.promote import rejudge
 from mlflow_governance.workflows.validation.books import Snapshot
 from mlflow_governance.workflows.validation.findings import CHECKS, Finding
 from mlflow_governance.workflows.validation.run import Scope, validate
 from mlflow_governance.workflows.withdraw import withdraw
-from tests.unit.workflows.builders import SAM
+from tests.unit.policy.builders import configured, shipped
+from tests.unit.workflows.builders import PIA, SAM
 from tests.unit.workflows.watched import FolderShelves, Watched
 
 CHURN = VersionRef("churn", 1)
 FRAUD = VersionRef("fraud", 1)
 NOWHERE = "sha256:" + "0" * 64
+QUORUM = Quorum(2, ("security",))
+SHIPPED = shipped().digest
 AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
 
 
@@ -53,6 +59,10 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry.forget_catalogue(VersionRef("again", 1))
     registry.accepted("again")
     registry.register("fresh")
+    board = Board(registry.ports.store, registry.ports.policy, registry.ports.clock, QUORUM)
+    proposed = configured(blocking_cvss=8.0)
+    propose(board, PIA, "stricter", archive=proposed.archive())
+    speak(board, SAM, proposed.digest, "approve", "as agreed")
     registry.settled()
     registry.sessions.dispose()
     return folder
@@ -158,7 +168,7 @@ ALIAS = theirs.model_aliases
 TAG = theirs.version_tags
 LAST_ENTRY = ours.ledger_entries.c.position == 3
 PLANTED: dict[str, tuple[Callable[[Watched], None], str, str]] = {
-    "an entry edited": (edit_entry, "VAL-001", "entry 2"),
+    "an entry edited": (edit_entry, "VAL-001", "entry 3"),
     "a governed row deleted": (
         run(sa.delete(ours.versions).where(*row(ours.versions))), "VAL-010", "churn/1",
     ),
@@ -300,6 +310,50 @@ PLANTED: dict[str, tuple[Callable[[Watched], None], str, str]] = {
         on_disk(lambda f: (f / "governance/churn/v1/extra").write_text("x")),
         "VAL-066", "churn/1:governance/churn/v1/extra",
     ),
+    "another policy in force": (
+        run(sa.update(ours.in_force).where(ours.in_force.c.what == "policy")
+            .values(digest=NOWHERE)),
+        "VAL-070", "the policy",
+    ),
+    "no policy in force": (
+        run(sa.delete(ours.in_force).where(ours.in_force.c.what == "policy")),
+        "VAL-070", "the policy",
+    ),
+    "a kept policy deleted": (run(sa.delete(ours.policies)), "VAL-071", f"policy {SHIPPED}"),
+    "an archive deleted": (
+        run(sa.delete(ours.blobs).where(
+            ours.blobs.c.digest == sa.select(ours.policies.c.archive_digest).scalar_subquery())),
+        "VAL-071", f"policy {SHIPPED}",
+    ),
+    "a policy kept that never was": (
+        run(sa.insert(ours.policies).values(
+            digest=NOWHERE, archive_digest=NOWHERE, at=AT, position=0)),
+        "VAL-073", f"policy {NOWHERE}",
+    ),
+    "a proposal of somebody else": (
+        run(sa.update(ours.policy_proposals).values(person="mallory")),
+        "VAL-074", "proposal {proposal}",
+    ),
+    "another bundle proposed": (
+        run(sa.update(ours.policy_proposals).values(digest=NOWHERE)),
+        "VAL-074", "proposal {proposal}",
+    ),
+    "a word forged": (
+        run(sa.insert(ours.policy_words).values(
+            proposal_uid="forged", person="mallory", role="security", decision="approve",
+            reason="trust me", at=AT, withdrawn=False)),
+        "VAL-074", "a word about proposal forged",
+    ),
+    "a word of somebody else": (
+        run(sa.update(ours.policy_words).values(person="mallory")),
+        "VAL-074", "a word about proposal {proposal}",
+    ),
+    "a word deleted": (
+        run(sa.delete(ours.policy_words)), "VAL-075", "a word about proposal {proposal}",
+    ),
+    "a proposal deleted": (
+        run(sa.delete(ours.policy_proposals)), "VAL-075", "proposal {proposal}",
+    ),
 }  # fmt: skip
 
 
@@ -308,7 +362,9 @@ def test_what_was_changed_behind_the_registry_is_named(registry: Watched, name: 
     plant, code, expected = PLANTED[name]
     with registry.ports.store.read() as reading:
         last = (reading.last_decision(uid(registry)) or {})["decision_id"]
-    expected = expected.format(fraud=registry.record(FRAUD).digest, last=last)
+        proposal = reading.proposals()[0].uid
+    digest = registry.record(FRAUD).digest
+    expected = expected.format(fraud=digest, last=last, proposal=proposal)
     plant(registry)
 
     findings = registry.findings()
@@ -323,7 +379,7 @@ def test_every_check_is_shown_to_find_something() -> None:
     assert not shown & set(_SHOWN_BELOW)
 
 
-_SHOWN_BELOW = ("VAL-002", "VAL-003", "VAL-012", "VAL-026", "VAL-052", "VAL-067")
+_SHOWN_BELOW = ("VAL-002", "VAL-003", "VAL-012", "VAL-026", "VAL-052", "VAL-067", "VAL-072")
 
 
 def codes(findings: Iterable[Finding]) -> list[tuple[str, str]]:
@@ -385,6 +441,20 @@ def test_a_row_no_check_can_read_is_named(registry: Watched) -> None:
     change(ours.versions, location=sa.cast(b"\xff", sa.LargeBinary))(registry)
 
     assert ("VAL-003", "churn/1") in codes(registry.findings())
+
+
+def test_a_kept_policy_that_is_another_is_named(registry: Watched) -> None:
+    archive = configured(blocking_cvss=1.0).archive()
+    event = Event(
+        Act.POLICY_CHANGED, "mallory", AT,
+        before={"policy_digest": SHIPPED}, after={"policy_digest": NOWHERE},
+        facts={"archive_digest": of_bytes(archive), "proposal": ""},
+    )  # fmt: skip
+    with registry.ports.store.begin() as uow:
+        place = uow.record(event)
+        uow.keep_policy(KeptPolicy(Digest(NOWHERE), of_bytes(archive), AT, place), archive)
+
+    assert codes(registry.findings()) == [("VAL-072", f"policy {NOWHERE}")]
 
 
 def test_two_rows_of_one_name_and_number_are_named(registry: Watched) -> None:

@@ -1,0 +1,84 @@
+"""Recorded decisions in the order they were made, as rows stand; nothing is parsed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from mlflow_governance.core.dossier import Gate
+from mlflow_governance.store.ledger import as_bytes
+from mlflow_governance.store.sessions import SessionFactory, transaction
+from mlflow_governance.store.tables import blobs, decisions
+from mlflow_governance.workflows.validation.books import DecisionRow
+
+_CHUNK = 500
+"""Rows a statement: a dossier has some ten kibibytes."""
+_COLUMNS = DecisionRow._fields[:-1]
+
+
+class SqlDecisions:
+    """Reads recorded decisions. Safe to share between threads.
+
+    Rows never change, so a long reading is many short transactions.
+
+    Args:
+        sessions: where sessions come from.
+    """
+
+    def __init__(self, sessions: SessionFactory) -> None:
+        self._sessions = sessions
+
+    def last(self) -> int:
+        """The highest row id; 0 when nothing was ever decided."""
+        return self._scalar(sa.select(sa.func.max(decisions.c.id))) or 0
+
+    def newest(self, count: int, gates: Sequence[Gate] = ()) -> int:
+        """The row id before the newest ``count`` decisions of these gates (all, if none)."""
+        query = sa.select(decisions.c.id).where(*_of(gates)).order_by(decisions.c.id.desc())
+        first = self._scalar(query.offset(count - 1).limit(1))
+        return 0 if first is None else first - 1
+
+    def rows(self, after: int, last: int, gates: Sequence[Gate] = ()) -> Iterator[DecisionRow]:
+        """Decisions with a row id above ``after`` and up to ``last``, ascending."""
+        query = _rows().where(decisions.c.id <= last, *_of(gates)).order_by(decisions.c.id)
+        while found := self._all(query.where(decisions.c.id > after).limit(_CHUNK)):
+            yield from map(_row, found)
+            after = found[-1].id
+
+    def one(self, decision_id: str) -> DecisionRow | None:
+        """The decision of that id."""
+        found = self._all(_rows().where(decisions.c.decision_id == decision_id))
+        return _row(found[0]) if found else None
+
+    def _scalar(self, query: sa.Select[Any]) -> int | None:
+        with transaction(self._sessions, read_only=True) as session:
+            found: int | None = session.connection().execute(query).scalar()
+            return found
+
+    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with transaction(self._sessions, read_only=True) as session:
+            return session.connection().execute(query).all()
+
+
+def _of(gates: Sequence[Gate]) -> list[sa.ColumnElement[bool]]:
+    return [decisions.c.gate.in_([gate.value for gate in gates])] if gates else []
+
+
+def _rows() -> sa.Select[Any]:
+    return (
+        sa.select(
+            decisions.c.id,
+            *(decisions.c[name] for name in _COLUMNS),
+            blobs.c.data.label("dossier"),
+        )
+        .select_from(decisions)
+        .outerjoin(blobs, blobs.c.digest == decisions.c.dossier_digest)
+    )
+
+
+def _row(row: sa.Row[Any]) -> DecisionRow:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    values["document"] = as_bytes(row.document)
+    return DecisionRow(**values, dossier=None if row.dossier is None else as_bytes(row.dossier))
