@@ -38,7 +38,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "validate": ("validate", "validate", "Compare registry, files and ledger."),
     "advisories": ("advisories", "advisories", "Take in advisories; judge again by them."),
     "outbox": ("outbox", "outbox", "What still has to be told, and telling it again."),
-    "policy": ("policy", "policy", "Check and ask the policy bundle."),
+    "policy": ("policy", "policy", "Write, check, test and try the policy bundle."),
 }
 
 

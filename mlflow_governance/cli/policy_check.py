@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,10 +88,11 @@ def check(  # noqa: PLR0913  (one for each option)
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: the kinds are {kinds}")
     examination = examine(files(bundle, home), frozenset(overlook))
     comparison = _compare(examination, home, opa, (inputs, SEED if seed is None else seed))
-    if save is not None:
-        _save(comparison.differences, save)
     show = {"text": _text, "json": _json, "sarif": _sarif}[form]
     click.echo("\n".join(show(examination, comparison)))
+    if save is not None:
+        for path in _save(comparison.differences, save):
+            click.echo(f"saved {path}", err=True)
     if examination.findings or comparison.differences or comparison.refusals:
         sys.exit(FOUND)
 
@@ -137,12 +139,17 @@ def _asked(embedded: PolicyEngine, opa: PolicyEngine, inputs: int, seed: int) ->
     return Comparison(opa.name, inputs, compare(embedded, opa, samples(inputs, seed)))
 
 
-def _save(differences: tuple[Difference, ...], folder: Path) -> None:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _save(differences: tuple[Difference, ...], folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for number, difference in enumerate(differences, 1):
         name = f"{difference.dossier.gate.value}-{number}.json"
         text = json.dumps(difference.dossier.to_document(), indent=2, sort_keys=True)
         (folder / name).write_text(f"{text}\n", "utf-8")
+        yield folder / name
 
 
 def _text(examination: Examination, comparison: Comparison) -> list[str]:
@@ -151,13 +158,14 @@ def _text(examination: Examination, comparison: Comparison) -> list[str]:
     if comparison.instead:
         lines.append(f"not compared with a real OPA: {comparison.instead}")
     else:
-        differs = f"{len(comparison.differences)} differences" if comparison.differences else "same"
-        told = "the same decisions" if differs == "same" else differs
+        told = "the same decisions"
+        if comparison.differences:
+            told = _count(len(comparison.differences), "difference")
         lines.append(f"compared with {comparison.engine}: {comparison.inputs} dossiers, {told}")
     for difference in comparison.differences:
         lines += _told(difference)
     if found:
-        lines.append(f"{len(found)} findings")
+        lines.append(_count(len(found), "finding"))
     elif not comparison.differences and examination.bundle is not None:
         lines.append(f"the bundle is usable: {examination.bundle.digest} on {_engine_name()}")
     return lines
@@ -166,7 +174,7 @@ def _text(examination: Examination, comparison: Comparison) -> list[str]:
 def _told(difference: Difference) -> list[str]:
     gate = difference.dossier.gate.value
     return [
-        f"  the {gate} gate, {difference.count} dossiers: {', '.join(difference.members)}",
+        f"  the {gate} gate, {difference.count} of them: {', '.join(difference.members)}",
         f"    changed:  {', '.join(difference.changed) or 'nothing, it is a good dossier'}",
         f"    embedded: {_answer(difference.embedded)}",
         f"    opa:      {_answer(difference.opa)}",

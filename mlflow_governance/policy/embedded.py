@@ -17,7 +17,7 @@ from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.policy.interface import MAX_ANSWER_BYTES, EngineError
-from mlflow_governance.policy.lint import refuse_recursion
+from mlflow_governance.policy.lint import refuse_hazards
 
 _DISTRIBUTION = "gordon-to-regorus"
 _IMPOSTORS = ("celine-regorus", "hobofan-regorus", "lakera-regorus")
@@ -43,7 +43,7 @@ class EmbeddedEngine:
         self._data = json.dumps(bundle.data)
         self._key = object()
         self._name = engine_name()
-        refuse_recursion(bundle)
+        refuse_hazards(bundle)
         try:
             self._refuse_unknown_functions()
             self._make()

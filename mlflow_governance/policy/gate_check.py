@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from mlflow_governance.core.decision import Decision
@@ -61,9 +62,6 @@ class _Asked:
 def findings(bundle: Bundle, trees: list[Tree]) -> Iterator[Finding]:
     """What is wrong with the answers of a bundle that compiles, at most one of a kind a gate."""
     asked = _Asked(bundle)
-    tried: dict[Gate, list[Sample]] = {gate: [] for gate in Gate}
-    for sample in samples(SAMPLES):
-        tried[sample.dossier.gate].append(sample)
     for gate in Gate:
         place = _decision(trees, gate)
         if place is None:
@@ -71,7 +69,11 @@ def findings(bundle: Bundle, trees: list[Tree]) -> Iterator[Finding]:
             told = f"there is no rule data.registry.{gate.value}.decision"
             yield Finding(file, 1, 1, "gate-missing", told, "start from the gate that ships")
             continue
-        answers = [(sample, decide(asked, sample.dossier)) for sample in tried[gate]]
+        answers = [
+            (sample, decide(asked, sample.dossier))
+            for sample in _tried()
+            if sample.dossier.gate is gate
+        ]
         for rule, message, fix in (*_careless(asked, gate), *_no_answers(gate, answers)):
             yield Finding(*place, rule, message, fix)
         if not _is_entrypoint(trees, place):
@@ -81,6 +83,11 @@ def findings(bundle: Bundle, trees: list[Tree]) -> Iterator[Finding]:
         told_of = {**_texts(asked, gate, answers), **_said(answers)}
         codes = {code for _, decision in answers if not decision.error for code in decision.checks}
         yield from _untold(gate_text.written_codes(trees, gate), codes, told_of, place)
+
+
+@cache
+def _tried() -> tuple[Sample, ...]:
+    return tuple(samples(SAMPLES))
 
 
 def codes(bundle: Bundle, trees: list[Tree]) -> dict[Gate, set[str]]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.policy.finding import Finding
-from mlflow_governance.policy.syntax import Node, Tree, first_span, name, nodes, text_of
+from mlflow_governance.policy.syntax import Node, Tree, first_span, name, nodes, path, text_of
 
 CODE = re.compile(r"[A-Z][A-Z0-9]{1,9}-[0-9]{3,4}")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+_JOINS = {"object.union": 2, "object.remove": 1, "object.filter": 1}
+"""How many of the leading arguments end up in the result."""
 _FILLED = {"name", "version", "stage", "to", "actor"}
 
 
@@ -55,7 +57,10 @@ def _values(trees: list[Tree], package: str, rule_name: str) -> Iterator[tuple[T
             index = rule.head["refr"].get("RefBrack", {}).get("index")
             if index is not None and text_of(index) is not None:  # checks["OWN-001"] := …
                 yield tree, {"Object": {"fields": [(None, index, {})]}}
-            assigned = [rule.head.get("assign"), *(b["assign"] for b in rule.node["bodies"])]
+            bodies = rule.node.get("bodies", ())
+            assigned = [rule.head.get("assign"), *(body["assign"] for body in bodies)]
+            if rule.kind == "Default":
+                yield tree, rule.head["value"]
             yield from ((tree, given["value"]) for given in assigned if given)
 
 
@@ -65,15 +70,24 @@ def _keys(value: Node) -> Iterator[tuple[str, Node]]:
             code = text_of(key)
             if code is not None:
                 yield code, first_span(key)
-    for part in value.get("Call", {}).get("params", ()):
+    for part in _parts(value):
         yield from _keys(part)
 
 
 def _put_together(value: Node) -> Iterator[str]:
     if "Var" in value:
         yield name(value)
-    for part in value.get("Call", {}).get("params", ()):
+    for part in _parts(value):
         yield from _put_together(part)
+
+
+def _parts(value: Node) -> list[Node]:
+    # Of what makes one object of others; what another function makes of them is its own.
+    called = value.get("Call")
+    if called is None:
+        return []
+    takes = _JOINS.get(".".join(path(called["fcn"])), 0)
+    return list(called["params"][:takes])
 
 
 def name_findings(trees: list[Tree]) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from mlflow_governance.policy.finding import Finding
 from mlflow_governance.policy.portable import IMPURE, PORTABLE
 from mlflow_governance.policy.syntax import Rule, Tree, parse
 
-__all__ = ["FIXES", "IMPURE", "PORTABLE", "Finding", "inspect", "lint", "refuse_recursion"]
+__all__ = ["FIXES", "IMPURE", "PORTABLE", "Finding", "inspect", "lint", "refuse_hazards"]
 
 FIXES: Mapping[str, str] = {
     "negation": "name the expression as a rule and negate that, or compare a call with false",
@@ -41,6 +41,8 @@ FIXES: Mapping[str, str] = {
     "default-twice": "keep one default",
     "shadowed-name": "give one of the two another name",
     "future-import": "leave the import out; only what every OPA reads is portable",
+    "nesting": "give the inner parts names of their own",
+    "with": "pass what differs as an argument of a function; `with` is for tests",
     "syntax": "mend the module; Rego v1 is the language",
 }
 """How each kind of finding is mended."""
@@ -61,24 +63,25 @@ def lint(bundle: Bundle) -> tuple[Finding, ...]:
     return inspect(trees)
 
 
-def refuse_recursion(bundle: Bundle) -> None:
-    """Before anything is evaluated: a function that uses itself would end this very process.
+def refuse_hazards(bundle: Bundle) -> None:
+    """Before the engine sees it: what would end this very process, or keep it for ever.
 
     Raises:
-        ConfigurationError: a rule or function uses itself.
+        ConfigurationError: a function uses itself, or brackets are nested too deeply.
     """
-    found = _recursion(tuple(bundle.modules.items()))
+    found = _hazards(tuple(bundle.modules.items()))
     if found:
         raise ConfigurationError(
-            f"the policies use themselves: {found[0]}",
+            f"the policies cannot be evaluated: {found[0]}",
             advice="Check them: mlflow-governance policy check --bundle FOLDER",
         )
 
 
 @lru_cache(maxsize=16)
-def _recursion(modules: tuple[tuple[str, str], ...]) -> tuple[Finding, ...]:
-    trees, _ = parse(dict(modules))
-    return tuple(names.recursion(trees, names.collect(trees)))
+def _hazards(modules: tuple[tuple[str, str], ...]) -> tuple[Finding, ...]:
+    trees, broken = parse(dict(modules))
+    deep = [finding for finding in broken if finding.rule == "nesting"]
+    return (*deep, *names.recursion(trees, names.collect(trees)))
 
 
 def inspect(trees: list[Tree]) -> tuple[Finding, ...]:

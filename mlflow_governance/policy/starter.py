@@ -152,7 +152,7 @@ def _after(source: str, lines: tuple[str, ...], addition: str) -> str:
             return source.replace(f"\n{line}", f"\n{line}{addition}")
     raise ConfigurationError(
         f"{GATE} has no place for a rule of one's own ({lines[-1].strip()})",
-        advice="Install the version of mlflow-governance its policies belong to.",
+        advice="Install the package and its policies in the same version.",
     )
 
 

@@ -17,8 +17,12 @@ from mlflow_governance.policy.finding import Finding
 
 Node = Mapping[str, Any]
 
+MAX_NESTING = 12
+"""Brackets within brackets. The parser takes twice as long for each; twenty are a minute."""
+
 _PLACE = re.compile(r"--> [^\n]*?:(\d+):(\d+)")
 _ERROR = re.compile(r"error: (.+)")
+_INERT = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|#[^\n]*')
 _V0 = "`if` keyword is required|`contains` keyword"
 
 
@@ -96,11 +100,34 @@ def parse(modules: Mapping[str, str]) -> tuple[list[Tree], list[Finding]]:
     trees: list[Tree] = []
     broken: list[Finding] = []
     for file, text in modules.items():
+        deep = _too_deep(file, text)
+        if deep is not None:
+            broken.append(deep)
+            continue
         try:
             trees.append(Tree(file, text, _parsed(file, text)))
         except RuntimeError as error:
             broken.append(explained(str(error), file))
     return trees, broken
+
+
+def _too_deep(file: str, text: str) -> Finding | None:
+    depth = 0
+    plain = _INERT.sub(lambda found: " " * len(found[0]), text)
+    for offset, letter in enumerate(plain):
+        if letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth = max(0, depth - 1)
+        if depth > MAX_NESTING:
+            line = plain.count("\n", 0, offset) + 1
+            told = (
+                f"more than {MAX_NESTING} brackets within each other: reading that takes for ever"
+            )
+            fix = "give the inner parts names of their own"
+            column = offset - plain.rfind("\n", 0, offset)
+            return Finding(file, line, column, "nesting", told, fix)
+    return None
 
 
 def _parsed(file: str, text: str) -> Node:

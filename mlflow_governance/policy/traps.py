@@ -24,6 +24,7 @@ from mlflow_governance.policy.syntax import Node, Rule, Tree, first_span, nodes,
 Trap = tuple[Node, str, str]
 
 _CONSTANTS = {"String", "RawString", "Number", "Bool", "Null"}
+_IMPURE = "depends on more than the dossier"
 _GUARDS = {"is_array", "is_object", "is_set", "is_string", "is_number", "is_boolean"}
 
 
@@ -81,7 +82,8 @@ def call(module: Module, node: Node) -> Iterator[Trap]:
             told = f"{named} takes {sorted(takes)[0]} arguments; OPA refuses {len(node['params'])}"
             yield span, "arity", told
     elif named in IMPURE:
-        yield span, "impure-builtin", f"{named} depends on more than the dossier"
+        only = "has no place outside tests" if named in ("print", "trace") else _IMPURE
+        yield span, "impure-builtin", f"{named} {only}"
     elif named in DIFFERING:
         yield span, "differing-builtin", f"{named}: {DIFFERING[named]}"
     elif named not in PORTABLE:
@@ -217,6 +219,16 @@ def number(module: Module, node: Node) -> Iterator[Trap]:
         yield node["span"], "number", f"the engines keep and print {text[:40]} differently"
 
 
+def replacement(module: Module, mods: list[Node]) -> Iterator[Trap]:
+    """``with`` in place of a rule or function: one engine goes on with the one that is written."""
+    for mod in mods:
+        full = module.names.absolute(module.tree, path(mod["refr"]))
+        if full and any(True for _ in module.names.meant(full)):
+            named = ".".join(path(mod["refr"]))
+            told = f"the engines differ about `with` in place of {named}, which is written here"
+            yield mod["span"], "with", told
+
+
 def arithmetic(_: Module, node: Node) -> Iterator[Trap]:
     """One engine calculates in binary fractions, the other in decimal ones."""
     for side in (node["lhs"], node["rhs"]):
@@ -239,6 +251,7 @@ NODES: Mapping[str, Callable[[Module, Any], Iterator[Trap]]] = {
     "NotExpr": negation,
     "Call": call,
     "stmts": statements,
+    "with_mods": replacement,
     "Membership": precedence,
     "AssignExpr": assignment,
     "SomeIn": some_in,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -27,16 +25,13 @@ from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError, PolicyEngine
 from mlflow_governance.policy.opa import OpaEngine
 from mlflow_governance.policy.samples import mutated, starts
+from tests.contract.policy.binary import OPA, needs_opa, run
 from tests.unit.policy.builders import configured, dossier, shipped
 
 POLICIES = folder("policies")
 DOSSIERS = 3000
-_BESIDE = POLICIES.parent / ".tools" / "bin" / "opa"
-OPA = os.environ.get("OPA") or shutil.which("opa") or (str(_BESIDE) if _BESIDE.exists() else "")
 
-pytestmark = pytest.mark.skipif(
-    not OPA, reason="no opa binary on PATH, in $OPA or at .tools/bin/opa"
-)
+pytestmark = needs_opa
 
 # Floors and waivers in use, so that every rule of the policies is on the way.
 IN_FORCE, OVER = "2027-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
@@ -47,12 +42,6 @@ SETTINGS: dict[str, Any] = {
         {"id": "W-2", "vulnerability": "CVE-8", "model": "c*", "expires": OVER},
     ],
 }  # fmt: skip
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [OPA, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 @pytest.fixture(scope="module", params=["shipped", "with floors and waivers"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import json
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -56,6 +57,15 @@ def test_a_function_that_uses_itself_is_refused_before_it_ends_the_process() -> 
 
     with pytest.raises(ConfigurationError, match=r"registry\.x\.f uses registry\.x\.g"):
         EmbeddedEngine(with_module(looping))
+
+
+def test_what_would_take_for_ever_to_read_is_refused_at_once() -> None:
+    started = time.monotonic()
+
+    for brackets in ("[" * 5000 + "]" * 5000, "{" * 13 + "1" + "}" * 13):
+        with pytest.raises(ConfigurationError, match=r"extra\.rego:3:\d+: nesting"):
+            EmbeddedEngine(with_module(f"package registry.extra\n\nx := {brackets}\n"))
+    assert time.monotonic() - started < 10
 
 
 def test_a_missing_gate_is_refused() -> None:

@@ -35,6 +35,8 @@ def test_the_shipped_policies_are_portable() -> None:
         ("a := lib.nothing(1)", "unknown-function", 6),
         ("a := nothing(1)", "unknown-function", 6),
         ('a := sprintf("%s", [1])', "sprintf", 6),
+        ("a if { x := 1; x in [2] == false }", "precedence", 16),
+        ("a if { x := lib.array_or_empty(input.x)[0]; x in [2] == true }", "precedence", 45),
         ('a := sprintf("%v %5.1f", [1, 2])', "sprintf", 6),
         ("a := sprintf(input.x, [1])", "sprintf", 6),
     ],
@@ -71,6 +73,8 @@ def test_what_the_engines_read_differently_is_found(rule: str, kind: str, column
         "f(x) := g(x)\n\ng(x) := x\n\nh(f) := f",
         'a := x.y if x := {"y": 1}',
         "a := 0.5 > input.x",
+        "a if own with input.x as 1\n\nown if input.x",
+        'a := "[[[[[[[[[[[[[[[[[[[[" # {{{{{{{{{{{{{{{{{{{{',
     ],
 )
 def test_what_both_engines_read_alike_passes(rule: str) -> None:
