@@ -245,6 +245,7 @@ def build_ports(
         clock=moment.now,
         every=settings.policy_reload_seconds,
         quorum=settings.policy_approvals,
+        grace=timedelta(days=settings.policy_grace_days),
     )
     policy.start()
     return Ports(

@@ -36,7 +36,13 @@ def policy(services: WebServices, values: Values) -> Document:
     files = sorted(now.bundle.files.items())
     return {
         "policy_digest": now.digest,
-        "accepted_policy_digests": sorted({now.digest, *ports.rules.accepted_policy_digests}),
+        "accepted_policy_digests": sorted(
+            {
+                now.digest,
+                *ports.rules.accepted_policy_digests,
+                *now.still_accepted(ports.clock()),
+            }
+        ),
         "engine": now.engine.name,
         "files": [{"path": p, "size": len(d), "digest": digests.of_bytes(d)} for p, d in files],
         "since": moment.to_text(kept.at) if kept else None,
