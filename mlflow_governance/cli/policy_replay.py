@@ -205,9 +205,8 @@ def print_changes(found: Mapping[str, Any]) -> None:
 def _print_standing(standing: Mapping[str, Any]) -> None:
     if standing["bound_to_another_policy"]:
         click.echo(
-            f"  {standing['bound_to_another_policy']:,} are bound to another policy: when this "
-            "bundle comes into force, keep theirs\n  among accepted_policy_digests until they "
-            "were judged again"
+            f"  {standing['bound_to_another_policy']:,} are bound to another policy and are "
+            "served on for policy_grace_days\n  of config.yaml; judge them again meanwhile"
         )
     if standing["unproved"]:
         names = ", ".join(standing["unproved"][:10])
