@@ -21,6 +21,7 @@ from mlflow_governance.evidence.live import LiveExaminer
 from mlflow_governance.evidence.trust import TrustPolicy
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
 from mlflow_governance.policy import bundle as policy_bundle
+from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyEngine
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
@@ -143,11 +144,13 @@ def load_bundle(settings: Settings) -> Bundle:
     """The policy bundle in force.
 
     Raises:
-        ConfigurationError: it cannot be loaded.
+        ConfigurationError: it cannot be loaded, or its settings are not what it reads.
     """
     from mlflow_governance.core.resources import folder
 
-    return policy_bundle.load(settings.policies or folder("policies"))
+    loaded = policy_bundle.load(settings.policies or folder("policies"))
+    config_schema.require(loaded)
+    return loaded
 
 
 def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:

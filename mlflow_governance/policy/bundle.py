@@ -32,6 +32,8 @@ MAX_FILE_BYTES = 1024 * 1024
 MAX_TOTAL_BYTES = 8 * 1024 * 1024
 MANIFEST = ".manifest"
 SCHEMA = "dossier.schema.json"
+CONFIG_SCHEMA = "config.schema.json"
+"""Says what the settings may be and decides nothing: a better sentence in it is no new policy."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _PACKAGE = re.compile(
@@ -152,7 +154,7 @@ def _raise(error: OSError) -> None:
 def _decides(name: str) -> bool:
     if name in (MANIFEST, SCHEMA):
         return True
-    if name == ".signatures.json" or name.startswith("tests/") or name.endswith(".md"):
+    if name in (".signatures.json", CONFIG_SCHEMA) or name.startswith("tests/") or name.endswith(".md"):
         return False
     if not all(_SEGMENT.fullmatch(segment) for segment in name.split("/")):
         raise _broken(f"the file name {name[:100]!r} has more than one reading")
