@@ -154,7 +154,9 @@ def _raise(error: OSError) -> None:
 def _decides(name: str) -> bool:
     if name in (MANIFEST, SCHEMA):
         return True
-    if name in (".signatures.json", CONFIG_SCHEMA) or name.startswith("tests/") or name.endswith(".md"):
+    if name in (".signatures.json", CONFIG_SCHEMA):
+        return False
+    if name.startswith("tests/") or name.endswith(".md"):
         return False
     if not all(_SEGMENT.fullmatch(segment) for segment in name.split("/")):
         raise _broken(f"the file name {name[:100]!r} has more than one reading")

@@ -59,14 +59,16 @@ def require(bundle: Bundle) -> None:
     if len(found) > _MAX_TOLD:
         lines.append(f"  - and {len(found) - _MAX_TOLD} more")
     raise ConfigurationError(
-        "\n".join(["the settings of the policies (registry/config/data.json) are refused:", *lines]),
+        "\n".join(
+            ["the settings of the policies (registry/config/data.json) are refused:", *lines]
+        ),
         advice="Correct them, or put settings of your own under custom; then: "
         "mlflow-governance policy check --bundle FOLDER",
     )
 
 
 @cache
-def schema() -> Mapping[str, Any]:
+def schema() -> dict[str, Any]:
     """``policies/config.schema.json``."""
     return canonical.decode_object((folder("policies") / CONFIG_SCHEMA).read_bytes())
 

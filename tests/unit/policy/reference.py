@@ -351,9 +351,7 @@ def lawful(dataset: Any) -> bool:
 
 def data_fits(d: Any) -> bool:
     datasets = array(fact(d, "dataset", "datasets"))
-    return bool(datasets) and all(
-        lawful(e) and fnmatch(at(e, "name"), "churn-*") for e in datasets
-    )
+    return bool(datasets) and all(lawful(e) and fnmatch(at(e, "name"), "churn-*") for e in datasets)
 
 
 def tuned_from_the_list(d: Any) -> bool:
