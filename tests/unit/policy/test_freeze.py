@@ -25,7 +25,7 @@ def frozen(engine: EmbeddedEngine, now: datetime) -> bool:
 
 
 def covered(entry: dict[str, Any], now: datetime) -> bool:
-    """The same in Python: any window that began today, yesterday or tomorrow, as clocks there say."""
+    """The same in Python: windows that began yesterday, today or tomorrow, as clocks there say."""
     offset = entry.get("utc_offset", "Z")
     sign = -1 if offset[0] == "-" else 1
     hours, minutes = (0, 0) if offset == "Z" else (int(offset[1:3]), int(offset[4:]))
