@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 
+from benchmarks import policy_load
 from benchmarks.material import Material, dossier
 from benchmarks.measure import Samples, Scale, alternate
 from benchmarks.report import Row, latency
@@ -30,17 +31,17 @@ from mlflow_governance.policy.opa import OpaEngine
 _AIMS = {Gate.DOWNLOAD: 0.15, Gate.PROMOTE: 0.3, Gate.ACCEPT: None}
 _BLOCK = 10
 """Decisions a sample: one alone is too short for the clock and the scheduler."""
-_OPA = "decide, OPA server on loopback"
 
 
 def run(folder: Path, scale: Scale) -> Iterator[Row]:
-    """Each gate with a dossier it allows."""
+    """Each gate with a dossier it allows, alone, beside OPA, and many at once."""
     bundle = load(resource_folder("policies"))
     engine = EmbeddedEngine(bundle)
     material = Material.make(folder)
     blocks = scale.pick(300, 60)
+    dossiers = {gate: dossier(gate, material, bundle.digest) for gate in _AIMS}
     for gate, aim in _AIMS.items():
-        asked = dossier(gate, material, bundle.digest)
+        asked = dossiers[gate]
         found = alternate(
             blocks,
             evaluate=partial(_evaluate, engine, asked),
@@ -49,7 +50,9 @@ def run(folder: Path, scale: Scale) -> Iterator[Row]:
         what = f"decide {gate.value}, embedded (limit: engine alone)"
         ours, alone = found["decide"].per(_BLOCK), found["evaluate"].per(_BLOCK)
         yield latency(what, ours, beside=alone, at_most=aim)
-    yield _beside_opa(folder, bundle, engine, dossier(Gate.PROMOTE, material, bundle.digest))
+    beside = [dossiers[gate] for gate in (Gate.DOWNLOAD, Gate.PROMOTE)]
+    yield from _beside_opa(folder, bundle, engine, beside)
+    yield from policy_load.run(engine, list(dossiers.values()), scale)
 
 
 def _evaluate(engine: PolicyEngine, asked: Dossier) -> None:
@@ -74,22 +77,34 @@ def _decide(engine: PolicyEngine, asked: Dossier) -> None:
         raise RuntimeError(decision.explain("the dossier of the benchmark is refused"))
 
 
-def _beside_opa(folder: Path, bundle: Bundle, embedded: PolicyEngine, asked: Dossier) -> Row:
+def _beside_opa(
+    folder: Path, bundle: Bundle, embedded: PolicyEngine, dossiers: Sequence[Dossier]
+) -> list[Row]:
     binary = _binary()
     if not binary:
-        return Row.absent(_OPA, "no opa on PATH, in $OPA or .tools/bin (make tools)")
+        return [
+            Row.absent(
+                "decide, OPA server on loopback",
+                "no opa on PATH, in $OPA or .tools/bin (make tools)",
+            )
+        ]
     try:
         with _serving(binary, folder, bundle) as url:
             opa = OpaEngine(url, bundle, deadline_seconds=10)
-            _decide(opa, replace(asked))
-            found: dict[str, Samples] = alternate(
-                200,
-                opa=lambda: _decide(opa, replace(asked)),
-                embedded=lambda: _decide(embedded, replace(asked)),
-            )
+            return [_one_beside_opa(opa, embedded, asked) for asked in dossiers]
     except ConfigurationError as error:
-        return Row.absent(_OPA, error.message)
-    return latency(f"{_OPA} (beside: embedded)", found["opa"], beside=found["embedded"])
+        return [Row.absent("decide, OPA server on loopback", error.message)]
+
+
+def _one_beside_opa(opa: PolicyEngine, embedded: PolicyEngine, asked: Dossier) -> Row:
+    _decide(opa, replace(asked))
+    found: dict[str, Samples] = alternate(
+        200,
+        opa=lambda: _decide(opa, replace(asked)),
+        embedded=lambda: _decide(embedded, replace(asked)),
+    )
+    what = f"decide {asked.gate.value}, OPA server on loopback (beside: embedded)"
+    return latency(what, found["opa"], beside=found["embedded"])
 
 
 def _binary() -> str:

@@ -42,7 +42,8 @@ class Outcome:
     """What one verifier found.
 
     ``facts`` are JSON values that were proved; they are empty unless ``status`` is passed.
-    ``problem`` says in a sentence why it did not pass.
+    ``problem`` says in a sentence why it did not pass. Nobody changes the facts afterwards: a
+    version's outcomes are kept and go into every decision about it.
     """
 
     status: Status
@@ -72,6 +73,11 @@ class Outcome:
     def to_document(self) -> dict[str, Any]:
         """The outcome as policy sees it."""
         return {"status": self.status.value, "facts": dict(self.facts), "problem": self.problem}
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """RFC 8785 bytes of the document."""
+        return canonical.encode(self.to_document())
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Outcome:
@@ -138,23 +144,35 @@ class Dossier:
 
     def to_document(self) -> dict[str, Any]:
         """The JSON value policy sees; ``policies/dossier.schema.json`` describes it."""
+        evidence = {kind: o.to_document() for kind, o in self.evidence.items()}
+        return {**self.frame, "evidence": evidence}
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """RFC 8785 bytes: what is stored, hashed and evaluated."""
+        evidence = canonical.join({kind: o.encoded for kind, o in self.evidence.items()})
+        # Evidence is most of it and seldom changes: its pieces are encoded once, and set in
+        # where the canonical order of the names has "evidence".
+        before = {k: v for k, v in self.frame.items() if k < "evidence"}
+        after = {k: v for k, v in self.frame.items() if k > "evidence"}
+        ends = canonical.encode(before)[:-1], canonical.encode(after)[1:]
+        return b'%s,"evidence":%s,%s' % (ends[0], evidence, ends[1])
+
+    @cached_property
+    def frame(self) -> dict[str, Any]:
+        """The document with no evidence in it: what is new in each decision. Nobody changes it."""
         return {
             "schema": SCHEMA,
             "gate": self.gate.value,
             "actor": self.actor.to_document(),
             "action": dict(self.action),
             "subject": self.subject.to_document(),
-            "evidence": {kind: o.to_document() for kind, o in self.evidence.items()},
+            "evidence": {},
             "attached": [dict(file) for file in self.attached],
             "approvals": [dict(a) for a in self.approvals],
             "runtime": dict(self.runtime),
             "now": moment.to_text(self.now),
         }
-
-    @cached_property
-    def encoded(self) -> bytes:
-        """RFC 8785 bytes: what is stored, hashed and evaluated."""
-        return canonical.encode(self.to_document())
 
     @cached_property
     def digest(self) -> Digest:

@@ -20,21 +20,18 @@ ENG-ERROR          anything else
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.decision import Decision, Reason
 from mlflow_governance.core.dossier import Dossier
-from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import GovernanceError
-from mlflow_governance.policy.bundle import SCHEMA
 from mlflow_governance.policy.interface import EngineError, PolicyEngine
+from mlflow_governance.policy.validity import refuse_unless_valid
 
 _KEYS = {"gate", "allow", "checks", "reasons", "warnings", "obligations", "details"}
 _RELIEF = {"modes", "waived", "shadow"}
@@ -48,7 +45,7 @@ def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
     started = time.perf_counter()
     try:
         encoded = _encoded(dossier)
-        _refuse_unless_valid(encoded)
+        refuse_unless_valid(dossier)
         answer = _well_formed(dossier, engine.evaluate(dossier.gate, encoded))
         error = ""
     except EngineError as problem:
@@ -80,26 +77,6 @@ def _identity(dossier: Dossier) -> digest.Digest:
         return dossier.digest
     except GovernanceError:
         return digest.of_bytes(b"")
-
-
-@cache
-def _validator() -> Any:
-    import jsonschema_rs
-
-    schema = canonical.decode_object((folder("policies") / SCHEMA).read_bytes())
-    return jsonschema_rs.Draft202012Validator(schema)
-
-
-def _refuse_unless_valid(encoded: bytes) -> None:
-    document = json.loads(encoded)
-    validator = _validator()
-    if validator.is_valid(document):
-        return
-    first = next(iter(validator.iter_errors(document)))
-    path = ".".join(str(step) for step in first.instance_path)
-    raise EngineError(
-        "ENG-SCHEMA", f"the dossier is malformed at {path or 'its root'}: {first.message}"
-    )
 
 
 def _denial(code: str, message: str) -> dict[str, Any]:
@@ -209,7 +186,8 @@ def _sorted_objects(values: object, what: str) -> tuple[Mapping[str, Any], ...]:
 def _details(details: object) -> Mapping[str, Any]:
     if not isinstance(details, dict):
         raise EngineError("ENG-SHAPE", "the answer's details are not an object")
-    _canonical(details)
+    if details:
+        _canonical(details)
     return details
 
 

@@ -56,18 +56,11 @@ door_open if {
 	lib.identity(input.actor.id) == lib.identity(input.subject.submitter)
 }
 
-reasons := [] if {
+# the texts are made where there is something to tell
+told := {"reasons": [], "shadow": [], "warnings": set()} if {
 	allow
-} else := lib.reasons(relief.counting(checks, relieved), texts)
-
-# a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input, checks, always) if {
-	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, texts, relieved)} | relief.waiver_warnings(input, checks, always)
-
-shadow := [] if {
-	count(relieved.modes) == 0
-} else := relief.would_say("shadow", checks, texts, relieved)
+	relieved.idle
+} else := relief.told(input, checks, relieved, texts)
 
 texts := {
 	"DLD-001": {
@@ -112,9 +105,9 @@ decision := {
 	"checks": checks,
 	"modes": relieved.modes,
 	"waived": relieved.waived,
-	"shadow": shadow,
-	"reasons": reasons,
-	"warnings": (warnings | noted),
+	"shadow": told.shadow,
+	"reasons": told.reasons,
+	"warnings": (warnings | told.warnings),
 	"obligations": obligations,
 	"details": {},
 }

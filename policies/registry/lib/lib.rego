@@ -36,8 +36,7 @@ default well_formed(_) := false
 well_formed(digest) if {
 	is_string(digest)
 	count(digest) == 71
-	startswith(digest, "sha256:")
-	trim_left(substring(digest, 7, 64), "0123456789abcdef") == ""
+	trim_right(digest, "0123456789abcdef") == "sha256:"
 }
 
 default digest_known(_) := false
@@ -130,7 +129,8 @@ default policy_accepted(_) := false
 
 policy_accepted(dossier) if {
 	well_formed(dossier.subject.policy_digest)
-	dossier.subject.policy_digest in array_or_empty(dossier.runtime.accepted_policy_digests)
+	is_array(dossier.runtime.accepted_policy_digests)
+	dossier.subject.policy_digest in dossier.runtime.accepted_policy_digests
 }
 
 # METADATA
@@ -228,12 +228,7 @@ unasked(step, codes) := {code | some code in object.remove(codes, config.require
 # description: the conjunction; every check must be exactly true, and there must be some
 default all_pass(_) := false
 
-all_pass(checks) if {
-	count(checks) > 0
-	every ok in checks {
-		ok == true
-	}
-}
+all_pass(checks) if {ok | some ok in checks} == {true}
 
 # METADATA
 # description: the first ten texts of a list, led in; empty for an empty list

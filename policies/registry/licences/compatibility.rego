@@ -44,9 +44,32 @@ meets(rule, term, entry) if {
 	matches(rule.unless, term) == false
 }
 
-clashing(stated) := array.concat(settled_clashes(settled), open_clashes(open, settled)) if {
-	settled := [s | some s in stated; count(s.choices) == 1]
-	open := [s | some s in stated; count(s.choices) > 1]
+# a rule nobody demands is met by anybody: mostly that is all of them
+clashing(stated, rules) := [] if {
+	demanded(stated, rules) == {}
+} else := array.concat(settled_clashes(settled), open_clashes(open, settled)) if {
+	wanted := demanded(stated, rules)
+	profiled := [object.union(s, {"choices": [profile(choice, s.entry, wanted) | some choice in s.choices]}) | some s in stated]
+	settled := [s | some s in profiled; count(s.choices) == 1]
+	open := [s | some s in profiled; count(s.choices) > 1]
+}
+
+# METADATA
+# description: the rules somebody's licence demands to be met, by number
+demanded(stated, rules) := {i: rule |
+	some i, rule in rules
+	some s in stated
+	some choice in s.choices
+	some term in choice.terms
+	demands(rule, term, s.entry)
+}
+
+# METADATA
+# description: a choice with the demanded rules that are about it, by number, on their one side or the other
+profile(choice, entry, rules) := {
+	"terms": choice.terms,
+	"demands": {i | some i, rule in rules; some term in choice.terms; demands(rule, term, entry)},
+	"meets": {i | some i, rule in rules; some term in choice.terms; meets(rule, term, entry)},
 }
 
 # METADATA

@@ -25,32 +25,74 @@ acceptable(dossier, blocked_by) if {
 
 # METADATA
 # description: what blocks, as {entry, why}, [] also for a list that is none; see acceptable
-blocking(dossier, waivers) := array.concat(unusable(stated), clashing(stated)) if {
-	stated := [stated_by(entry, number, waivers.in_force) |
-		some number, entry in known(dossier)
-		is_waived(entry, waivers.in_force) == false
+blocking(dossier, waivers) := array.concat(unusable(stated), clashing(stated, rules)) if {
+	entries := known(dossier)
+	spoken := {[object.get(entry, "kind", null), term] |
+		some entry in entries
+		is_array(entry.choices)
+		some choice in entry.choices
+		is_array(choice)
+		some term in choice
+		is_string(term)
+	}
+	words := glossary({term | some [_, term] in spoken})
+	rules := live(entries, spoken)
+	lone := [rule | some rule in rules; count(rule["with"]) == 0]
+	excused := {number | some _ in waivers.in_force; some number, entry in entries; is_waived(entry, waivers.in_force)}
+	stated := [stated_by(entries[number], number, waivers.in_force, {"words": words, "lone": lone}) |
+		counting := {number | some number, _ in entries} - excused
+		some number in counting
 	]
 }
 
 default known(_) := []
 
-known(dossier) := lib.array_or_empty(dossier.evidence.licences.facts.licences)
+known(dossier) := dossier.evidence.licences.facts.licences if is_array(dossier.evidence.licences.facts.licences)
 
 # METADATA
-# description: an entry with the components no waiver covers, and the choices that are left to it
-stated_by(entry, number, in_force) := {
-	"number": number,
-	"entry": entry,
-	"components": [c | some c in lib.array_or_empty(entry.components); waived(c, entry, in_force) == false],
-	"choices": [profile(choice, entry) | some choice in lib.array_or_empty(entry.choices); usable(choice, entry)],
+# description: what the lists say of the terms, once however many entries are under them
+glossary(terms) := {
+	"sound": terms - denied,
+	"permitted": permitted(terms),
+	"strange": references - understood,
+} if {
+	denied := {term | some term in terms; some pattern in config.licences.denied; glob.match(pattern, ["/"], term)}
+
+	# a reference of somebody's own is understood when the policy knows it
+	references := {term | some term in terms; contains(term, "LicenseRef-")}
+	understood := {term | some term in references; some pattern in config.licences.known_references; glob.match(pattern, ["/"], term)}
+}
+
+permitted(terms) := terms if {
+	count(config.licences.allowed) == 0
+} else := {term | some term in terms; some pattern in config.licences.allowed; glob.match(pattern, ["/"], term)}
+
+# METADATA
+# description: >-
+#   the rules of the table, by number, that may be about an entry at all: a term of its kind is on
+#   their list, and there is such a use. Of an ordinary environment no rule is left
+live(entries, spoken) := {i: rule |
+	kinds := {kind | some [kind, _] in spoken}
+	stated := {use | some entry in entries; is_array(entry.uses); some use in entry.uses}
+	uses := stated | {use | some use in config.licences.uses}
+	some i, rule in config.licences.incompatible
+	some kind in rule.of
+	kind in kinds
+	some use in rule.use
+	use in uses
+	some [speaker, term] in spoken
+	speaker == kind
+	some pattern in rule.licence
+	glob.match(pattern, ["/"], term)
 }
 
 # METADATA
-# description: a choice with the rules that are about it, by number, on their one side or the other
-profile(choice, entry) := {
-	"terms": choice,
-	"demands": {i | some i, rule in config.licences.incompatible; some term in choice; demands(rule, term, entry)},
-	"meets": {i | some i, rule in config.licences.incompatible; some term in choice; meets(rule, term, entry)},
+# description: an entry with the components a waiver covers, and the choices that are left to it
+stated_by(entry, number, in_force, lists) := {
+	"number": number,
+	"entry": entry,
+	"waived": {c | some _ in in_force; some c in lib.array_or_empty(entry.components); waived(c, entry, in_force)},
+	"choices": [{"terms": choice} | is_array(entry.choices); some choice in entry.choices; usable(choice, entry, lists)],
 }
 
 # an entry that is no object, or names nobody, is never covered by a waiver
@@ -83,25 +125,21 @@ covers(waiver, component, entry) if {
 
 unusable(stated) := [{"entry": s, "why": why_unusable(s.entry)} |
 	some s in stated
-	in_order(s) == false
+	s.choices == []
+	passed_over(s.entry) == false
 ]
 
-default in_order(_) := false
+default passed_over(_) := false
 
-in_order(s) if count(s.choices) > 0
-
-in_order(s) if {
-	silent(s.entry)
-	tolerated_kind(s.entry)
+passed_over(entry) if {
+	entry.choices == []
+	tolerated_kind(entry)
 }
 
 # nothing is said about the licence; what is no entry at all is not silent
 default silent(_) := false
 
-silent(entry) if {
-	is_array(entry.choices)
-	count(entry.choices) == 0
-}
+silent(entry) if entry.choices == []
 
 default tolerated_kind(_) := false
 
@@ -110,73 +148,22 @@ tolerated_kind(entry) if {
 	entry.kind in config.licences.unknown_tolerated_kinds
 }
 
-default usable(_, _) := false
+default usable(_, _, _) := false
 
-usable(choice, entry) if {
+usable(choice, entry, lists) if {
 	is_array(entry.unknown)
 	is_array(entry.uses)
 	is_array(choice)
 	count(choice) > 0
-	every term in choice {
-		term_usable(term, entry)
-	}
+	terms := {term | some term in choice}
+	terms - lists.words.sound == set()
+
+	# a name on no list, and a reference nobody knows, are for the kinds that may have them
+	unclear := terms & (lists.words.strange | {name | some name in entry.unknown})
+	(terms - unclear) - lists.words.permitted == set()
+	[term | some term in unclear; tolerated_kind(entry) == false] == []
+	[rule | some rule in lists.lone; some term in terms; applies(rule, term, entry)] == []
 }
-
-default term_usable(_, _) := false
-
-term_usable(term, entry) if {
-	understood(term, entry)
-	matches(config.licences.denied, term) == false
-	permitted(term)
-	forbidding(term, entry) == []
-}
-
-term_usable(term, entry) if {
-	is_string(term)
-	understood(term, entry) == false
-	tolerated_kind(entry)
-	matches(config.licences.denied, term) == false
-	forbidding(term, entry) == []
-}
-
-default permitted(_) := false
-
-permitted(_) if count(config.licences.allowed) == 0
-
-permitted(term) if matches(config.licences.allowed, term)
-
-# a reference of somebody's own is understood when the policy knows it, a name never
-default understood(_, _) := false
-
-understood(term, entry) if {
-	listed(term, entry)
-	is_reference(term) == false
-}
-
-understood(term, entry) if {
-	listed(term, entry)
-	is_reference(term)
-	matches(config.licences.known_references, term)
-}
-
-default listed(_, _) := false
-
-listed(term, entry) if {
-	is_string(term)
-	is_array(entry.unknown)
-	count([name | some name in entry.unknown; name == term]) == 0
-}
-
-default is_reference(_) := false
-
-is_reference(term) if contains(term, "LicenseRef-")
-
-# rules of the table without a partner: what a licence forbids by itself
-forbidding(term, entry) := [rule |
-	some rule in config.licences.incompatible
-	count(rule["with"]) == 0
-	applies(rule, term, entry)
-]
 
 default matches(_, _) := false
 
@@ -231,13 +218,13 @@ told(s) := concat("", [
 	concat("", [" and others" | count(names) > 3]),
 ]) if {
 	is_string(s.entry.kind)
-	names := [c | some c in s.components; is_string(c)]
+	names := [c | some c in lib.array_or_empty(s.entry.components); is_string(c); {c} - s.waived == {c}]
 	count(names) > 0
 }
 
 default subject_of(_) := "an entry without components"
 
-subject_of(entry) := told({"entry": entry, "components": lib.array_or_empty(entry.components)}) if is_object(entry)
+subject_of(entry) := told({"entry": entry, "waived": set()}) if is_object(entry)
 
 default why_unusable(_) := "an entry nobody can read"
 
@@ -247,3 +234,10 @@ why_unusable(entry) := concat("", [subject_of(entry), " states no licence"]) if 
 	rules := [rule.because | some choice in lib.array_or_empty(entry.choices); some term in lib.array_or_empty(choice); some rule in forbidding(term, entry)]
 	reason := array.concat(rules, ["is denied or unknown"])[0]
 }
+
+# rules of the table without a partner: what a licence forbids by itself
+forbidding(term, entry) := [rule |
+	some rule in config.licences.incompatible
+	count(rule["with"]) == 0
+	applies(rule, term, entry)
+]

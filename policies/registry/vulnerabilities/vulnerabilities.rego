@@ -32,13 +32,15 @@ blocking(dossier, waivers) := [v |
 
 default known(_) := []
 
-known(dossier) := lib.array_or_empty(dossier.evidence.vulnerabilities.facts.vulnerabilities)
+known(dossier) := dossier.evidence.vulnerabilities.facts.vulnerabilities if {
+	is_array(dossier.evidence.vulnerabilities.facts.vulnerabilities)
+}
 
 default up_to_date(_) := false
 
-up_to_date(_) if config.max_advisory_age_days == null
-
 up_to_date(dossier) if {
+	config.max_advisory_age_days == null
+} else if {
 	is_number(config.max_advisory_age_days)
 	age(dossier) <= config.max_advisory_age_days * 86400000000000
 }
@@ -52,11 +54,11 @@ age(dossier) := time.parse_rfc3339_ns(dossier.now) - time.parse_rfc3339_ns(at) i
 
 default bearable(_, _) := false
 
-bearable(v, _) if harmless(v)
-
-bearable(v, _) if cleared(v)
-
 bearable(v, in_force) if {
+	harmless(v)
+} else if {
+	cleared(v)
+} else if {
 	some waiver in in_force
 	names_it(waiver, v)
 }

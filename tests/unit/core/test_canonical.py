@@ -93,3 +93,19 @@ def test_control_characters_and_foreign_keys_are_written_as_rfc_8785_wants() -> 
     value = {"a": '\x00\x1f\x7f\u2028"\\/\b\f\n\r\t', "\U0001f600": 1, "\ufb33": 2}
 
     assert canonical.encode(value) == rfc8785.dumps(value)
+
+
+@given(st.dictionaries(st.text() | st.sampled_from(["é", "😀", "דּ", "\r", "1"]), _json, max_size=5))
+def test_members_encoded_before_make_the_same_object(value: dict[str, object]) -> None:
+    try:
+        whole = canonical.encode(value)
+    except InvalidRequest:  # lone surrogates have no UTF-8
+        return
+
+    assert canonical.join({name: canonical.encode(inner) for name, inner in value.items()}) == whole
+
+
+@pytest.mark.parametrize("name", ["\ud800", 5, None])
+def test_a_member_whose_name_is_no_text_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        canonical.join({name: b"1", "a": b"2"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Reason
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.dossier import Dossier, Gate, Outcome
+from mlflow_governance.core.dossier import Dossier, Gate, Outcome, Status
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.resources import folder
+from mlflow_governance.policy import validity
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
@@ -32,6 +35,10 @@ class Answering:
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
+
+
+class _Text(str):
+    """A text all the same."""
 
 
 YES: dict[str, Any] = {
@@ -330,3 +337,56 @@ def test_a_bundle_in_which_everything_is_relaxed_still_denies() -> None:
     assert len(allowed.shadow) == 10
     assert not decision.allow
     assert [reason.code for reason in decision.reasons] == ["ACC-010"]
+
+
+_BROKEN: list[dict[str, Any]] = [
+    {},
+    {"evidence": {}},
+    {"evidence": EVIDENCE | {"horoscope": Outcome.passed()}},
+    {"evidence": EVIDENCE | {"sbom": Outcome(Status.FAILED, {"components": 3}, "x")}},
+    {"evidence": EVIDENCE | {"sbom": Outcome(Status.MISSING, {}, "x" * 20_000)}},
+    {"evidence": EVIDENCE | {"sbom": Outcome(Status.FAILED, {"big": "x" * 20_000}, "x")}},
+    {"evidence": EVIDENCE | {"sbom": Outcome(Status.PASSED, {}, problem=5)}},  # type: ignore[arg-type]
+    {"actor": Actor("")},
+    {"actor": Actor("ann", ("r",) * 101)},
+    {"approvals": ({"person": "sam"},)},
+    {"attached": ({"name": "x", "digest": "sha256:short"},)},
+    {"runtime": {"policy_digest": POLICY}},
+    {"action": {"evidence": [1, {"gate": "x"}], "to": ("a", "b")}},
+    {"action": {"reason": _Text("of a kind the validator does not know")}},
+]
+
+
+@pytest.mark.parametrize("changes", _BROKEN)
+def test_a_dossier_validated_in_parts_is_as_valid_as_the_whole(changes: dict[str, Any]) -> None:
+    import jsonschema_rs
+
+    schema = json.loads((folder("policies") / "dossier.schema.json").read_text())
+    case = dossier(Gate.ALIAS, **changes)
+    valid = jsonschema_rs.Draft202012Validator(schema).is_valid(json.loads(case.encoded))
+
+    for _ in range(2):  # the second time what is known of the evidence is remembered
+        decision = decide(Answering(YES), case)
+        assert decision.allow is valid
+        assert [r.code for r in decision.reasons] == ([] if valid else ["ENG-SCHEMA"])
+
+
+def test_the_evidence_of_a_good_dossier_is_validated_apart_from_it() -> None:
+    assert all(validity._valid_in_parts(dossier(gate)) for gate in Gate)
+
+
+@pytest.mark.parametrize("place", [("properties", "evidence"), ()])
+def test_a_schema_that_ties_evidence_to_something_is_asked_about_the_whole(
+    monkeypatch: pytest.MonkeyPatch, place: tuple[str, ...]
+) -> None:
+    schema = json.loads((folder("policies") / "dossier.schema.json").read_text())
+    rule: dict[str, Any] = {"minProperties": 1}
+    if not place:
+        rule = {"anyOf": [{"properties": {"evidence": rule}}]}
+    (schema["properties"]["evidence"] if place else schema).update(rule)
+    monkeypatch.setattr(validity, "_schema", lambda: schema)
+    for known in (validity._validator, validity._separable):
+        monkeypatch.setattr(validity, known.__name__, known.__wrapped__)
+
+    assert decide(Answering(YES), dossier(Gate.ALIAS)).allow
+    assert not decide(Answering(YES), dossier(Gate.ALIAS, evidence={})).allow
