@@ -10,9 +10,9 @@ from mlflow_governance.core import canonical
 from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.policy.bundle import MANIFEST, read
-from mlflow_governance.policy.config_schema import SCHEMA
 
 CONFIG = "registry/config/data.json"
+SCHEMA = "config.schema.json"
 GATE = "registry/accept/accept.rego"
 
 _RULE = """\

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from mlflow_governance.core.dossier import Dossier, Gate
-from mlflow_governance.policy.decide import decide, is_valid
+from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.samples import dossier, samples, starts
 from mlflow_governance.policy.twin import smallest
+from mlflow_governance.policy.validity import is_valid
 from tests.unit.policy.builders import shipped
 
 ENGINE = EmbeddedEngine(shipped())
