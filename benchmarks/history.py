@@ -43,13 +43,13 @@ class History:
     Args:
         decisions: how many.
         models: how many different names.
-        components: vulnerabilities each dossier lists; what makes it large.
+        components: vulnerabilities each dossier lists; what makes it large and slow.
         seed: the same seed gives the same history.
     """
 
     decisions: int
     models: int = 40
-    components: int = 10
+    components: int = 3
     seed: int = 1
 
     def write(self, url: str, bundle: Bundle) -> None:

@@ -38,7 +38,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """How fast the answers came (a second), and how many were not the ones given alone."""
+    """Answers a second, and how many of them were not the ones given alone."""
 
     rate: float
     wrong: int
@@ -55,7 +55,9 @@ def run(engine: PolicyEngine, dossiers: Sequence[Dossier], scale: Scale) -> Iter
     alone = ask(engine, asked, count)
     yield _rate(f"{_THREADS} threads at one engine", _threads(engine, asked, count), alone)
     yield _rate(f"{_PROCESSES} processes", _processes(asked, count), alone)
-    yield _kept(engine, asked, scale.pick(200_000, 10_000))
+    downloads = [one for one in asked if one.gate is Gate.DOWNLOAD]
+    # Mostly downloads, as in a registry.
+    yield _kept(engine, [*asked, *downloads * 5], scale.pick(200_000, 10_000))
 
 
 def ask(engine: PolicyEngine, asked: Sequence[Asked], count: int, offset: int = 0) -> Found:

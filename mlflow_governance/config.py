@@ -80,6 +80,8 @@ class Settings:
         policy_token_variable: environment variable with the bearer token for an ``https`` bundle.
         policy_ca_file: PEM file of authorities to trust for it instead of the system's.
         accepted_policy_digests: earlier bundles whose approvals still count for serving.
+        policy_grace_days: how long what was released under a bundle is served after another came
+            into force; 0: it must be judged again at once.
         policy_reload_seconds: how often the bundle's place is looked at for another one.
         policy_approvals: how many people of which roles must approve another bundle; None: it
             comes into force from its place.
@@ -110,6 +112,7 @@ class Settings:
     policy_token_variable: str = ""
     policy_ca_file: Path | None = None
     accepted_policy_digests: tuple[Digest, ...] = ()
+    policy_grace_days: float = 30.0
     policy_reload_seconds: float = 5.0
     policy_approvals: Quorum | None = None
     policy_engine: str | None = None
@@ -294,6 +297,12 @@ def _seconds(_: Path, value: Any) -> float:
     return float(value)
 
 
+def _days(_: Path, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3650:
+        raise ValueError("policy_grace_days is a number from 0 to 3650")
+    return float(value)
+
+
 def _quorum(_: Path, value: Any) -> Quorum:
     # A misspelt key or a count of nobody must not quietly ask for nothing.
     known = isinstance(value, dict) and set(value) == {"count", "roles"}
@@ -312,6 +321,7 @@ def _quorum(_: Path, value: Any) -> Quorum:
 _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "policies": _policies,
     "policy_ca_file": lambda home, text: (home / text).resolve(),
+    "policy_grace_days": _days,
     "policy_reload_seconds": _seconds,
     "policy_approvals": _quorum,
     "shadow_policies": lambda home, text: (home / str(text)).resolve(),

@@ -205,7 +205,7 @@ def _in_force(settings: Settings, backend: str) -> Iterator[Finding]:
     if said is None or archive is None:
         yield Finding(_WARNING, "policy in force", "none yet", "mlflow-governance server")
         return
-    bundle.read_as(archive, said)
+    bundle.kept_as(archive, said)
     yield Finding(_OK, "policy in force", str(said))
     with contextlib.suppress(GovernanceError):  # what is wrong with the source is said above
         if bootstrap.load_bundle(settings).digest != said:

@@ -166,7 +166,7 @@ def fetch(digest: str, output: Path) -> None:
     from mlflow_governance.policy import bundle
 
     data = RegistryClient().policy_bundle(digest)
-    bundle.read_as(data, digests.parse(digest))
+    bundle.kept_as(data, digests.parse(digest))
     output.write_bytes(data)
     click.echo(f"{output}: {digest}")
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,10 +131,15 @@ def _served(wanted: Wanted, new: Bundle, home: str | None) -> Served:
         with transaction(sessions, read_only=True) as session:
             reading = SqlReading(session)
             current = _in_force(reading, settings)
+            now, grace = moment.now(), timedelta(days=settings.policy_grace_days)
+            served_on = [*reading.former_policies(), (current.digest, now)]
+            accepted = {digest for digest, at in served_on if now < at + grace}
             asked = Bundles(
-                EmbeddedEngine(current), EmbeddedEngine(new), settings.accepted_policy_digests
+                EmbeddedEngine(current),
+                EmbeddedEngine(new),
+                (*settings.accepted_policy_digests, *sorted(accepted)),
             )
-            return ask(reading, asked, moment.now(), Scope(model=wanted.scope.model))
+            return ask(reading, asked, now, Scope(model=wanted.scope.model))
     finally:
         sessions.dispose()
 
@@ -199,9 +205,8 @@ def print_changes(found: Mapping[str, Any]) -> None:
 def _print_standing(standing: Mapping[str, Any]) -> None:
     if standing["bound_to_another_policy"]:
         click.echo(
-            f"  {standing['bound_to_another_policy']:,} are bound to another policy: when this "
-            "bundle comes into force, keep theirs\n  among accepted_policy_digests until they "
-            "were judged again"
+            f"  {standing['bound_to_another_policy']:,} are bound to another policy and are "
+            "served on for policy_grace_days\n  of config.yaml; judge them again meanwhile"
         )
     if standing["unproved"]:
         names = ", ".join(standing["unproved"][:10])

@@ -114,13 +114,14 @@ def _confine(megabytes: int) -> None:
 
 
 def _allow_seconds(seconds: float) -> None:
-    # For the parent that is killed while an evaluation has no end: nobody else would stop it.
+    # For the parent that is killed while an evaluation has no end: nobody else would stop it. And
+    # for a trial, which must not refuse good policies because the machine has much else to do.
     try:
         import resource
     except ImportError:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    allowed = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    allowed = math.ceil(used.ru_utime + used.ru_stime + seconds)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CPU, (allowed, hard))

@@ -7,7 +7,9 @@ accident: whatever is not a well-formed, explained answer is a denial with an ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from mlflow_governance.core.digest import Digest
@@ -67,6 +69,12 @@ class PolicyInForce:
 
     engine: PolicyEngine
     bundle: Bundle
+    former: Mapping[Digest, datetime] = field(default_factory=dict)
+    """Bundles that were in force, and until when what was released under them is served."""
+
+    def still_accepted(self, now: datetime) -> set[Digest]:
+        """The former bundles whose time has not run out."""
+        return {digest for digest, until in self.former.items() if now < until}
 
     @property
     def digest(self) -> Digest:

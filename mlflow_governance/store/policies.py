@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,6 +46,12 @@ class PolicyReading(DocumentReading):
         query = sa.select(policies).where(policies.c.digest == digest)
         row = self._connection.execute(query).first()
         return None if row is None else KeptPolicy(*row)
+
+    def former_policies(self) -> list[tuple[Digest, datetime]]:
+        """Bundles that were in force and no longer are, each with when it was replaced."""
+        query = sa.select(policies.c.digest, policies.c.at).order_by(policies.c.position)
+        rows = list(self._connection.execute(query))
+        return [(row.digest, after.at) for row, after in pairwise(rows)]
 
     def proposals(self, limit: int = 50) -> list[Proposal]:
         """Proposals, newest first."""

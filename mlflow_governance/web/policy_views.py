@@ -15,6 +15,7 @@ from mlflow_governance.errors import InvalidRequest, NotFound
 from mlflow_governance.web.answers import as_bytes
 from mlflow_governance.web.fields import Values
 from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.policy_approval import propose, speak
 from mlflow_governance.workflows.policy_change import Board, activate
 from mlflow_governance.workflows.policy_ports import Proposal, ProposalState
@@ -27,8 +28,9 @@ Document = dict[str, Any]
 def policy(services: WebServices, values: Values) -> Document:
     """The policy bundle in force, since when and by whom, and what its source has."""
     ports = services.ports
+    ports.policy.look()  # whoever asks wants to hear of the source as it is
     with ports.store.read() as reading:
-        said = reading.in_force("policy")
+        said = reading.in_force(POLICY)
         kept = reading.kept_policy(said) if said else None
         who = reading.private_at(kept.position) if kept else {}
     now = ports.policy.at(said)
@@ -36,7 +38,13 @@ def policy(services: WebServices, values: Values) -> Document:
     files = sorted(now.bundle.files.items())
     return {
         "policy_digest": now.digest,
-        "accepted_policy_digests": sorted({now.digest, *ports.rules.accepted_policy_digests}),
+        "accepted_policy_digests": sorted(
+            {
+                now.digest,
+                *ports.rules.accepted_policy_digests,
+                *now.still_accepted(ports.clock()),
+            }
+        ),
         "engine": now.engine.name,
         "files": [{"path": p, "size": len(d), "digest": digests.of_bytes(d)} for p, d in files],
         "since": moment.to_text(kept.at) if kept else None,

@@ -186,6 +186,10 @@ def _weighed(  # noqa: PLR0913
     now: datetime | None,
     policy: PolicyInForce,
 ) -> Judgement:
+    at = now or ports.clock()
+    accepted = {policy.digest, *ports.rules.accepted_policy_digests}
+    if gate is Gate.DOWNLOAD:  # what is released is served on; nothing goes further by it
+        accepted |= policy.still_accepted(at)
     dossier = Dossier(
         gate=gate,
         actor=request.actor,
@@ -196,11 +200,9 @@ def _weighed(  # noqa: PLR0913
         approvals=tuple(approval.to_document() for approval in found.approvals),
         runtime={
             "policy_digest": policy.digest,
-            "accepted_policy_digests": sorted(
-                {policy.digest, *ports.rules.accepted_policy_digests}
-            ),
+            "accepted_policy_digests": sorted(accepted),
         },
-        now=now or ports.clock(),
+        now=at,
     )
     decision = decide(policy.engine, dossier)
     if ports.watch is not None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.errors import (
@@ -41,7 +41,7 @@ from mlflow_governance.workflows.policy_approval import settle_waiting
 from mlflow_governance.workflows.policy_change import Board, record_refusal
 from mlflow_governance.workflows.policy_ports import PolicySource, Quorum, SourceReport
 from mlflow_governance.workflows.policy_verdict import Verdict, weigh_bundle
-from mlflow_governance.workflows.ports import Store
+from mlflow_governance.workflows.ports import Reading, Store
 
 _log = logging.getLogger(__name__)
 _AT_ONCE_SECONDS = 1.0
@@ -73,6 +73,7 @@ class LivePolicies:
         clock: the time.
         every: seconds between two looks at the source.
         quorum: who must approve a bundle; None takes the source's.
+        grace: how long what was released under a bundle is served after it was replaced.
     """
 
     def __init__(  # noqa: PLR0913  (keyword-only parts)
@@ -84,9 +85,11 @@ class LivePolicies:
         clock: Callable[[], datetime],
         every: float = 5.0,
         quorum: Quorum | None = None,
+        grace: timedelta = timedelta(),
     ) -> None:
         self._board = Board(store, self, clock, quorum)
         self._source, self._engines, self._every = source, engines, every
+        self._grace = grace
         self._loading = threading.Lock()
         self._looking = threading.Lock()
         self._looked = float("-inf")
@@ -204,14 +207,18 @@ class LivePolicies:
                 if said is None or (known is not None and said == known.digest):
                     return known
                 archive = reading.policy_archive(said)
+                former = self._former(reading)
             if archive is None:
                 raise VerificationError(
                     f"policy {said} is in force and was not kept",
                     advice="Restore the database from a backup; see: mlflow-governance validate",
                 )
-            self._policy = self.prepare(bundles.read_as(archive, said))
+            self._policy = replace(self.prepare(bundles.kept_as(archive, said)), former=former)
             _log.warning("policy %s is in force", said)
             return self._policy
+
+    def _former(self, reading: Reading) -> Mapping[Digest, datetime]:
+        return {digest: at + self._grace for digest, at in reading.former_policies()}
 
     def _look(self, *, patient: bool) -> None:
         try:
@@ -291,8 +298,9 @@ class LivePolicies:
         )
         with self._board.store.begin() as uow:
             bring_into_force(uow, self._board.clock(), change)
+            former = self._former(uow)
         with self._loading:
-            self._policy = policy
+            self._policy = replace(policy, former=former)
         _log.warning("policy %s is in force, from %s", policy.digest, self._source.name)
         return ""
 

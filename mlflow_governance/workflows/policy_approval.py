@@ -222,12 +222,12 @@ def _open(reading: Reading, digest: Digest) -> Proposal:
 
 def _brought(board: Board, archive: bytes) -> Callable[[], Bundle]:
     source = board.policy.source
-    return lambda: bundles.parse(archive) if source is None else source.open(archive)
+    return lambda: bundles.from_archive(archive) if source is None else source.open(archive)
 
 
 def _proposed_bundle(proposal: Proposal, data: bytes) -> Callable[[], Bundle]:
     # What was signed when it was proposed is bound by its digest since.
-    return lambda: bundles.read_as(data, proposal.digest)
+    return lambda: bundles.kept_as(data, proposal.digest)
 
 
 def _unfit(

@@ -166,4 +166,4 @@ def kept(board: Board, digest: Digest) -> Callable[[], Bundle]:
             f"no policy {digest} was ever in force",
             advice="See which one is: mlflow-governance policy status",
         )
-    return lambda: bundles.read_as(archive, digest)
+    return lambda: bundles.kept_as(archive, digest)

@@ -87,6 +87,9 @@ class PolicyReading(Protocol):
     def kept_policy(self, digest: Digest) -> KeptPolicy | None:
         """The record of a bundle that is or ever was in force."""
 
+    def former_policies(self) -> list[tuple[Digest, datetime]]:
+        """Bundles that were in force and no longer are, each with when it was replaced."""
+
     def proposals(self, limit: int = 50) -> list[Proposal]:
         """Proposals, newest first."""
 

@@ -34,7 +34,7 @@ def check_policies(scene: Scene, books: Books) -> Iterator[Finding]:
 
 def _archive(digest: str, data: bytes) -> Iterator[Finding]:
     try:
-        really = bundles.parse(data).digest
+        really = bundles.from_archive(data).digest
     except GovernanceError as error:
         yield found("VAL-072", f"policy {digest}", error.message, digest)
         return

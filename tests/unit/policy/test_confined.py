@@ -28,6 +28,9 @@ from mlflow_governance.policy.samples import mutated, starts
 from tests.unit.policy.builders import dossier, shipped, with_module
 from tests.unit.policy.hostile import HUGE, SLOW, WORDY, alias, nested
 
+ENDLESS = SLOW.replace("3000", "30000")
+"""Nine hundred million pairs: minutes."""
+
 
 def boom() -> Dossier:
     case = dossier(Gate.ALIAS)
@@ -42,7 +45,7 @@ def codes(engine: ConfinedEngine, case: Dossier) -> list[str]:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[ConfinedEngine]:
-    made = ConfinedEngine(shipped())
+    made = ConfinedEngine(shipped(), Budget(seconds=20))  # a busy machine is no failure
     yield made
     made.close()
 
@@ -74,7 +77,7 @@ def test_it_answers_as_the_embedded_engine_does(engine: ConfinedEngine) -> None:
 
 
 def test_a_slow_rule_is_a_denial_in_time_while_others_are_decided() -> None:
-    engine = ConfinedEngine(alias(SLOW), Budget(seconds=0.7), processes=2)
+    engine = ConfinedEngine(alias(ENDLESS), Budget(seconds=2), processes=2)
     good, bad = dossier(Gate.DOWNLOAD), boom()
     decide(engine, good)
     over, took = threading.Event(), [0.0]
@@ -94,7 +97,7 @@ def test_a_slow_rule_is_a_denial_in_time_while_others_are_decided() -> None:
             allowed += 1
         assert slow.result() == ["ENG-TIMEOUT"]
 
-    assert took[0] < 1.5
+    assert took[0] < 5
     assert allowed > 10
     assert decide(engine, good).allow
     engine.close()
@@ -142,7 +145,7 @@ def test_foreign_bytes_are_denied_and_the_next_dossier_is_judged(
 
 
 def test_a_process_killed_while_idle_is_replaced_unnoticed() -> None:
-    engine = ConfinedEngine(shipped(), processes=2)
+    engine = ConfinedEngine(shipped(), Budget(seconds=20), processes=2)
     for _ in range(3):
         for pid in children(engine):
             os.kill(pid, signal.SIGKILL)
@@ -152,7 +155,7 @@ def test_a_process_killed_while_idle_is_replaced_unnoticed() -> None:
 
 
 def test_a_process_killed_over_an_answer_is_a_denial_and_the_next_is_judged() -> None:
-    engine = ConfinedEngine(alias(SLOW), Budget(seconds=20), processes=1)
+    engine = ConfinedEngine(alias(ENDLESS), Budget(seconds=20), processes=1)
     (pid,) = children(engine)
     timer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
     timer.start()
@@ -166,7 +169,7 @@ def test_a_process_killed_over_an_answer_is_a_denial_and_the_next_is_judged() ->
 
 
 def test_a_process_that_is_stopped_runs_into_the_deadline() -> None:
-    engine = ConfinedEngine(shipped(), Budget(seconds=0.5), processes=1)
+    engine = ConfinedEngine(shipped(), Budget(seconds=2), processes=1)
     (pid,) = children(engine)
     os.kill(pid, signal.SIGSTOP)
 
@@ -232,7 +235,7 @@ def test_processes_killed_at_random_never_give_a_wrong_answer() -> None:
 
 
 def test_too_many_waiting_decisions_time_out() -> None:
-    engine = ConfinedEngine(alias(SLOW), Budget(seconds=0.5), processes=1)
+    engine = ConfinedEngine(alias(ENDLESS), Budget(seconds=1), processes=1)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(codes, engine, boom())
         time.sleep(0.1)
@@ -315,7 +318,7 @@ def test_nothing_outlives_its_server_not_even_a_rule_without_end(how: signal.Sig
         "import sys, threading\n"
         "from tests.unit.policy.hostile import *\n"
         "from tests.unit.policy.test_confined import *\n"
-        "e = ConfinedEngine(alias(SLOW.replace('3000', '30000')), Budget(seconds=1.5))\n"
+        "e = ConfinedEngine(alias(ENDLESS), Budget(seconds=1.5))\n"
         "threading.Thread(target=decide, args=(e, boom()), daemon=True).start()\n"
         "time.sleep(0.2); decide(e, dossier(Gate.DOWNLOAD))\n"
         "print(*children(e), flush=True)\n"

@@ -20,8 +20,8 @@ from mlflow_governance.core import canonical
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
+from mlflow_governance.policy.samples import mutated, starts
 from tests.unit.policy.builders import shipped
-from tests.unit.policy.mutations import mutated, starts
 
 TIMES = 10 if os.environ.get("GOVERNANCE_LOAD") == "long" else 1
 PAGE = os.sysconf("SC_PAGE_SIZE")

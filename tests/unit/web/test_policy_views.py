@@ -85,7 +85,7 @@ def test_a_policy_is_proposed_approved_and_told_over_the_interface(asked: Asked)
     ).json["proposal"]
     assert (made["digest"], made["state"], made["needed"]) == (STRICTER.digest, "open", 2)
     archive = asked.get("/policy/bundle", digest=STRICTER.digest).data
-    assert bundle.read_as(archive, STRICTER.digest) == STRICTER
+    assert bundle.kept_as(archive, STRICTER.digest) == STRICTER
 
     for by in (ALICE, SAM):
         word = asked.post("/policy/approvals", by, digest=STRICTER.digest, reason="as agreed")

@@ -35,7 +35,7 @@ class Shelf:
     name: str = "the shelf"
     signed: bool = False
     fetched: int = 0
-    opened: Callable[[bytes], Bundle] = bundles.read
+    opened: Callable[[bytes], Bundle] = bundles.from_archive
 
     def fetch(self) -> Bundle:
         self.fetched += 1

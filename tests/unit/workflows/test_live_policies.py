@@ -95,7 +95,7 @@ def test_every_bundle_that_was_in_force_stays_readable(registry: LivingRegistry)
         for bundle in (shipped(), STRICTER, LAXER):
             archive = reading.policy_archive(bundle.digest)
             assert archive is not None
-            assert bundles.read_as(archive, bundle.digest) == bundle
+            assert bundles.kept_as(archive, bundle.digest) == bundle
         assert reading.policy_archive(digests.of_bytes(b"never")) is None
 
 
@@ -384,4 +384,4 @@ def test_a_question_in_time_looks_aside_and_waits_for_nobody(tmp_path: Path) -> 
 def test_bytes_that_are_no_archive_are_no_bundle() -> None:
     for junk in (b"", b"x" * 100, b"\x1f\x8b\x08" + b"0" * 50):
         with pytest.raises(ConfigurationError):
-            bundles.read(junk)
+            bundles.from_archive(junk)

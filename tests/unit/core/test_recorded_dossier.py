@@ -125,6 +125,23 @@ def test_foreign_bytes_are_refused(data: bytes) -> None:
         Dossier.from_encoded(data)
 
 
+@pytest.mark.parametrize("text", [b"3.10", b"31e-1", b"3.1e0", b"-0", b"-0.0", b"310.0e-2"])
+def test_a_number_has_one_form(text: bytes) -> None:
+    made = dossier(Gate.ACCEPT)
+    assert made.encoded.count(b'"cvss":3.1,') == 1
+    spoiled = made.encoded.replace(b'"cvss":3.1,', b'"cvss":%s,' % text)
+
+    with pytest.raises(InvalidRequest, match="not a dossier"):
+        Dossier.from_encoded(spoiled)
+
+
+def test_what_is_read_back_is_evaluated_as_it_stands() -> None:
+    for made in (dossier(Gate.ACCEPT), dossier(Gate.ACCEPT, action={"ä": "\u2028", "x": 1e-7})):
+        found = Dossier.from_encoded(made.encoded)
+
+        assert found.encoded == canonical.encode(found.to_document()) == made.encoded
+
+
 def test_the_same_dossier_in_another_form_is_refused() -> None:
     made = dossier(Gate.ALIAS)
 
