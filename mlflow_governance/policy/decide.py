@@ -40,6 +40,19 @@ _RELIEF = {"modes", "waived", "shadow"}
 _WAIVED = {"code", "waiver", "owner", "approver", "expires"}
 _PLACEHOLDER = re.compile(r"\{(name|version|stage|to|actor)\}")
 _MAX_PROBLEM = 600
+_LOOK = "an operator sees why: mlflow-governance doctor"
+_TOKEN = "an operator gives the registry a token it takes (opa in config.yaml); " + _LOOK
+_SLOW = "ask again; if it stays so, an operator sees why: mlflow-governance doctor"
+_MENDS = {
+    # Of what came from outside alone: a decision of the rules is made again bit for bit.
+    "ENG-UNREACHABLE": "ask again when the policy server is up; " + _LOOK,
+    "ENG-TIMEOUT": _SLOW,
+    "ENG-REVISION": "ask again when the policy server has the policy in force, which is told by: "
+    "mlflow-governance policy status",
+    "ENG-HTTP-401": _TOKEN,
+    "ENG-HTTP-403": _TOKEN,
+    "ENG-HTTP-503": _SLOW,
+}
 
 
 def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
@@ -91,7 +104,7 @@ def _denial(code: str, message: str) -> dict[str, Any]:
     return {
         "allow": False,
         "checks": {code: False},
-        "reasons": (Reason(code, "", _one_line(message)),),
+        "reasons": (Reason(code, "", _one_line(message), _MENDS.get(code, "")),),
     }
 
 

@@ -312,6 +312,7 @@ class Server:
     """A policy server: it serves one bundle, whatever anybody else believes."""
 
     serving = shipped()
+    broken = ""
 
 
 def remote(server: Server) -> Any:
@@ -323,6 +324,8 @@ def remote(server: Server) -> Any:
             self._inner = EmbeddedEngine(bundle)
 
         def evaluate(self, gate: Gate, document: bytes) -> Any:
+            if server.broken:
+                raise EngineError(server.broken, "it does not answer")
             if server.serving.digest != self.policy_digest:
                 raise EngineError("ENG-REVISION", f"it serves {server.serving.digest}")
             return self._inner.evaluate(gate, document)
@@ -345,6 +348,23 @@ def test_a_bundle_comes_into_force_when_the_policy_server_serves_it(tmp_path: Pa
     assert registry.now == STRICTER.digest
     assert judgement.decision.policy_digest == STRICTER.digest
     assert "ENG-REVISION" not in judgement.decision.checks
+
+
+@pytest.mark.parametrize("code", ["ENG-UNREACHABLE", "ENG-HTTP-401", "ENG-HTTP-503", "ENG-ERROR"])
+def test_nothing_comes_into_force_that_the_policy_server_did_not_answer_with(
+    tmp_path: Path, code: str
+) -> None:
+    server = Server()
+    registry = LivingRegistry(tmp_path, engines=remote(server))
+    server.broken = code
+    registry.put(STRICTER)
+    assert registry.now == shipped().digest
+    assert "mlflow-governance doctor" in registry.live.report().note
+
+    server.broken, server.serving = "", STRICTER
+    registry.live._looked = float("-inf")
+    registry.live.refresh()
+    assert registry.now == STRICTER.digest
 
 
 def test_a_policy_server_with_a_foreign_bundle_is_a_denial_and_no_storm(tmp_path: Path) -> None:
