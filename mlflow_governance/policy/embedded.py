@@ -53,8 +53,12 @@ class EmbeddedEngine:
                 f"the policies do not compile: {_explain(error)}",
                 advice="Check them: mlflow-governance policy check --bundle FOLDER",
             ) from None
-        for gate in Gate:
-            self._refuse_careless(gate)
+        try:
+            for gate in Gate:
+                self._refuse_careless(gate)
+        finally:
+            # Who only weighs a bundle leaves no interpreter of it behind in every thread.
+            self._forget()
 
     @property
     def name(self) -> str:

@@ -155,9 +155,11 @@ class LivePolicies:
         Raises:
             ConfigurationError: it does not compile, lacks a gate, or says yes to nothing.
         """
+        # Making the engine tries the bundle in a process of its own; only then is it parsed here.
+        engine = self._engines.make(bundle)
         if self._engines.remote:
             EmbeddedEngine(bundle)
-        return PolicyInForce(self._engines.make(bundle), bundle)
+        return PolicyInForce(engine, bundle)
 
     def serves(self, policy: PolicyInForce) -> bool:
         """False until the policy server has answered with this bundle, whatever the hindrance."""

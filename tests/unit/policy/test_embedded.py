@@ -12,6 +12,7 @@ import pytest
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.policy import embedded
 from mlflow_governance.policy.bundle import Bundle, from_files
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
@@ -196,3 +197,11 @@ def test_many_engines_in_one_thread_keep_working() -> None:
         for engine in engines:
             answer = engine.evaluate(Gate.ACCEPT, dossier(Gate.ACCEPT).encoded)
             assert json.loads(json.dumps(answer))["allow"] is True
+
+
+def test_who_only_weighs_a_bundle_leaves_no_interpreter_behind() -> None:
+    embedded._local.engines = {}
+
+    EmbeddedEngine(shipped())
+
+    assert embedded._local.engines == {}

@@ -23,8 +23,10 @@ from mlflow_governance.policy.bundle import Bundle, from_files
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
 from mlflow_governance.store.tables import policies
+from mlflow_governance.workflows import live_policies
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.judge import judge
+from mlflow_governance.workflows.live_policies import Engines
 from mlflow_governance.workflows.policy import PolicyChanged
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import rejudge
@@ -405,3 +407,18 @@ def test_bytes_that_are_no_archive_are_no_bundle() -> None:
     for junk in (b"", b"x" * 100, b"\x1f\x8b\x08" + b"0" * 50):
         with pytest.raises(ConfigurationError):
             bundles.from_archive(junk)
+
+
+def test_a_bundle_for_a_policy_server_is_parsed_here_only_after_its_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = LivingRegistry(tmp_path, engines=remote(Server()))
+
+    def over_budget(bundle: Bundle) -> Any:
+        raise ConfigurationError("it took more than 10 s")
+
+    monkeypatch.setattr(registry.live, "_engines", Engines(over_budget, remote=True))
+    monkeypatch.setattr(live_policies, "EmbeddedEngine", lambda _: pytest.fail("it was parsed"))
+
+    with pytest.raises(ConfigurationError, match="10 s"):
+        registry.live.prepare(STRICTER)
