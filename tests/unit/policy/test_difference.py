@@ -5,14 +5,32 @@ from typing import Any
 
 import pytest
 
+from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.policy import difference
 from mlflow_governance.policy.bundle import Bundle, from_files
 from mlflow_governance.policy.difference import Change, differences
+from mlflow_governance.policy.syntax import Tree
 from tests.unit.policy.builders import configured, shipped, with_module
 
 ALIAS = "registry/alias/alias.rego"
 WAIVER = {"id": "W-1", "vulnerability": "CVE-9", "model": "x", "owner": "sam"}
 OTHER = {**WAIVER, "model": "y"}
+
+_read = difference._trees
+_trees: dict[Digest, list[Tree]] = {}
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly every test compares with the shipped bundle: it is parsed for the first one."""
+
+    def trees(bundle: Bundle) -> list[Tree]:
+        if bundle.digest not in _trees:
+            _trees[bundle.digest] = _read(bundle)
+        return _trees[bundle.digest]
+
+    monkeypatch.setattr(difference, "_trees", trees)
 
 
 def edited(old: str, new: str, name: str = ALIAS) -> Bundle:
