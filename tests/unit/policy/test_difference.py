@@ -67,7 +67,7 @@ def test_comments_and_layout_change_the_digest_and_nothing_else(old: str, new: s
     [
         ('input.action.alias != ""', 'input.action.alias != " "'),
         ("is_string(input.action.alias)", "is_string(input.action.other)"),
-        ("some pattern in config.protected_aliases", "some p, pattern in config.protected_aliases"),
+        ("some rule in config.alias_rules", "some n, rule in config.alias_rules"),
         ("default alias_named := false", "default alias_named := true"),
     ],
 )
@@ -108,8 +108,8 @@ def test_checks_that_come_and_go_are_told_by_gate() -> None:
         ({"modes": {"ACC-012": "shadow"}}, ("mode", "added", "registry.config.modes.ACC-012")),
         ({"waivers": [WAIVER]}, ("waiver", "added", "registry.config.waivers W-1")),
         ({"waivers": [{}]}, ("waiver", "added", "registry.config.waivers without an id")),
-        ({"required_roles": ["security", "legal"]},
-         ("data", "changed", "registry.config.required_roles")),
+        ({"deployable_stages": ["Approved"]},
+         ("data", "changed", "registry.config.deployable_stages")),
     ],
 )  # fmt: skip
 def test_data_is_told_by_path(settings: dict[str, Any], expected: tuple[str, str, str]) -> None:

@@ -4,11 +4,13 @@ import gc
 import json
 import threading
 import time
+import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import regorus
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import ConfigurationError
@@ -188,6 +190,20 @@ def test_an_engine_may_be_dropped_by_another_thread() -> None:
         gc.collect()
     done.set()
     thread.join()
+
+
+@pytest.mark.parametrize("source", ["decision := input.nothing", "decision := lower(input.n)"])
+def test_a_failure_somebody_keeps_does_not_keep_the_engine(source: str) -> None:
+    engine, kept = EmbeddedEngine(alias_gate(source)), []
+    try:
+        engine.evaluate(Gate.ALIAS, b'{"n": 1}')
+    except EngineError as error:
+        kept.append(error)
+    del engine
+    evaluated = [frame.f_locals for frame, _ in traceback.walk_tb(kept[0].__traceback__)]
+
+    assert evaluated
+    assert not any(isinstance(v, regorus.Engine) for found in evaluated for v in found.values())
 
 
 def test_many_engines_in_one_thread_keep_working() -> None:
