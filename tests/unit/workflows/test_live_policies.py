@@ -28,11 +28,12 @@ from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.judge import judge
 from mlflow_governance.workflows.live_policies import Engines
 from mlflow_governance.workflows.policy import PolicyChanged
+from mlflow_governance.workflows.policy_change import activate
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import rejudge
 from mlflow_governance.workflows.record import write_denial
 from tests.unit.policy.builders import shipped, with_module
-from tests.unit.workflows.builders import EVE, PIA
+from tests.unit.workflows.builders import EVE, PIA, ROOT
 from tests.unit.workflows.policy_builders import LAXER, STRICTER, LivingRegistry, Shelf
 
 UNREADABLE = with_module("package registry.extra\n\nbroken :=\n")
@@ -422,3 +423,19 @@ def test_a_bundle_for_a_policy_server_is_parsed_here_only_after_its_trial(
 
     with pytest.raises(ConfigurationError, match="10 s"):
         registry.live.prepare(STRICTER)
+
+
+def test_the_time_of_a_replaced_policy_does_not_begin_again(registry: LivingRegistry) -> None:
+    registry.put(STRICTER)
+    with registry.ports.store.read() as reading:
+        ((digest, at),) = reading.former_policies()
+    assert digest == shipped().digest
+
+    # What took its place comes again: that says nothing about when it was replaced.
+    registry.put(LAXER)
+    activate(registry.board, ROOT, STRICTER.digest, "it denied too much")
+
+    with registry.ports.store.read() as reading:
+        former = dict(reading.former_policies())
+    assert former[shipped().digest] == at
+    assert former.keys() == {shipped().digest, LAXER.digest}
