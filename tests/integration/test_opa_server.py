@@ -68,7 +68,8 @@ class Governed(World):
         policies = self.folder / name
         shutil.copytree(folder("policies"), policies)
         data = policies / "registry" / "config" / "data.json"
-        data.write_text(json.dumps({**json.loads(data.read_text()), **changed}))
+        if changed:
+            data.write_text(json.dumps({**json.loads(data.read_text()), **changed}))
         return self.signed(policies)
 
     def signed(self, policies: Path) -> Path:
