@@ -102,6 +102,15 @@ def test_check_shows_every_finding_and_its_fix(mine: Path) -> None:
     assert "not compared with a real OPA: mend the findings first" in result.output
 
 
+def test_a_bundle_without_an_end_does_not_hold_the_check(mine: Path) -> None:
+    gate = mine / ALIAS
+    pairs = "some x in numbers.range(1, 90000); some y in numbers.range(1, 90000); x + y < 0"
+    gate.write_text(f"{gate.read_text()}\n\nallow if count([1 | {pairs}]) > 0\n")
+
+    with pytest.raises(ConfigurationError, match="cannot be examined: .*took more than"):
+        ask("check", "--bundle", str(mine), *NO_OPA)
+
+
 def test_check_for_programs_and_code_hosts(mine: Path) -> None:
     change(mine, CONFIG, "{", '{"x": time}')
     change(mine, ALIAS, "default protected := false", "p if not lower(input)")
