@@ -60,10 +60,11 @@ def written(root: Path, files: dict[str, bytes]) -> Path:
 
 @pytest.mark.parametrize(
     ("bundle", "count"),
-    [(shipped(), 4000), (RELIEVED, 1500)],
+    [(shipped(), 1000), (RELIEVED, 500)],
     ids=["shipped", "modes and waivers"],
 )
-def test_thousands_of_dossiers_get_the_same_documents(bundle: Bundle, count: int) -> None:
+def test_dossiers_of_the_check_get_the_same_documents(bundle: Bundle, count: int) -> None:
+    # Thousands are asked in test_opa_parity.py, and compared byte for byte.
     asked = list(samples(count, seed=4))
     embedded = EmbeddedEngine(bundle)
 
@@ -78,9 +79,9 @@ def test_thousands_of_dossiers_get_the_same_documents(bundle: Bundle, count: int
 
 def test_a_trap_the_lint_overlooks_is_found_by_asking(tmp_path: Path) -> None:
     mine, saved = written(tmp_path / "mine", trapped()), tmp_path / "saved"
-    arguments = ["--bundle", str(mine), "--opa", str(OPA), "--save", str(saved)]
+    arguments = ["--bundle", str(mine), "--opa", str(OPA), "--inputs", "400"]
 
-    result = CliRunner().invoke(check, [*arguments, "--overlook", "negation"])
+    result = CliRunner().invoke(check, [*arguments, "--save", str(saved), "--overlook", "negation"])
 
     assert result.exit_code == 1, result.output
     assert "the download gate" in result.output
@@ -90,7 +91,7 @@ def test_a_trap_the_lint_overlooks_is_found_by_asking(tmp_path: Path) -> None:
     (file,) = saved.iterdir()
     smallest = json.loads(file.read_text())
     assert smallest["action"] == {}
-    assert list(smallest["evidence"]) == ["signature"]
+    assert not smallest["evidence"].keys() - {"signature"}  # an evaluator needs none
     without = CliRunner().invoke(check, [*arguments, "--format", "json"])
     document = json.loads(without.stdout)
     assert [finding["rule"] for finding in document["findings"]] == ["negation"]

@@ -27,10 +27,10 @@ def settings(home: Path, bundle: Bundle | None = None, **values: Any) -> Setting
 
 
 def test_a_bomb_is_refused_before_this_process_parses_it(tmp_path: Path) -> None:
-    bounds = {"load_seconds": 1.5}
+    made = settings(tmp_path, nested(5000), policy_budget={"load_seconds": 1.5})
 
     with pytest.raises(ConfigurationError, match=r"registry/deep/deep\.rego"):
-        bootstrap.load_bundle(settings(tmp_path, nested(5000), policy_budget=bounds))
+        bootstrap.policy_engine(made, bootstrap.load_bundle(made))
 
 
 def test_an_opa_server_parses_its_policies_itself(tmp_path: Path) -> None:

@@ -109,9 +109,9 @@ def test_each_careless_gate_is_found() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "rule", "told"),
     [
-        ('\t"warnings": noted,\n', "", "decision", "ENG-SHAPE"),
+        ('\t"warnings": told.warnings,\n', "", "decision", "ENG-SHAPE"),
         ('"gate": "alias",\n\t"allow"', '"gate": "alais",\n\t"allow"', "decision", "ENG-SHAPE"),
-        ('"reasons": reasons,', '"reasons": [],', "decision", "ENG-UNEXPLAINED"),
+        ('"reasons": told.reasons,', '"reasons": [],', "decision", "ENG-UNEXPLAINED"),
         ("alias_named if {", "alias_named if {\n\tlower(input.action.to_version) == `x`",
          "decision", "ENG-ERROR"),
         ('\t"ALI-001": alias_named,', '\t"ALI-001": alias_named,\n\t"ALI-009": false,',
