@@ -107,7 +107,7 @@ def test_a_bundle_without_an_end_does_not_hold_the_check(mine: Path) -> None:
     pairs = "some x in numbers.range(1, 90000); some y in numbers.range(1, 90000); x + y < 0"
     gate.write_text(f"{gate.read_text()}\n\nallow if count([1 | {pairs}]) > 0\n")
 
-    with pytest.raises(ConfigurationError, match="cannot be examined: .*took more than"):
+    with pytest.raises(ConfigurationError, match=r"cannot be examined: .*took more than"):
         ask("check", "--bundle", str(mine), *NO_OPA)
 
 
