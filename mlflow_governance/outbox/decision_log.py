@@ -195,8 +195,9 @@ class DownloadLog:
 
     def forked(self) -> None:
         """In the child: a thread that did not come along may have held a lock."""
-        for holder in (self, *self._lanes):
-            holder._lock = threading.Lock()
+        self._lock = threading.Lock()
+        for lane in self._lanes:
+            lane._lock = threading.Lock()
 
     def flush(self, seconds: float) -> bool:
         """Wait until everything taken so far was written; False: not within the time."""
