@@ -19,6 +19,7 @@ import queue
 import secrets
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -174,6 +175,7 @@ class DownloadLog:
         self._share = share
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
+        _logs.add(self)
 
     def __call__(self, decision: Decision, dossier: Dossier) -> None:
         """Take one permitted download. Never waits and never raises."""
@@ -190,6 +192,12 @@ class DownloadLog:
                     lane.offer(decision, dossier)
         except Exception:
             _log.exception("a permitted download was not logged")
+
+    def forked(self) -> None:
+        """In the child: a thread that did not come along may have held a lock."""
+        self._lock = threading.Lock()
+        for lane in self._lanes:
+            lane._lock = threading.Lock()
 
     def flush(self, seconds: float) -> bool:
         """Wait until everything taken so far was written; False: not within the time."""
@@ -289,3 +297,15 @@ class _Lane:
             self._lost(self._sink.name, number)
         except Exception:
             self._drop(number)  # told again with the next
+
+
+_logs: weakref.WeakSet[DownloadLog] = weakref.WeakSet()
+
+
+def _all_forked() -> None:
+    for log in list(_logs):
+        log.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_all_forked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -383,3 +384,26 @@ def test_a_forked_process_logs_its_own_downloads(tmp_path: Path) -> None:
     assert [json.loads(line)["decision_id"] for line in path.read_bytes().splitlines()] == [
         first.decision_id, second.decision_id,
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_of_a_fork_waits_for_no_thread_of_its_parent() -> None:
+    log = DownloadLog([], RECORDER, 0.0, lambda _sink, _number: None)
+    asked = dossier(Gate.DOWNLOAD)
+    decision = decide(EmbeddedEngine(shipped()), asked)
+
+    with log._lock:  # as while another thread hands in a download
+        child = os.fork()
+        if not child:
+            log(decision, asked)
+            os._exit(7)
+    for _ in range(100):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert os.waitstatus_to_exitcode(status) == 7
