@@ -181,6 +181,10 @@ def policy_checks() -> str:
         lines = "\n".join(f"- {when}: {', '.join(codes)}" for when, codes in situations)
         parts += [f"## {gate}\n\n{lines}", _table(("check", "looks at", "message", "fix"), rows)]
     parts += [
+        "## The library\n\nRules of `promote`, `accept` and `alias`, off until `library` in "
+        "`data.json` asks for them for some models, steps and risk tiers; "
+        "`policies/config.schema.json` says how.",
+        _table(("setting", "check", "looks at", "holds when", "fix"), reference_checks.library()),
         "## Warnings",
         _table(("code", "gate", "message"), reference_checks.warnings()),
         "## Approvals\n\nBefore a word is recorded, the registry itself looks at the duties.",

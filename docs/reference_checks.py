@@ -9,7 +9,7 @@ from typing import Any
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
-from mlflow_governance.policy import bundle, decide
+from mlflow_governance.policy import bundle, config_schema, decide
 
 Row = tuple[str, ...]
 
@@ -49,14 +49,16 @@ def gates() -> Iterator[tuple[str, list[tuple[str, list[str]]], list[Row]]]:
 
 def warnings() -> list[Row]:
     """Codes of warnings: what they say where they are provoked."""
-    waiver = {
-        **{"id": "W-1", "vulnerability": "CVE-1", "model": "*", "owner": "o", "reason": "r"},
-        "expires": "2020-01-01T00:00:00Z",
-    }
     deprecated = _dossier(Gate.DOWNLOAD, {"door": "registry"}, "Deprecated")
     accept = _dossier(Gate.ACCEPT, {"from": "None", "to": "Candidate"}, "None")
     accept["evidence"] = {"vulnerabilities": _cleared()}
-    silenced = {"waivers": [waiver, {**waiver, "owner": ""}], "max_advisory_age_days": 1}
+    silenced = {
+        "waivers": _waivers(vulnerability="CVE-1"),
+        "code_waivers": _waivers(file="*"),
+        "check_waivers": [*_waivers(check="ACC-001"), _waiver("2100-01-01", check="ACC-008")],
+        "licences": {**_shipped()["licences"], "waivers": _waivers(licence="*", component="*")},
+        "max_advisory_age_days": 1,
+    }
     found = [
         ("download", _eval(Gate.DOWNLOAD, "decision", deprecated)),
         ("accept", _eval(Gate.ACCEPT, "decision", accept, silenced)),
@@ -66,6 +68,41 @@ def warnings() -> list[Row]:
         for gate, decision in found
         for warning in sorted(decision["warnings"], key=lambda warning: str(warning["code"]))
     ]
+
+
+def library() -> list[Row]:
+    """The rules of the library, by the examples in the schema of the settings."""
+    rules = config_schema.schema()["properties"]["library"]["properties"]
+    asked = {
+        name: [{**rule["examples"][0][0], "steps": ["release"], "tiers": ["high"]}]
+        for name, rule in rules.items()
+    }
+    release = _dossier(Gate.PROMOTE, {"from": "Staging", "to": "Approved"}, "Staging")
+    release["now"] = "2026-01-02T20:00:00.000000Z"  # a Friday evening
+    answer = _eval(Gate.PROMOTE, "decision", release, {"library": asked})
+    told = {reason["code"]: reason for reason in answer["reasons"]}
+    rows = []
+    for name, rule in rules.items():
+        meaning, _, code = rule["description"].removesuffix(".").rpartition(" Check ")
+        path, fix = (told[code][word] if code in told else "" for word in ("path", "fix"))
+        rows.append((f"`{name}`", f"`{code}`", f"`{path}`", meaning, f"`{fix}`"))
+    return sorted(rows, key=lambda row: row[1])
+
+
+def _waiver(day: str, **about: str) -> dict[str, str]:
+    said = {"id": "W-1", "model": "*", "owner": "ann", "approver": "sam", "reason": "why"}
+    return {**said, **about, "expires": f"{day}T00:00:00Z"}
+
+
+def _waivers(**about: str) -> list[dict[str, str]]:
+    """One that is over, one that soon will be, and one without an owner."""
+    over, ending = _waiver("2020-01-01", **about), _waiver("2026-01-08", **about)
+    return [over, ending, {**over, "owner": ""}]
+
+
+def _shipped() -> dict[str, Any]:
+    found: dict[str, Any] = bundle.load(folder("policies")).data["registry"]["config"]
+    return found
 
 
 def _cleared() -> dict[str, Any]:

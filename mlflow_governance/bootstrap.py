@@ -24,6 +24,7 @@ from mlflow_governance.evidence.live import LiveExaminer
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import TrustPolicy
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
+from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.download import Access
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyEngine
@@ -203,12 +204,14 @@ def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
     """The engine the settings ask for. There is no fallback from one to the other.
 
     Raises:
-        ConfigurationError: the bundle does not compile, or does not keep within ``policy_budget``.
+        ConfigurationError: the bundle does not compile, does not keep within ``policy_budget``, or
+            has settings that are not what it reads.
     """
     from mlflow_governance.policy import trial
 
     # Before anything of it is parsed in this process, by the engine or by the lint.
     trial.require(bundle, settings.policy_budget)
+    config_schema.require(bundle)
     if settings.opa is None and settings.confined:
         from mlflow_governance.policy.confined import ConfinedEngine
 

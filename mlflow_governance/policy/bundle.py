@@ -32,6 +32,8 @@ MAX_PATH = 150
 MANIFEST = ".manifest"
 SIGNATURES = ".signatures.json"
 SCHEMA = "dossier.schema.json"
+CONFIG_SCHEMA = "config.schema.json"
+"""Says what the settings may be and decides nothing: a better sentence in it is no new policy."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _PACKAGE = re.compile(
@@ -166,7 +168,9 @@ def _raise(error: OSError) -> None:
 def _decides(name: str) -> bool:
     if name in (MANIFEST, SCHEMA):
         return True
-    if name == SIGNATURES or name.startswith("tests/") or name.endswith(".md"):
+    if name in (SIGNATURES, CONFIG_SCHEMA):
+        return False
+    if name.startswith("tests/") or name.endswith(".md"):
         return False
     if not all(_SEGMENT.fullmatch(segment) for segment in name.split("/")):
         raise _broken(f"the file name {name[:100]!r} has more than one reading")

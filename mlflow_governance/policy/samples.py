@@ -28,14 +28,18 @@ SEED = 20261121
 MODEL = Digest("sha256:" + "a" * 64)
 POLICY = Digest("sha256:" + "b" * 64)
 OLD_POLICY = Digest("sha256:" + "c" * 64)
+OTHER = Digest("sha256:" + "e" * 64)
+YESTERDAY = "2026-11-20T00:00:00.000000Z"
 NOW = datetime(2026, 11, 21, 3, 4, 5, 6, UTC)
 
 Path = tuple[str | int, ...]
 
 EVIDENCE = {
     "signature": Outcome.passed(signer="ci", keyid="k1"),
-    "provenance": Outcome.passed(builder="https://ci.example/main", run="42"),
-    "test_result": Outcome.passed(result="PASSED", signer="ci"),
+    "provenance": Outcome.passed(
+        builder_id="https://ci.example/main", finished_at=YESTERDAY, signers=["ci"]
+    ),
+    "test_result": Outcome.passed(result="PASSED", at=YESTERDAY, signers=["ci"]),
     "sbom": Outcome.passed(components=3, pins_checked=True, unresolved=[]),
     "vulnerabilities": Outcome.passed(
         vulnerabilities=[
@@ -55,15 +59,62 @@ EVIDENCE = {
                 "kev": False,
                 "epss": None,
             },
-        ]
+        ],
+        advisories_at=YESTERDAY,
     ),
     "model_card": Outcome.passed(complete=True, risk_tier="high"),
-    "dataset": Outcome.passed(name="churn-2026-10", digest=MODEL),
-    "canary": Outcome.passed(result="PROCEED", signer="canary"),
+    "dataset": Outcome.passed(
+        datasets=[
+            {
+                "name": "churn-2026-10", "digest": MODEL, "purpose": "Churn prediction",
+                "legal_basis": "contract", "personal_data": "personal", "context": None,
+            },
+            {
+                "name": "churn-health", "digest": OTHER, "purpose": "churn prediction",
+                "legal_basis": "consent", "personal_data": "special_category", "context": None,
+            },
+        ]
+    ),
+    "canary": Outcome.passed(
+        result="PROCEED", at=YESTERDAY, metrics={"traffic_share": {"value": 0.1}},
+        window={"from": "2026-11-18T00:00:00.000000Z", "to": "2026-11-19T00:00:00.000000Z"},
+        signers=["canary"],
+    ),
     "malware": Outcome.passed(verdict="clean", findings=[]),
     "licences": Outcome.passed(licences=[]),
     "layout": Outcome.missing("no layout is attached"),
-}
+    "vulnerability_scan": Outcome.passed(scans=[]),
+    "change_ticket": Outcome.passed(
+        id="CHG-7", system="servicenow", state="approved", url=None, at=YESTERDAY,
+        signers=["bridge"], to="2026-11-22T00:00:00.000000Z", **{"from": YESTERDAY},
+    ),
+    "slo": Outcome.passed(
+        met=True,
+        profiles=[{
+            "profile": "online-scoring", "met": True, "at": YESTERDAY, "signers": ["ops"],
+            "objectives": [
+                {"name": "latency-p99-ms", "target": 250, "measured": 181.5, "met": True},
+            ],
+        }],
+    ),
+    "evaluation": Outcome.passed(
+        evaluations=[{
+            "dataset": {"name": "churn-holdout", "digest": MODEL}, "metrics": {"accuracy": 0.91},
+            "slices": [
+                {"attribute": "age", "group": "18-40", "size": 900, "metrics": {"recall": 0.72}},
+                {"attribute": "age", "group": "41-99", "size": 700, "metrics": {"recall": 0.8}},
+            ],
+            "at": YESTERDAY, "signers": ["lab"], "enough_signers": True,
+        }],
+    ),
+    "reproduction": Outcome.passed(
+        matches=True,
+        builders=[{
+            "builder_id": "https://other.example/rebuild", "matches": True, "signers": ["lab"],
+            "tolerance": {"metric": "auc", "difference": 0.0004, "limit": 0.01}, "at": YESTERDAY,
+        }],
+    ),
+}  # fmt: skip
 
 _ACTIONS: dict[Gate, dict[str, Any]] = {
     Gate.ACCEPT: {"from": "None", "to": "Candidate"},

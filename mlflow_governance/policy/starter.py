@@ -9,8 +9,8 @@ from typing import Any
 from mlflow_governance.core import canonical
 from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.bundle import MANIFEST, read
-from mlflow_governance.policy.config_schema import SCHEMA
 
 CONFIG = "registry/config/data.json"
 GATE = "registry/accept/accept.rego"
@@ -166,9 +166,5 @@ def _rows(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _descriptions() -> Mapping[str, str]:
-    try:
-        schema = canonical.decode_object((folder("policies") / SCHEMA).read_bytes())
-    except FileNotFoundError:
-        return {}
-    found = schema.get("properties", {})
+    found = config_schema.schema()["properties"]
     return {key: str(value.get("description", "")) for key, value in found.items()}

@@ -82,5 +82,7 @@ def _asked_roles(ports: Ports) -> list[str]:
         document = canonical.decode_object(files.get(_POLICY_DATA, b"{}"))
     except InvalidRequest:
         return []
-    roles = document.get("required_roles")
-    return [str(role).strip().lower() for role in roles] if isinstance(roles, list) else []
+    quorum = document.get("quorum")
+    tiers = quorum.values() if isinstance(quorum, Mapping) else ()
+    roles = {role for asked in tiers if isinstance(asked, Mapping) for role in asked}
+    return sorted(role.strip().lower() for role in roles)

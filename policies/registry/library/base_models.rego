@@ -2,7 +2,7 @@ package registry.library
 
 import data.registry.lib
 
-code("base_models") := "LIB-007"
+default base_models_holds(_, _) := false
 
 # METADATA
 # title: Base models from a list
@@ -13,7 +13,7 @@ code("base_models") := "LIB-007"
 #   code: LIB-007
 #   data: library.base_models
 #   evidence: [licences]
-holds("base_models", dossier, entry) if {
+base_models_holds(dossier, entry) if {
 	lib.passed(dossier, "licences")
 	is_array(dossier.evidence.licences.facts.licences)
 	every stated in dossier.evidence.licences.facts.licences {
@@ -33,7 +33,7 @@ from_the_list(stated, entry) if {
 	}
 }
 
-text("base_models", dossier, failing) := {
+base_models_text(dossier, failing) := {
 	"path": "evidence.licences",
 	"message": told("no signed SBOM shows only base models the policy lists", [component |
 		some stated in lib.array_or_empty(dossier.evidence.licences.facts.licences)

@@ -2,7 +2,7 @@ package registry.library
 
 import data.registry.lib
 
-code("canary") := "LIB-001"
+default canary_holds(_, _) := false
 
 # METADATA
 # title: A canary that is new, wide and long enough
@@ -13,11 +13,11 @@ code("canary") := "LIB-001"
 #   code: LIB-001
 #   data: library.canary
 #   evidence: [canary]
-holds("canary", dossier, entry) if {
+canary_holds(dossier, entry) if {
 	lib.passed(dossier, "canary")
 	facts := dossier.evidence.canary.facts
 	facts.result == "PROCEED"
-	recent_enough(dossier, object.get(facts, "at", null), entry)
+	recent_enough(dossier, field(facts, "at"), entry)
 	wide_enough(facts, entry)
 	long_enough(facts, entry)
 }
@@ -47,7 +47,7 @@ long_enough(facts, entry) if {
 	lib.instant(facts.window.to) - lib.instant(facts.window.from) >= entry.min_hours * 3600000000000
 }
 
-text("canary", _, _) := {
+canary_text(_, _) := {
 	"path": "evidence.canary",
 	"message": "no signed canary that says PROCEED is as new, as wide and as long as the policy asks",
 	"fix": "run it again, then: mlflow-governance attest {name}/{version} --predicate canary.json --type canary --key KEY.pem",

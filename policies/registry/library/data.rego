@@ -3,9 +3,7 @@ package registry.library
 
 import data.registry.lib
 
-code("data_protection") := "LIB-005"
-
-code("training_data") := "LIB-006"
+default data_protection_holds(_, _) := false
 
 # METADATA
 # title: Purpose and legal basis of personal data (LGPD, GDPR)
@@ -17,7 +15,7 @@ code("training_data") := "LIB-006"
 #   code: LIB-005
 #   data: library.data_protection
 #   evidence: [dataset]
-holds("data_protection", dossier, entry) if {
+data_protection_holds(dossier, entry) if {
 	count(datasets(dossier)) > 0
 	every dataset in datasets(dossier) {
 		lawful(dataset, entry)
@@ -49,6 +47,8 @@ among_words(value, patterns) if {
 	glob.match(lower(pattern), ["\n"], lower(value))
 }
 
+default training_data_holds(_, _) := false
+
 # METADATA
 # title: Training data from a list
 # description: >-
@@ -58,7 +58,7 @@ among_words(value, patterns) if {
 #   code: LIB-006
 #   data: library.training_data
 #   evidence: [dataset]
-holds("training_data", dossier, entry) if {
+training_data_holds(dossier, entry) if {
 	count(datasets(dossier)) > 0
 	every dataset in datasets(dossier) {
 		is_listed(dataset, entry)
@@ -70,8 +70,14 @@ default is_listed(_, _) := false
 is_listed(dataset, entry) if {
 	some item in lib.array_or_empty(entry.allowed)
 	among(dataset.name, [item.name])
-	object.get(item, "digest", dataset.digest) == dataset.digest
+	exactly(dataset, object.get(item, "digest", null))
 }
+
+default exactly(_, _) := false
+
+exactly(_, digest) if digest == null
+
+exactly(dataset, digest) if dataset.digest == digest
 
 default datasets(_) := []
 
@@ -84,7 +90,7 @@ dataset_name(dataset) := dataset.name if {
 	is_string(dataset.name)
 }
 
-text("data_protection", dossier, failing) := {
+data_protection_text(dossier, failing) := {
 	"path": "evidence.dataset",
 	"message": told("no signed statement gives all data a purpose and legal basis the policy allows", [dataset_name(dataset) |
 		some dataset in datasets(dossier)
@@ -93,7 +99,7 @@ text("data_protection", dossier, failing) := {
 	"fix": "correct the model card or the data, then: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
 }
 
-text("training_data", dossier, failing) := {
+training_data_text(dossier, failing) := {
 	"path": "evidence.dataset",
 	"message": told("no signed statement names only data sets the policy lists", [dataset_name(dataset) |
 		some dataset in datasets(dossier)

@@ -4,9 +4,7 @@ package registry.library
 
 import data.registry.lib
 
-code("metrics") := "LIB-003"
-
-code("fairness") := "LIB-004"
+default metrics_holds(_, _) := false
 
 # METADATA
 # title: Metrics within bounds
@@ -17,7 +15,7 @@ code("fairness") := "LIB-004"
 #   code: LIB-003
 #   data: library.metrics
 #   evidence: [evaluation]
-holds("metrics", dossier, entry) if {
+metrics_holds(dossier, entry) if {
 	found := evaluations(dossier, entry)
 	count(found) > 0
 	every evaluation in found {
@@ -25,6 +23,8 @@ holds("metrics", dossier, entry) if {
 		bounded(evaluation.metrics[entry.metric], entry)
 	}
 }
+
+default fairness_holds(_, _) := false
 
 # METADATA
 # title: Groups that fare alike
@@ -37,7 +37,7 @@ holds("metrics", dossier, entry) if {
 #   code: LIB-004
 #   data: library.fairness
 #   evidence: [evaluation]
-holds("fairness", dossier, entry) if {
+fairness_holds(dossier, entry) if {
 	count(object.filter(entry, ["max_difference", "min_ratio"])) > 0
 	found := evaluations(dossier, entry)
 	count(found) > 0
@@ -73,9 +73,15 @@ default sound(_, _, _) := false
 sound(evaluation, dossier, entry) if {
 	is_object(evaluation)
 	is_object(evaluation.metrics)
-	object.get(evaluation, "enough_signers", true) == true
-	recent_enough(dossier, object.get(evaluation, "at", null), entry)
+	agreed(evaluation)
+	recent_enough(dossier, field(evaluation, "at"), entry)
 }
+
+default agreed(_) := false
+
+agreed(evaluation) if evaluation.enough_signers == true
+
+agreed(evaluation) if count({"enough_signers"} & object.keys(evaluation)) == 0
 
 groups(evaluation, entry) := [part |
 	some part in lib.array_or_empty(evaluation.slices)
@@ -137,13 +143,13 @@ plausible(value) if {
 	abs(value) < 1000000000
 }
 
-text("metrics", _, failing) := {
+metrics_text(_, failing) := {
 	"path": "evidence.evaluation",
 	"message": told("no signed evaluation, or not every one, keeps the bounds of the policy", [entry.metric | some entry in failing; is_object(entry)]),
 	"fix": "have it evaluated again, then: mlflow-governance attest {name}/{version} --predicate evaluation.json --type evaluation --key KEY.pem",
 }
 
-text("fairness", _, failing) := {
+fairness_text(_, failing) := {
 	"path": "evidence.evaluation",
 	"message": told("no signed evaluation, or not every one, shows that groups fare alike", [concat(" by ", [entry.metric, entry.attribute]) | some entry in failing; is_object(entry)]),
 	"fix": "have it evaluated again, then: mlflow-governance attest {name}/{version} --predicate evaluation.json --type evaluation --key KEY.pem",

@@ -3,9 +3,7 @@ package registry.library
 
 import data.registry.lib
 
-code("evidence") := "LIB-008"
-
-code("evidence_age") := "LIB-009"
+default evidence_holds(_, _) := false
 
 # METADATA
 # title: Further evidence
@@ -14,12 +12,14 @@ code("evidence_age") := "LIB-009"
 #   code: LIB-008
 #   data: library.evidence
 #   evidence: [all]
-holds("evidence", dossier, entry) if {
+evidence_holds(dossier, entry) if {
 	is_array(entry.kinds)
 	every kind in entry.kinds {
 		lib.passed(dossier, kind)
 	}
 }
+
+default evidence_age_holds(_, _) := false
 
 # METADATA
 # title: The age of evidence
@@ -31,7 +31,7 @@ holds("evidence", dossier, entry) if {
 #   code: LIB-009
 #   data: library.evidence_age
 #   evidence: [all]
-holds("evidence_age", dossier, entry) if {
+evidence_age_holds(dossier, entry) if {
 	is_object(entry.max_days)
 	every kind, days in entry.max_days {
 		young(dossier, kind, days)
@@ -49,14 +49,14 @@ young(dossier, kind, days) if {
 	}
 }
 
-dated(kind, facts) := [object.get(scan, "finished", null) | some scan in lib.array_or_empty(facts.scans)] if {
+dated(kind, facts) := [field(scan, "finished") | some scan in lib.array_or_empty(facts.scans)] if {
 	kind == "vulnerability_scan"
-} else := [object.get(facts, instants_by[kind], null)] if {
+} else := [field(facts, instants_by[kind])] if {
 	instants_by := {"provenance": "finished_at", "vulnerabilities": "advisories_at"}
 	is_string(instants_by[kind])
-} else := [object.get(facts, "at", null)]
+} else := [field(facts, "at")]
 
-text("evidence", dossier, failing) := {
+evidence_text(dossier, failing) := {
 	"path": "evidence",
 	"message": told("evidence the policy asks for is not proved", [kind |
 		some entry in failing
@@ -67,7 +67,7 @@ text("evidence", dossier, failing) := {
 	"fix": "mlflow-governance attest {name}/{version} --predicate FILE --type TYPE --key KEY.pem",
 }
 
-text("evidence_age", dossier, failing) := {
+evidence_age_text(dossier, failing) := {
 	"path": "evidence",
 	"message": told("evidence is missing, undated or older than the policy allows", [kind |
 		some entry in failing

@@ -85,19 +85,108 @@ all_hold(name, dossier, entries) if {
 	}
 }
 
+# The embedded engine wants all clauses of a function in one file, so the rules are named here and
+# stand in files of their own.
+
 # METADATA
-# description: whether one entry of a rule holds; each file of this package adds its rule
+# description: whether one entry of a rule holds
 default holds(_, _, _) := false
 
+holds("canary", dossier, entry) if canary_holds(dossier, entry)
+
+holds("slo", dossier, entry) if slo_holds(dossier, entry)
+
+holds("metrics", dossier, entry) if metrics_holds(dossier, entry)
+
+holds("fairness", dossier, entry) if fairness_holds(dossier, entry)
+
+holds("data_protection", dossier, entry) if data_protection_holds(dossier, entry)
+
+holds("training_data", dossier, entry) if training_data_holds(dossier, entry)
+
+holds("base_models", dossier, entry) if base_models_holds(dossier, entry)
+
+holds("evidence", dossier, entry) if evidence_holds(dossier, entry)
+
+holds("evidence_age", dossier, entry) if evidence_age_holds(dossier, entry)
+
+holds("reproduction", dossier, entry) if reproduction_holds(dossier, entry)
+
+holds("change_ticket", dossier, entry) if change_ticket_holds(dossier, entry)
+
+holds("freeze", dossier, entry) if freeze_holds(dossier, entry)
+
+holds("vulnerabilities", dossier, entry) if vulnerabilities_holds(dossier, entry)
+
+# METADATA
+# description: what a rule says of the entries that do not hold
 default text(_, _, _) := {
 	"path": "",
 	"message": "the data asks for a rule the library does not have, under library",
 	"fix": "compare the names with config.schema.json: mlflow-governance policy check --bundle FOLDER",
 }
 
+text("canary", dossier, failing) := canary_text(dossier, failing)
+
+text("slo", dossier, failing) := slo_text(dossier, failing)
+
+text("metrics", dossier, failing) := metrics_text(dossier, failing)
+
+text("fairness", dossier, failing) := fairness_text(dossier, failing)
+
+text("data_protection", dossier, failing) := data_protection_text(dossier, failing)
+
+text("training_data", dossier, failing) := training_data_text(dossier, failing)
+
+text("base_models", dossier, failing) := base_models_text(dossier, failing)
+
+text("evidence", dossier, failing) := evidence_text(dossier, failing)
+
+text("evidence_age", dossier, failing) := evidence_age_text(dossier, failing)
+
+text("reproduction", dossier, failing) := reproduction_text(dossier, failing)
+
+text("change_ticket", dossier, failing) := change_ticket_text(dossier, failing)
+
+text("freeze", dossier, failing) := freeze_text(dossier, failing)
+
+text("vulnerabilities", dossier, failing) := vulnerabilities_text(dossier, failing)
+
 default code(_) := "LIB-000"
 
+code("canary") := "LIB-001"
+
+code("slo") := "LIB-002"
+
+code("metrics") := "LIB-003"
+
+code("fairness") := "LIB-004"
+
+code("data_protection") := "LIB-005"
+
+code("training_data") := "LIB-006"
+
+code("base_models") := "LIB-007"
+
+code("evidence") := "LIB-008"
+
+code("evidence_age") := "LIB-009"
+
+code("reproduction") := "LIB-010"
+
+code("change_ticket") := "LIB-011"
+
+code("freeze") := "LIB-012"
+
+code("vulnerabilities") := "LIB-013"
+
 # --- what several rules share ---
+
+# METADATA
+# description: a member of what may be no object or lack it
+default field(_, _) := null
+
+field(value, key) := value[key] if is_object(value)
 
 # METADATA
 # description: whether a text fits one of these globs; what is no text fits none

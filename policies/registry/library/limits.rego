@@ -3,7 +3,7 @@ package registry.library
 import data.registry.lib
 import data.registry.vulnerabilities
 
-code("vulnerabilities") := "LIB-013"
+default vulnerabilities_holds(_, _) := false
 
 # METADATA
 # title: Stricter limits for vulnerabilities
@@ -15,7 +15,7 @@ code("vulnerabilities") := "LIB-013"
 #   code: LIB-013
 #   data: library.vulnerabilities
 #   evidence: [vulnerabilities]
-holds("vulnerabilities", dossier, entry) if {
+vulnerabilities_holds(dossier, entry) if {
 	lib.passed(dossier, "vulnerabilities")
 	is_array(dossier.evidence.vulnerabilities.facts.vulnerabilities)
 	count(beyond(dossier, entry)) == 0
@@ -71,7 +71,7 @@ below(value, limit) if {
 	value < limit
 }
 
-text("vulnerabilities", dossier, failing) := {
+vulnerabilities_text(dossier, failing) := {
 	"path": "evidence.vulnerabilities",
 	"message": told("vulnerabilities are beyond the limits for this model", vulnerabilities.names([v | some entry in failing; is_object(entry); some v in beyond(dossier, entry)])),
 	"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",

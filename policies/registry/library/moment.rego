@@ -4,9 +4,7 @@ package registry.library
 
 import data.registry.lib
 
-code("change_ticket") := "LIB-011"
-
-code("freeze") := "LIB-012"
+default change_ticket_holds(_, _) := false
 
 # METADATA
 # title: An approved change, in its window
@@ -17,9 +15,9 @@ code("freeze") := "LIB-012"
 #   code: LIB-011
 #   data: library.change_ticket
 #   evidence: [change_ticket]
-holds("change_ticket", dossier, _) if lib.judged_again(dossier)
+change_ticket_holds(dossier, _) if lib.judged_again(dossier)
 
-holds("change_ticket", dossier, entry) if {
+change_ticket_holds(dossier, entry) if {
 	lib.passed(dossier, "change_ticket")
 	facts := dossier.evidence.change_ticket.facts
 	facts.state == "approved"
@@ -42,6 +40,8 @@ of_system(_, entry) if object.get(entry, "systems", null) == null
 
 of_system(facts, entry) if among(facts.system, entry.systems)
 
+default freeze_holds(_, _) := false
+
 # METADATA
 # title: Freeze windows
 # description: >-
@@ -52,11 +52,11 @@ of_system(facts, entry) if among(facts.system, entry.systems)
 #   code: LIB-012
 #   data: library.freeze
 #   evidence: []
-holds("freeze", dossier, _) if lib.judged_again(dossier)
+freeze_holds(dossier, _) if lib.judged_again(dossier)
 
-holds("freeze", dossier, entry) if outside(dossier, entry)
+freeze_holds(dossier, entry) if outside(dossier, entry)
 
-holds("freeze", dossier, entry) if lib.has_role(dossier, lib.array_or_empty(entry.except_roles))
+freeze_holds(dossier, entry) if lib.has_role(dossier, lib.array_or_empty(entry.except_roles))
 
 default outside(_, _) := false
 
@@ -127,13 +127,13 @@ clear_of(now, from, _) if now < from
 
 clear_of(now, _, to) if now >= to
 
-text("change_ticket", _, _) := {
+change_ticket_text(_, _) := {
 	"path": "evidence.change_ticket",
 	"message": "no signed change ticket is approved for now",
 	"fix": "have the change approved, then in its window: mlflow-governance attest {name}/{version} --predicate ticket.json --type change-ticket --key KEY.pem",
 }
 
-text("freeze", _, failing) := {
+freeze_text(_, failing) := {
 	"path": "now",
 	"message": told("nothing moves in a freeze window", [entry.reason | some entry in failing; is_object(entry)]),
 	"fix": concat("", [

@@ -2,7 +2,7 @@ package registry.library
 
 import data.registry.lib
 
-code("reproduction") := "LIB-010"
+default reproduction_holds(_, _) := false
 
 # METADATA
 # title: Rebuilt by somebody else
@@ -14,7 +14,7 @@ code("reproduction") := "LIB-010"
 #   code: LIB-010
 #   data: library.reproduction
 #   evidence: [reproduction, provenance]
-holds("reproduction", dossier, entry) if {
+reproduction_holds(dossier, entry) if {
 	lib.passed(dossier, "reproduction")
 	lib.passed(dossier, "provenance")
 	facts := dossier.evidence.reproduction.facts
@@ -46,7 +46,8 @@ by_others(_, _, entry) if entry.other_signer == false
 
 by_others(rebuilt, provenance, _) if {
 	is_array(provenance.signers)
-	count({name | some name in lib.array_or_empty(rebuilt.signers)} - {name | some name in provenance.signers}) > 0
+	others := {lib.identity(name) | some name in lib.array_or_empty(rebuilt.signers)} - {lib.identity(name) | some name in provenance.signers}
+	count(others - {""}) > 0
 }
 
 default near_enough(_, _) := false
@@ -61,7 +62,7 @@ near_enough(rebuilt, entry) if {
 	rebuilt.tolerance.difference <= entry.tolerances[rebuilt.tolerance.metric]
 }
 
-text("reproduction", _, _) := {
+reproduction_text(_, _) := {
 	"path": "evidence.reproduction",
 	"message": "no signed statement shows that another builder got the same model",
 	"fix": "have it rebuilt elsewhere, then: mlflow-governance attest {name}/{version} --predicate reproduction.json --type reproduction --key KEY.pem",

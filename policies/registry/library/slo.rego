@@ -2,7 +2,7 @@ package registry.library
 
 import data.registry.lib
 
-code("slo") := "LIB-002"
+default slo_holds(_, _) := false
 
 # METADATA
 # title: Service level objectives that are met
@@ -14,14 +14,14 @@ code("slo") := "LIB-002"
 #   code: LIB-002
 #   data: library.slo
 #   evidence: [slo]
-holds("slo", dossier, entry) if {
+slo_holds(dossier, entry) if {
 	lib.passed(dossier, "slo")
 	dossier.evidence.slo.facts.met == true
 	some profile in profiles(dossier.evidence.slo.facts)
 	is_object(profile)
 	profile.met == true
 	profile_asked(profile, entry)
-	recent_enough(dossier, object.get(profile, "at", null), entry)
+	recent_enough(dossier, field(profile, "at"), entry)
 	is_array(profile.objectives)
 	count(profile.objectives) > 0
 	every wanted in lib.array_or_empty(object.get(entry, "objectives", [])) {
@@ -57,7 +57,7 @@ kept(wanted, objectives) if {
 	objective.met == true
 }
 
-text("slo", dossier, _) := {
+slo_text(dossier, _) := {
 	"path": "evidence.slo",
 	"message": told("no signed measurement shows the service level objectives of the policy met", [objective.name |
 		some profile in profiles(dossier.evidence.slo.facts)

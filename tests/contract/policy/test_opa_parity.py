@@ -26,25 +26,42 @@ from mlflow_governance.policy.interface import EngineError, PolicyEngine
 from mlflow_governance.policy.opa import OpaEngine
 from mlflow_governance.policy.samples import mutated, starts
 from tests.contract.policy.binary import OPA, needs_opa, run
-from tests.unit.policy.builders import configured, dossier, shipped
+from tests.unit.policy.builders import CONFIG, configured, dossier, everything, shipped
 
 POLICIES = folder("policies")
 DOSSIERS = 3000
 
 pytestmark = needs_opa
 
-# Floors and waivers in use, so that every rule of the policies is on the way.
-IN_FORCE, OVER = "2027-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
+# Everything an organisation may set is in use, so that every rule of the policies is on the way.
+IN_FORCE, SOON, OVER = "2027-01-01T00:00:00Z", "2026-11-30T00:00:00Z", "2025-01-01T00:00:00Z"
+_WAIVER = {"model": "chu*", "owner": "sam", "approver": "ann", "reason": "known", "expires": SOON}
 SETTINGS: dict[str, Any] = {
     "risk_floors": [{"pattern": "chu*", "tier": "low"}, {"pattern": "*n", "tier": "low"}],
     "waivers": [
-        {"id": "W-1", "vulnerability": "CVE-9", "model": "churn", "expires": IN_FORCE},
-        {"id": "W-2", "vulnerability": "CVE-8", "model": "c*", "expires": OVER},
+        {**_WAIVER, "id": "W-1", "vulnerability": "CVE-9", "expires": IN_FORCE},
+        {**_WAIVER, "id": "W-2", "vulnerability": "CVE-8", "expires": OVER},
+        {**_WAIVER, "id": "W-3", "vulnerability": "CVE-7", "approver": "Sam "},
     ],
+    "code_waivers": [{**_WAIVER, "id": "C-1", "file": "*"}],
+    "check_waivers": [
+        {**_WAIVER, "id": "K-1", "check": "ACC-006"},
+        {**_WAIVER, "id": "K-2", "check": "PRO-009"},
+        {**_WAIVER, "id": "K-3", "check": "PRO-005"},
+    ],
+    "modes": {"PRO-015": "warn", "ACC-012": "shadow", "DLD-004": "warn", "LIB-004": "shadow"},
+    "quorum": {
+        "low": {}, "medium": {"security": 1}, "high": {"security": 1, "product": 1, "legal": 0},
+    },
+    "required_evidence": {"release": ["signature", "canary", "vulnerabilities"]},
+    "alias_rules": [
+        {"aliases": ["Cha*"], "stages": ["Approved", "Staging"], "roles": ["security", "product"]},
+    ],
+    "library": json.loads(everything().files[CONFIG])["library"],
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["shipped", "with floors and waivers"])
+@pytest.fixture(scope="module", params=["shipped", "everything in use"])
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     return shipped() if request.param == "shipped" else configured(**SETTINGS)
 

@@ -94,6 +94,6 @@ def _put(part: str, text: str, path: Path) -> None:
     if part == "rule":
         path.write_text(f"{source}\n{text}")
         return
-    anchor = {"check": "checks := {\n", "text": "texts := {\n"}[part]
+    anchor = {"check": "shipped := {\n", "text": "texts := {\n"}[part]
     assert source.count(anchor) == 1
     path.write_text(source.replace(anchor, anchor + text))

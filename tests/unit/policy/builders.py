@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from mlflow_governance.core.resources import folder
+from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.bundle import Bundle, from_files, load
 from mlflow_governance.policy.samples import (
     EVIDENCE,
@@ -46,6 +47,12 @@ def configured(**settings: Any) -> Bundle:
     bundle = shipped()
     config = json.loads(bundle.files[CONFIG]) | settings
     return from_files({**bundle.files, CONFIG: json.dumps(config).encode()})
+
+
+def everything() -> Bundle:
+    """The shipped bundle with every rule of the library on, by the examples in its schema."""
+    rules = config_schema.schema()["properties"]["library"]["properties"]
+    return configured(library={name: rule["examples"][0] for name, rule in rules.items()})
 
 
 def with_module(source: str, name: str = "registry/extra/extra.rego") -> Bundle:

@@ -6,6 +6,8 @@ Slow, plain and independent of Rego: what the engines say is held against it.
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
 
@@ -230,6 +232,222 @@ def withdraw(d: Any) -> bool:
     return origin == "Quarantined" and back and has_role(d, "security")
 
 
+INSTANT = re.compile(r"2[01]\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
+DAY = timedelta(days=1)
+
+
+def instant(value: Any) -> datetime | None:
+    if not isinstance(value, str) or INSTANT.fullmatch(value) is None:
+        return None
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def age(d: Any, value: Any) -> timedelta:
+    now, then = instant(at(d, "now")), instant(value)
+    return timedelta.max if now is None or then is None else now - then
+
+
+def recent(d: Any, value: Any, days: int) -> bool:
+    return -timedelta(minutes=5) <= age(d, value) <= days * DAY
+
+
+def number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def canary_fits(d: Any) -> bool:
+    share = at(fact(d, "canary", "metrics"), "traffic_share")
+    share = at(share, "value") if isinstance(share, dict) else share
+    window = fact(d, "canary", "window")
+    begin, end = instant(at(window, "from")), instant(at(window, "to"))
+    return (
+        fact(d, "canary", "result") == "PROCEED" and recent(d, fact(d, "canary", "at"), 7)
+        and number(share) and share >= 0.05
+        and begin is not None and end is not None and end - begin >= DAY
+    )  # fmt: skip
+
+
+def objectives_met(d: Any) -> bool:
+    if not passed(d, "slo") or fact(d, "slo", "met") is not True:
+        return False
+    profiles = fact(d, "slo", "profiles")
+    if not isinstance(profiles, list):
+        profiles = [at(d, "evidence", "slo", "facts")]
+    return any(
+        at(profile, "met") is True and at(profile, "profile") == "online-scoring"
+        and recent(d, at(profile, "at"), 30)
+        and any(
+            at(o, "name") == "latency-p99-ms" and at(o, "met") is True
+            and number(at(o, "measured")) and at(o, "measured") <= 200
+            for o in array(at(profile, "objectives"))
+        )
+        for profile in profiles
+    )  # fmt: skip
+
+
+def evaluations(d: Any) -> list[Any]:
+    if not passed(d, "evaluation"):
+        return []
+    listed = fact(d, "evaluation", "evaluations")
+    return listed if isinstance(listed, list) else [at(d, "evidence", "evaluation", "facts")]
+
+
+def well_evaluated(d: Any) -> bool:
+    # of what is known to be about other data nothing is asked, but there must be some about this
+    about = [
+        e for e in evaluations(d)
+        if not isinstance(name := at(e, "dataset", "name"), str) or fnmatch(name, "churn-*")
+    ]  # fmt: skip
+    return bool(about) and all(
+        signed(e) and number(at(e, "metrics", "accuracy")) and at(e, "metrics", "accuracy") >= 0.8
+        for e in about
+    )
+
+
+def signed(evaluation: Any) -> bool:
+    enough = evaluation.get("enough_signers", True) if isinstance(evaluation, dict) else False
+    return enough is True and isinstance(at(evaluation, "metrics"), dict)
+
+
+def fnmatch(value: Any, pattern: str) -> bool:
+    return isinstance(value, str) and "/" not in value and fnmatchcase(value, pattern)
+
+
+def fair(d: Any) -> bool:
+    found = evaluations(d)
+    for evaluation in found:
+        parts = [p for p in array(at(evaluation, "slices")) if at(p, "attribute") == "age"]
+        values = [at(part, "metrics", "recall") for part in parts]
+        sizes = [at(part, "size") for part in parts]
+        if not signed(evaluation) or len(parts) < 2 or not all(map(number, values + sizes)):
+            return False
+        if min(sizes) < 50 or min(values) < 0 or max(values) <= 0:
+            return False
+        if round(max(values) - min(values), 9) > 0.1:
+            return False
+        if round(min(values), 9) < round(max(values) * 0.8, 9):
+            return False
+    return bool(found)
+
+
+def lawful(dataset: Any) -> bool:
+    bases = {
+        "personal": ("contract", "legitimate_interests"),
+        "pseudonymised": ("contract", "legitimate_interests"),
+        "special_category": ("consent",),
+    }
+    kind, purpose = at(dataset, "personal_data"), at(dataset, "purpose")
+    if kind == "none":
+        return True
+    if not isinstance(kind, str) or kind not in bases or not isinstance(purpose, str):
+        return False
+    wanted = purpose.lower()
+    allowed = (wanted.startswith("churn") and "\n" not in wanted) or wanted == "credit scoring"
+    return allowed and one_of(at(dataset, "legal_basis"), bases[kind])
+
+
+def data_fits(d: Any) -> bool:
+    datasets = array(fact(d, "dataset", "datasets"))
+    return bool(datasets) and all(lawful(e) and fnmatch(at(e, "name"), "churn-*") for e in datasets)
+
+
+def tuned_from_the_list(d: Any) -> bool:
+    # the starting points state no licences: one that is there was broken by the test
+    stated = fact(d, "licences", "licences")
+    return isinstance(stated, list) and all(
+        one_of(at(e, "kind"), ("model", "library", "dataset")) for e in stated
+    )
+
+
+def young(d: Any) -> bool:
+    return (
+        recent(d, fact(d, "test_result", "at"), 30)
+        and recent(d, fact(d, "provenance", "finished_at"), 90)
+        and recent(d, fact(d, "vulnerabilities", "advisories_at"), 7)
+    )
+
+
+def rebuilt(d: Any) -> bool:
+    # asked of high risk, which is also what nobody signed a tier for
+    if one_of(fact(d, "model_card", "risk_tier"), ("low", "medium")):
+        return True
+    if fact(d, "reproduction", "matches") is not True:
+        return False
+    listed = fact(d, "reproduction", "builders")
+    if not isinstance(listed, list):
+        listed = [at(d, "evidence", "reproduction", "facts")]
+    home, signers = person(fact(d, "provenance", "builder_id")), fact(d, "provenance", "signers")
+    return any(
+        at(b, "matches") is True and person(at(b, "builder_id")) not in ("", home) and home != ""
+        and isinstance(signers, list)
+        and {person(s) for s in array(at(b, "signers"))} - {person(s) for s in signers} - {""}
+        and near(at(b, "tolerance"))
+        for b in listed
+    )  # fmt: skip
+
+
+def near(tolerance: Any) -> bool:
+    if tolerance is None:
+        return True
+    difference = at(tolerance, "difference")
+    return at(tolerance, "metric") == "auc" and number(difference) and difference <= 0.001
+
+
+def ticket_open(d: Any) -> bool:
+    if again(d):
+        return True
+    now, begin, end = (
+        instant(at(d, "now")),
+        instant(fact(d, "change_ticket", "from")),
+        instant(fact(d, "change_ticket", "to")),
+    )
+    return (
+        fact(d, "change_ticket", "state") == "approved"
+        and person(fact(d, "change_ticket", "id")) != ""
+        and fact(d, "change_ticket", "system") == "servicenow"
+        and None not in (now, begin, end) and begin <= now < end
+    )  # fmt: skip
+
+
+def thawed(d: Any) -> bool:
+    now = instant(at(d, "now"))
+    if again(d) or has_role(d, "incident"):
+        return True
+    if now is None:
+        return False
+    there = now.astimezone(timezone(timedelta(hours=-3)))
+    return not (there.weekday() == 4 and there.hour >= 15)
+
+
+def within_limits(d: Any) -> bool:
+    if one_of(fact(d, "model_card", "risk_tier"), ("low", "medium")):
+        return True
+    listed = fact(d, "vulnerabilities", "vulnerabilities")
+    return isinstance(listed, list) and all(
+        cleared(e) or (none_or_below(at(e, "cvss"), 6) and none_or_below(at(e, "epss"), 0.1))
+        for e in listed
+    )
+
+
+def library(d: Any) -> bool:
+    """All rules of the library, by the examples in config.schema.json."""
+    return (
+        canary_fits(d) and objectives_met(d) and well_evaluated(d) and fair(d) and data_fits(d)
+        and tuned_from_the_list(d) and passed(d, "vulnerability_scan") and young(d)
+        and rebuilt(d) and ticket_open(d) and thawed(d) and within_limits(d)
+    )  # fmt: skip
+
+
+def promote_by_everything(d: Any) -> bool:
+    target = at(d, "action", "to")
+    if target == "Staging":
+        return promote(d) and ticket_open(d)
+    return promote(d) and (target != "Approved" or library(d))
+
+
 GATES = {
     "accept": accept,
     "promote": promote,
@@ -237,3 +455,5 @@ GATES = {
     "alias": alias,
     "withdraw": withdraw,
 }
+
+WITH_THE_LIBRARY = GATES | {"promote": promote_by_everything}

@@ -122,9 +122,9 @@ def test_a_gate_says_what_people_need_to_know(old: str, new: str, rule: str, tol
 
 
 def test_a_check_of_another_package_needs_a_text_too() -> None:
-    more = 'checks := object.union({"OWN-001": true, "OWN-002": false}, shipped)\n\nshipped := {'
+    more = 'shipped := object.union({"OWN-001": true, "OWN-002": false}, seeds)\n\nseeds := {'
 
-    findings = examine(changed(ALIAS, "checks := {", more)).findings
+    findings = examine(changed(ALIAS, "shipped := {", more)).findings
 
     assert {f.message for f in findings if f.rule == "undocumented"} == {
         "OWN-001 has no text", "OWN-002 has no text"

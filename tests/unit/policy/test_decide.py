@@ -17,7 +17,7 @@ from mlflow_governance.policy import validity
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
-from tests.unit.policy.builders import EVIDENCE, POLICY, dossier, shipped
+from tests.unit.policy.builders import EVIDENCE, POLICY, configured, dossier, shipped
 
 
 class Answering:
@@ -239,7 +239,7 @@ def test_a_refused_release_names_each_check_and_its_mend() -> None:
 
     assert "PRO-007 no signed canary result says PROCEED for this digest: no canary result" in text
     assert "mlflow-governance attest churn/3 canary --result PROCEED --key KEY.pem" in text
-    assert "still lacking: security, product" in text
+    assert "still lacking: product, security" in text
     assert 'mlflow-governance approve churn/3 --as security --reason "WHY"' in text
 
 
@@ -305,3 +305,99 @@ def test_a_schema_that_ties_evidence_to_something_is_asked_about_the_whole(
 
     assert decide(Answering(YES), dossier(Gate.ALIAS)).allow
     assert not decide(Answering(YES), dossier(Gate.ALIAS, evidence={})).allow
+
+
+WAIVED = {
+    "code": "ALI-002", "waiver": "K-1", "owner": "sam", "approver": "ann",
+    "expires": "2027-01-01T00:00:00Z",
+}  # fmt: skip
+ONE_FAILED = YES | {"checks": {"ALI-001": True, "ALI-002": False}}
+SECOND = REASON | {"code": "ALI-002"}
+
+
+def test_a_failed_check_in_warn_mode_is_told_in_words_of_this_version() -> None:
+    told = SECOND | {"message": "{name}", "fix": "judge {name}"}
+    decision = asked(ONE_FAILED | {"modes": {"ALI-002": "warn"}, "warnings": [told]})
+
+    assert (decision.allow, decision.reasons, decision.shadow) == (True, (), ())
+    assert decision.modes == {"ALI-002": "warn"}
+    assert decision.warnings == (told | {"message": "churn", "fix": "judge churn"},)
+    assert decision.checks["ALI-002"] is False
+
+
+def test_a_failed_check_in_shadow_mode_is_kept_in_the_record() -> None:
+    decision = asked(ONE_FAILED | {"modes": {"ALI-002": "shadow"}, "shadow": [SECOND]})
+
+    assert (decision.allow, decision.warnings) == (True, ())
+    assert [reason.code for reason in decision.shadow] == ["ALI-002"]
+    assert decision.to_document()["shadow"] == [SECOND]
+
+
+def test_a_waived_check_is_counted_with_its_waiver() -> None:
+    decision = asked(ONE_FAILED | {"waived": [WAIVED | {"waiver": "K-2"}, WAIVED]})
+
+    assert decision.allow
+    assert [entry["waiver"] for entry in decision.waived] == ["K-1", "K-2"]
+
+
+def test_what_is_relaxed_does_not_make_up_for_another() -> None:
+    checks = {"ALI-001": False, "ALI-002": False, "ALI-003": False, "ALI-004": True}
+    relief = {"modes": {"ALI-003": "shadow"}, "waived": [WAIVED]}
+    decision = asked(NO | {"checks": checks} | relief)
+
+    assert not decision.allow
+    assert [reason.code for reason in decision.reasons] == ["ALI-001"]
+    assert decision.modes == {"ALI-003": "shadow"}
+    assert len(decision.waived) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (ONE_FAILED | {"modes": None}, "ENG-SHAPE"),
+        (ONE_FAILED | {"modes": ["ALI-002"]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"modes": {"ALI-002": "Warn"}}, "ENG-SHAPE"),
+        (ONE_FAILED | {"modes": {"ALI-002": "enforce"}}, "ENG-SHAPE"),
+        (ONE_FAILED | {"modes": {"ALI-002": ["warn"]}}, "ENG-SHAPE"),
+        (ONE_FAILED | {"modes": {"ALI-009": "warn"}}, "ENG-SHAPE"),
+        (ONE_FAILED | {"waived": {}}, "ENG-SHAPE"),
+        (ONE_FAILED | {"waived": ["ALI-002"]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"waived": [WAIVED | {"code": "ALI-001"}]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"waived": [WAIVED | {"code": "ALI-009"}]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"waived": [WAIVED | {"approver": ""}]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"waived": [WAIVED | {"extra": "x"}]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"waived": [{"code": "ALI-002"}]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"shadow": {}}, "ENG-SHAPE"),
+        (ONE_FAILED | {"modes": {"ALI-002": "warn"}, "shadow": [SECOND]}, "ENG-SHAPE"),
+        (ONE_FAILED | {"modes": {"ALI-002": "shadow"}, "shadow": ["ALI-002"]}, "ENG-SHAPE"),
+        # it allows although a check that decides failed
+        (ONE_FAILED, "ENG-CONTRADICTION"),
+        (ONE_FAILED | {"modes": {"ALI-001": "warn"}}, "ENG-CONTRADICTION"),
+        # it denies although nothing that decides failed
+        (NO | {"modes": {"ALI-001": "warn"}}, "ENG-CONTRADICTION"),
+        # a yes must not rest on nothing
+        (ONE_FAILED | {"modes": {"ALI-001": "warn"}, "waived": [WAIVED]}, "ENG-CONTRADICTION"),
+        (YES | {"modes": {"ALI-001": "warn", "ALI-002": "shadow"}}, "ENG-CONTRADICTION"),
+        (YES | {"allow": False, "modes": {"ALI-001": "warn", "ALI-002": "shadow"}},
+         "ENG-UNEXPLAINED"),
+    ],
+)  # fmt: skip
+def test_a_relief_that_does_not_add_up_is_a_denial(answer: Any, code: str) -> None:
+    decision = asked(answer)
+
+    assert not decision.allow
+    assert [reason.code for reason in decision.reasons] == [code]
+    assert (decision.modes, decision.waived, decision.shadow) == ({}, (), ())
+
+
+def test_a_bundle_in_which_everything_is_relaxed_still_denies() -> None:
+    codes = decide(EmbeddedEngine(shipped()), dossier(Gate.ACCEPT)).checks
+    engine = EmbeddedEngine(configured(modes=dict.fromkeys(codes, "shadow")))
+
+    allowed = decide(engine, dossier(Gate.ACCEPT, evidence={}))
+    decision = decide(engine, dossier(Gate.ACCEPT, action={"from": "None", "to": "Approved"}))
+
+    assert allowed.allow
+    assert len(allowed.shadow) == 10
+    assert not decision.allow
+    assert [reason.code for reason in decision.reasons] == ["ACC-010"]

@@ -37,7 +37,7 @@ def test_who_spoke_in_one_role_is_not_offered_the_other(governed: Registry) -> N
     assert offers.approval(governed.ports, BOTH, record, [word])[0] == ["product"]
 
 
-@pytest.mark.parametrize("data", [None, b"{}", b"not json", b'{"required_roles": 7}'])
+@pytest.mark.parametrize("data", [None, b"{}", b"not json", b'{"quorum": {"low": 7}}'])
 def test_policies_that_list_no_roles_leave_the_choice_to_the_person(
     governed: Registry, data: bytes | None
 ) -> None:

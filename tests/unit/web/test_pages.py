@@ -125,7 +125,7 @@ def test_an_approver_is_offered_their_roles(governed: Registry) -> None:
     ("actor", "why"),
     [
         (security("sam"), "who submitted a version may not approve it"),
-        (scientist("joe"), "Approving takes one of the roles security, product."),
+        (scientist("joe"), "Approving takes one of the roles product, security."),
         (Actor.anonymous(), "an approval needs a known person"),
     ],
 )
