@@ -34,25 +34,29 @@ def card(name: str, owner: str, *more: str) -> str:
 def train(name: str, strength: float = 1.0) -> str:
     """Train on a data set that scikit-learn ships, and log; returns the model's URI."""
     import mlflow
-    import sklearn.datasets
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import train_test_split
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    data = _ABOUT[name][0]
-    frame, target = getattr(sklearn.datasets, f"load_{data}")(return_X_y=True, as_frame=True)
-    parts = train_test_split(frame.astype("float64"), target, random_state=7)
-    train_x, test_x, train_y, test_y = parts
+    train_x, test_x, train_y, test_y = train_test_split(*_data(name), random_state=7)
     mlflow.set_experiment(name)
     with mlflow.start_run():
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength))
         model.fit(train_x, train_y)
-        mlflow.log_input(mlflow.data.from_pandas(train_x.head(50), name=data))
+        mlflow.log_input(mlflow.data.from_pandas(train_x.head(50), name=_ABOUT[name][0]))
         mlflow.log_metric("accuracy", model.score(test_x, test_y))
         # Naming the requirement spares MLflow's own guess, which takes seconds.
         info = mlflow.sklearn.log_model(model, name="model", pip_requirements=["scikit-learn"])
     return str(info.model_uri)
+
+
+def _data(name: str) -> tuple[Any, Any]:
+    import sklearn.datasets
+
+    loader = getattr(sklearn.datasets, f"load_{_ABOUT[name][0]}")
+    frame, target = loader(return_X_y=True, as_frame=True)
+    return frame.astype("float64"), target
 
 
 def promote(name: str, version: int, stage: str) -> str:
@@ -63,11 +67,12 @@ def promote(name: str, version: int, stage: str) -> str:
     return f"current_stage={moved.current_stage}"
 
 
-def load(name: str, version: int) -> Any:
-    """Load a version."""
+def predict(name: str, version: int) -> str:
+    """Load a version, and ask it something."""
     import mlflow
 
-    return mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+    model = mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+    return str(list(model.predict(_data(name)[0].head(3))))
 
 
 def warnings_of(name: str, version: int) -> str:
