@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -36,6 +37,7 @@ from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules
 if TYPE_CHECKING:
     from mlflow_governance.outbox.decision_event import Recorder
     from mlflow_governance.policy.bundle import Bundle
+    from mlflow_governance.policy.process import Budget
     from mlflow_governance.workflows.shadow import Notes
 
 LEDGER_NAME = "ledger"
@@ -311,12 +313,22 @@ def watched(settings: Settings, ports: Ports, notes: Notes) -> Ports:
     try:
         bundle = bundles.load(settings.shadow_policies)
         trial.require(bundle, settings.policy_budget)
-        engine = EmbeddedEngine(bundle)
+        engine = _aside(bundle, settings.policy_budget)
     except ConfigurationError as error:
         raise ConfigurationError(
             f"shadow_policies: {error.message}", advice=error.advice
         ) from error
     return replace(ports, watch=Shadow(engine, notes, clock=ports.clock).watch)
+
+
+def _aside(bundle: Bundle, budget: Budget | None) -> PolicyEngine:
+    # The embedded engine holds the interpreter while it evaluates, whichever thread asked it: a
+    # slow answer would stop every request. A process of its own stops nobody.
+    if sys.platform == "win32":
+        return EmbeddedEngine(bundle)
+    from mlflow_governance.policy.confined import ConfinedEngine
+
+    return ConfinedEngine(bundle, budget, processes=1)
 
 
 @dataclass(frozen=True)

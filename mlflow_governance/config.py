@@ -178,6 +178,19 @@ def home_folder(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve()
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice: the second would quietly undo the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        said = [key.value for key, _ in node.value]
+        twice = sorted({str(key) for key in said if said.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice[0][:80]} is set twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def load(home: Path) -> Settings:
     """Read ``config.yaml``; a missing file means the defaults.
 
@@ -186,7 +199,8 @@ def load(home: Path) -> Settings:
     """
     path = home / "config.yaml"
     try:
-        document = yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
+        text = path.read_text("utf-8") if path.exists() else ""
+        document = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     try:

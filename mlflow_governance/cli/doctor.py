@@ -7,12 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from mlflow_governance import bootstrap, config
 from mlflow_governance.config import Settings
 from mlflow_governance.errors import ConfigurationError, GovernanceError
+
+if TYPE_CHECKING:
+    from mlflow_governance.policy.interface import PolicyEngine
 
 _OK, _WARNING, _FAILED = "ok", "warning", "FAILED"
 
@@ -105,6 +109,24 @@ def _policy(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             _WARNING, "policy", f"the kept copy: {loaded.stale}", "mlflow-governance policy show"
         )
+    if settings.opa is not None:
+        yield _policy_server(engine, settings.opa.url)
+
+
+def _policy_server(engine: PolicyEngine, url: str) -> Finding:
+    from mlflow_governance.core.dossier import Gate
+    from mlflow_governance.policy.interface import EngineError
+
+    subject = "policy server"
+    try:
+        engine.evaluate(Gate.DOWNLOAD, b"{}")
+    except EngineError as error:
+        if error.reason_code == "ENG-REVISION":
+            message = f"{url} does not serve the bundle of the source, {engine.policy_digest}"
+            return Finding(_WARNING, subject, message, "mlflow-governance policy status")
+        told = f"{url}: {error.reason_code} {error.message}"
+        return Finding(_FAILED, subject, told, "opa in config.yaml; docs/operations.md")
+    return Finding(_OK, subject, f"{url} serves the same")
 
 
 def _webhooks(settings: Settings) -> Iterator[Finding]:

@@ -20,8 +20,11 @@ from mlflow_governance.workflows.recorded import Scope
 if TYPE_CHECKING:
     from mlflow_governance.store.spread import Job, Span
 
-_PERIOD = re.compile(r"([0-9]{1,5})([hdw])")
-_HOURS = {"h": 1, "d": 24, "w": 24 * 7}
+SINCE = "90d, 12h, 30m, 4w, a date or an instant."
+"""Help of every ``--since``: what :func:`instant` reads."""
+
+_PERIOD = re.compile(r"([0-9]{1,5})([mhdw])")
+_MINUTES = {"m": 1, "h": 60, "d": 60 * 24, "w": 60 * 24 * 7}
 _SECONDS = 0.2
 _STALE_ROWS = 2000
 _MARGIN = timedelta(days=1)
@@ -41,7 +44,7 @@ backend = click.option(
 def scoped(command: Command) -> Command:
     """The options that say which decisions are looked at."""
     options = (
-        click.option("--since", metavar="WHEN", help="90d, 12h, 4w, a date or an instant."),
+        click.option("--since", metavar="WHEN", help=SINCE),
         click.option("--until", metavar="WHEN", help="Before this; written in the same way."),
         click.option(
             "--gate", "gates", multiple=True, type=click.Choice([gate.value for gate in Gate]),
@@ -155,16 +158,16 @@ def _is_old(part: Part, since: datetime | None) -> bool:
 
 
 def instant(text: str | None, now: datetime) -> datetime | None:
-    """``90d``, ``2026-08-01`` or an RFC 3339 instant.
+    """``90d`` (or ``m``, ``h``, ``w``) before now, ``2026-08-01`` or an RFC 3339 instant.
 
     Raises:
         InvalidRequest: none of them.
     """
-    if not text:
+    if text is None:
         return None
     period = _PERIOD.fullmatch(text.strip())
     if period is not None:
-        return now - timedelta(hours=int(period[1]) * _HOURS[period[2]])
+        return now - timedelta(minutes=int(period[1]) * _MINUTES[period[2]])
     try:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", text.strip()):
             return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC)
@@ -172,7 +175,7 @@ def instant(text: str | None, now: datetime) -> datetime | None:
     except (ValueError, InvalidRequest) as error:
         raise InvalidRequest(
             f"not a moment: {text[:60]!r}",
-            advice="Write 90d, 12h, 4w, 2026-08-01 or 2026-08-01T12:00:00Z.",
+            advice="Write 90d, 12h, 30m, 4w, 2026-08-01 or 2026-08-01T12:00:00Z.",
         ) from error
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_governance import config
+from mlflow_governance.cli import policy_source
+from mlflow_governance.cli.policy_source import bundle_option, home_option
 from mlflow_governance.core import moment
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from mlflow_governance.policy.bundle import Bundle
     from mlflow_governance.policy.signing import SigningKey, TrustedKey
 
-_home = click.option("--home", default=None, help="Home folder of the installation.")
 _scope = click.option("--scope", default="", help="What the signature says the bundle is for.")
 _password = click.option("--password", is_flag=True, help="Ask for its password, or PIN.")
 _existing = click.Path(path_type=Path, exists=True)
@@ -25,13 +26,13 @@ _KEY_ID = "Name of the key, as trust.yaml and OPA (--verification-key-id) know i
 
 
 @click.command()
-@click.option("--bundle", type=_existing, help="Folder or .tar.gz; default: as the home has it.")
+@bundle_option
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="FILE.tar.gz")
 @click.option("--key", help=_KEY)
 @click.option("--key-id", help=_KEY_ID)
 @_password
 @_scope
-@_home
+@home_option
 def build(bundle: Path | None, output: Path, home: str | None, **signing: Any) -> None:
     """Write the bundle as one file, and print its digest; with --key it is signed.
 
@@ -44,10 +45,11 @@ def build(bundle: Path | None, output: Path, home: str | None, **signing: Any) -
     opa run --server -b bundle.tar.gz --verification-key security.pub \\
         --verification-key-id security --signing-alg ES256
     """
+    from mlflow_governance.policy import bundle as bundles
     from mlflow_governance.policy import signing as signatures
 
     key = _signing_key(**_named(signing)) if signing["key"] or signing["key_id"] else None
-    loaded = _load(bundle, home)
+    loaded = bundles.from_files(policy_source.files(bundle, home))
     signed = signatures.sign(loaded.published(), key, signing["scope"]) if key else None
     _write(output, loaded.archive(signed))
     click.echo(loaded.digest)
@@ -86,7 +88,7 @@ def sign(bundle: Path, scope: str, **signing: Any) -> None:
 @click.argument("bundle", type=_existing)
 @click.option("--key", type=_existing, help="Public key, PEM; default: trust.yaml of the home.")
 @_scope
-@_home
+@home_option
 def verify(bundle: Path, key: Path | None, scope: str, home: str | None) -> None:
     """Say who signed a BUNDLE (folder or .tar.gz), or why the signature does not count.
 
@@ -103,7 +105,7 @@ def verify(bundle: Path, key: Path | None, scope: str, home: str | None) -> None
 
 
 @click.command()
-@_home
+@home_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def show(home: str | None, as_json: bool) -> None:
     """Say where the policies come from, their digest, who signed them, and their gates.
@@ -133,20 +135,12 @@ def show(home: str | None, as_json: bool) -> None:
 
 
 def _gates(bundle: Bundle) -> dict[str, int]:
-    from mlflow_governance.core.dossier import Gate
-    from mlflow_governance.policy.embedded import EmbeddedEngine
+    # Which checks there are may depend on the dossier, so an empty one would not tell.
+    from mlflow_governance.policy import gate_check
+    from mlflow_governance.policy.syntax import parse
 
-    engine = EmbeddedEngine(bundle)
-    return {gate.value: len(engine.evaluate(gate, b"{}")["checks"]) for gate in Gate}
-
-
-def _load(bundle: Path | None, home: str | None) -> Bundle:
-    from mlflow_governance import bootstrap
-    from mlflow_governance.policy import bundle as bundles
-
-    if bundle is not None:
-        return bundles.load(bundle)
-    return bootstrap.load_bundle(config.load(config.home_folder(home)))
+    trees, _ = parse(bundle.modules)
+    return {gate.value: len(codes) for gate, codes in gate_check.codes(bundle, trees).items()}
 
 
 def _named(signing: dict[str, Any]) -> dict[str, Any]:

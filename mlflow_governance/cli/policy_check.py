@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import click
 
 from mlflow_governance import bootstrap, config
 from mlflow_governance.cli.policy_source import FOUND, bundle_option, files, home_option
-from mlflow_governance.errors import ConfigurationError, Unavailable
+from mlflow_governance.errors import ConfigurationError, GovernanceError, Unavailable
 
 if TYPE_CHECKING:
     from mlflow_governance.policy.bundle import Bundle
@@ -86,7 +86,9 @@ def check(  # noqa: PLR0913  (one for each option)
     if unknown:
         kinds = ", ".join(sorted(RULES))
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: the kinds are {kinds}")
-    examination = examine(files(bundle, home), frozenset(overlook))
+    given = files(bundle, home)
+    _refuse_endless(given)
+    examination = examine(given, frozenset(overlook))
     comparison = _compare(examination, home, opa, (inputs, SEED if seed is None else seed))
     show = {"text": _text, "json": _json, "sarif": _sarif}[form]
     click.echo("\n".join(show(examination, comparison)))
@@ -95,6 +97,22 @@ def check(  # noqa: PLR0913  (one for each option)
             click.echo(f"saved {path}", err=True)
     if examination.findings or comparison.differences or comparison.refusals:
         sys.exit(FOUND)
+
+
+def _refuse_endless(given: Mapping[str, bytes]) -> None:
+    # What has no end would hold this program for ever, and Ctrl-C, too.
+    from mlflow_governance.policy import trial
+    from mlflow_governance.policy.bundle import from_files
+
+    try:
+        told = trial.over_budget(from_files(given)) if sys.platform != "win32" else ""
+    except GovernanceError:
+        return  # it is no bundle, which the examination explains
+    if told:
+        raise ConfigurationError(
+            f"the bundle cannot be examined: {told}",
+            advice="Find the rule that has to look at fewer things, or at less of each.",
+        )
 
 
 def _compare(

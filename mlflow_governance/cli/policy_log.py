@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from mlflow_governance import bootstrap, config
+from mlflow_governance.cli import history
 from mlflow_governance.core import moment
-from mlflow_governance.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from mlflow_governance.store.decision_feed import SqlDecisionFeed
     from mlflow_governance.workflows.queue import StoredDecision
 
-_AGO = re.compile(r"(\d{1,6})([dhm])")
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 _BATCH = 200
 _POLL_SECONDS = 1.0
 
 
 @click.command("log")
-@click.option("--since", help="Only decisions since then: 90d, 12h, 30m, or an RFC 3339 instant.")
+@click.option("--since", metavar="WHEN", help=history.SINCE)
 @click.option("--follow", is_flag=True, help="Go on with what is decided from now on.")
 @click.option("--status", is_flag=True, help="Say how far each sink of the decision log is.")
-@click.option(
-    "--backend-store-uri", default="sqlite:///mlflow.db", show_default=True, help="The database."
-)
-@click.option("--home", default=None, help="Home folder of the installation.")
+@history.backend
+@history.home
 def log(
     since: str | None, follow: bool, status: bool, backend_store_uri: str, home: str | None
 ) -> None:
@@ -54,7 +49,7 @@ def log(
     if status:
         _tell_places(feed)
         return
-    _print(feed, home, _instant(since), follow)
+    _print(feed, home, history.instant(since, moment.now()), follow)
 
 
 def _print(feed: SqlDecisionFeed, home: str | None, since: datetime | None, follow: bool) -> None:
@@ -87,18 +82,6 @@ def _is_since(stored: StoredDecision, since: datetime | None) -> bool:
     if since is None or stored.dossier is None:
         return True
     return moment.parse(stored.dossier["now"]) >= since
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    ago = _AGO.fullmatch(text)
-    if ago is None:
-        return moment.parse(text)
-    try:
-        return moment.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    except OverflowError as error:
-        raise InvalidRequest(f"{text} is longer ago than there are dates") from error
 
 
 def _tell_places(feed: SqlDecisionFeed) -> None:

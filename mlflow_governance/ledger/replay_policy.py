@@ -33,11 +33,13 @@ class PolicyReplay:
     """Applies entries about policy, one after the other.
 
     ``in_force`` is the digest of the policy in force, ``kept`` the digest of the archive of each
-    that ever was, ``proposals`` those that were accepted as such by their uid.
+    that ever was, ``spans`` from when until when each was in force last, ``proposals`` those that
+    were accepted as such by their uid.
     """
 
     in_force: str | None = None
     kept: dict[str, str] = field(default_factory=dict)
+    spans: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     proposals: dict[str, ToldProposal] = field(default_factory=dict)
     words: list[ToldWord] = field(default_factory=list)
 
@@ -50,7 +52,11 @@ class PolicyReplay:
                 yield f"it takes the place of policy {before}, and in force was {self.in_force}"
             if facts["proposal"] and facts["proposal"] not in self.proposals:
                 yield "it names a proposal that nobody made"
+            at = str(entry["at"])
+            if self.in_force is not None:
+                self.spans[self.in_force] = (self.spans[self.in_force][0], at)
             self.in_force = str(entry["after"]["policy_digest"])
+            self.spans[self.in_force] = (at, None)
             self.kept[self.in_force] = str(facts["archive_digest"])
         elif act == Act.POLICY_PROPOSED:
             self.proposals[str(facts["proposal"])] = ToldProposal(

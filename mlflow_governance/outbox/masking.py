@@ -105,6 +105,9 @@ DEFAULT_MASK = tuple(
             {"hash": "/input/approvals/*/person"},
             {"hash": "/result/waived/*/owner"},
             {"hash": "/result/waived/*/approver"},
+            {"hash": "/result/warnings/*/owner"},
+            {"hash": "/result/obligations/*/owner"},
+            {"hash": "/result/obligations/*/approver"},
             "/input/action/reason",
         ),
     )

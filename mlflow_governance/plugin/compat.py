@@ -198,8 +198,11 @@ def open_route_to_everybody(path: str) -> None:
     auth._UNPROTECTED_PATH_PREFIXES = (*auth._UNPROTECTED_PATH_PREFIXES, path)
 
 
-def basic_auth_person(username: str) -> tuple[bool, tuple[str, ...]]:
-    """Admin flag and lower-case role names of a basic-auth user."""
+def basic_auth_person(username: str) -> tuple[str, bool, tuple[str, ...]]:
+    """Name, admin flag and lower-case role names of a basic-auth user.
+
+    The name as stored, not as typed: some databases take "alicé" for "alice" at the login.
+    """
     from mlflow.server import auth
 
     user = auth.store.get_user(username)
@@ -211,7 +214,7 @@ def basic_auth_person(username: str) -> tuple[bool, tuple[str, ...]]:
         for role in roles
         if not role.name.startswith("__") and getattr(role, "workspace", "default") == "default"
     }
-    return bool(user.is_admin), tuple(sorted(names))
+    return str(user.username), bool(user.is_admin), tuple(sorted(names))
 
 
 def create_fastapi_app(flask_app: Any) -> Any:

@@ -45,8 +45,8 @@ class Identity:
         known = self._roles.get(name)
         if not fresh and known is not None and known[0] > time.monotonic():
             return known[1]
-        admin, roles = compat.basic_auth_person(name)
-        actor = Actor(name, roles, admin, authenticated=True)
+        stored, admin, roles = compat.basic_auth_person(name)
+        actor = Actor(stored, roles, admin, authenticated=True)
         if len(self._roles) > 10_000:
             self._roles.clear()
         self._roles[name] = (time.monotonic() + _ROLE_SECONDS, actor)

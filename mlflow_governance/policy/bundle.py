@@ -35,10 +35,14 @@ SCHEMA = "dossier.schema.json"
 CONFIG_SCHEMA = "config.schema.json"
 """Says what the settings may be and decides nothing: a better sentence in it is no new policy."""
 
+_DEEPEST = 30
+"""Steps of a package."""
+_MEMBERS = frozenset({"revision", "roots", "rego_version", "metadata"})
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _PACKAGE = re.compile(
-    r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*package[ \t]+([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s"
+    r"(?:[ \t]*(?:#[^\r\n]*)?\r?\n)*[ \t]*package[ \t]+([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s"
 )
+"""What a comment ends with belongs to nothing else: two readings of each line would be 2^lines."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,9 @@ def _manifest(data: bytes | None) -> tuple[object, bytes]:
     if data is None:
         raise _broken(f"it has no {MANIFEST}")
     manifest = canonical.decode_object(data)
+    if unknown := sorted(manifest.keys() - _MEMBERS):
+        # file_rego_versions and wasm have one engine read other rules than the other.
+        raise _broken(f"{MANIFEST} says {unknown[0][:80]!r}, which not every engine reads")
     revision = manifest.pop("revision", None)
     roots = manifest.get("roots")
     if not isinstance(roots, list) or not all(isinstance(r, str) and r.strip("/") for r in roots):
@@ -225,26 +232,45 @@ def _refuse_other_revision(revision: object, found: Digest) -> None:
 
 
 def _refuse_ambiguity(files: Mapping[str, bytes]) -> None:
-    roots = [tuple(r.strip("/").split("/")) for r in canonical.decode(files[MANIFEST])["roots"]]
+    roots = {tuple(r.strip("/").split("/")) for r in canonical.decode(files[MANIFEST])["roots"]}
     packages = {_package(n, d.decode()) for n, d in files.items() if n.endswith(".rego")}
-    leaves = set(_leaves(_merge(files), ()))
-    for path in packages | leaves:
-        if not any(path[: len(root)] == root for root in roots):
-            raise _broken(f"{'.'.join(path)} lies outside the roots of {MANIFEST}")
     for package in packages:
-        for leaf in leaves:
-            shared = min(len(package), len(leaf))
-            if package[:shared] == leaf[:shared]:
-                raise _broken(
-                    f"the data at {'.'.join(leaf)} would hide rules of {'.'.join(package)}"
-                )
+        if not _is_inside(package, roots):
+            raise _outside(package)
+    above = {package[:end]: package for package in packages for end in range(1, len(package) + 1)}
+    # Down no further than there are packages: data has a million leaves, if somebody likes.
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), _merge(files))]
+    while waiting:
+        path, value = waiting.pop()
+        goes_on = isinstance(value, dict) and (value or not path)
+        # An empty object is data too: at the path of a package it would hide the package.
+        if path in packages or (path in above and not goes_on):
+            raise _broken(
+                f"the data at {'.'.join(path)} would hide rules of {'.'.join(above[path])}"
+            )
+        if path not in above and _is_inside(path, roots):
+            continue
+        if not goes_on:
+            raise _outside(path)
+        waiting += [((*path, key), inner) for key, inner in value.items()]
+
+
+def _is_inside(path: tuple[str, ...], roots: set[tuple[str, ...]]) -> bool:
+    return any(path[:end] in roots for end in range(1, len(path) + 1))
+
+
+def _outside(path: tuple[str, ...]) -> ConfigurationError:
+    return _broken(f"{'.'.join(path)} lies outside the roots of {MANIFEST}")
 
 
 def _package(name: str, source: str) -> tuple[str, ...]:
     found = _PACKAGE.match(source)
     if found is None:
         raise _broken(f"{name} does not begin with a plain package clause")
-    return tuple(found[1].split("."))
+    path = tuple(found[1].split("."))
+    if len(path) > _DEEPEST:
+        raise _broken(f"the package of {name} has more than {_DEEPEST} steps")
+    return path
 
 
 def _merge(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -267,12 +293,3 @@ def _graft(target: dict[str, Any], source: Mapping[str, Any], name: str) -> None
         if not isinstance(present, dict) or not isinstance(value, dict):
             raise _broken(f"{name} sets {key!r} a second time")
         _graft(present, value, name)
-
-
-def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    # An empty object is a leaf too: at the path of a package it would hide the package.
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(inner, (*path, key))
-    elif path:
-        yield path

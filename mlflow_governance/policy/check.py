@@ -6,6 +6,7 @@ evaluated that does not parse or that uses itself; the latter would end this pro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from mlflow_governance.policy.json_place import place
 from mlflow_governance.policy.lint import FIXES, inspect
 from mlflow_governance.policy.metadata import blocks
 from mlflow_governance.policy.syntax import Tree, explained, parse
+
+_STEP = re.compile(r"[^.\[\]]+")
 
 RULES: Mapping[str, str] = {
     **FIXES,
@@ -134,7 +137,7 @@ def _configuration(bundle: Bundle) -> Iterator[Finding]:
     file = "registry/config/data.json"
     text = bundle.files.get(file, b"{}").decode()
     for problem in config_schema.problems(bundle):
-        steps = [int(s) if s.isdigit() else s for s in problem.path.split(".") if s]
+        steps = [int(s) if s.isdigit() else s for s in _STEP.findall(problem.path)]
         line, column = place(text, tuple(steps))
         told = f"{problem.path}: {problem.message}" if problem.path else problem.message
         yield Finding(file, line, column, "config", told, RULES["config"])

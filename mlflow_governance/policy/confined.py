@@ -92,8 +92,9 @@ class ConfinedEngine:
         try:
             if process is None or not process.is_alive:
                 pool.drop(process)
+                started = time.monotonic()
                 process = pool.start(self._bundle, self._budget)
-                until = time.monotonic() + self._budget.seconds  # starting is not deciding
+                until += time.monotonic() - started  # starting is not deciding, waiting is
             return process.ask(rule, document, until)
         finally:
             # Also an interrupted exchange ends its process: the answer still to come would be

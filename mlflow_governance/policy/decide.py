@@ -40,6 +40,19 @@ _RELIEF = {"modes", "waived", "shadow"}
 _WAIVED = {"code", "waiver", "owner", "approver", "expires"}
 _PLACEHOLDER = re.compile(r"\{(name|version|stage|to|actor)\}")
 _MAX_PROBLEM = 600
+_LOOK = "an operator sees why: mlflow-governance doctor"
+_TOKEN = "an operator gives the registry a token it takes (opa in config.yaml); " + _LOOK
+_SLOW = "ask again; if it stays so, an operator sees why: mlflow-governance doctor"
+_MENDS = {
+    # Of what came from outside alone: a decision of the rules is made again bit for bit.
+    "ENG-UNREACHABLE": "ask again when the policy server is up; " + _LOOK,
+    "ENG-TIMEOUT": _SLOW,
+    "ENG-REVISION": "ask again when the policy server has the policy in force, which is told by: "
+    "mlflow-governance policy status",
+    "ENG-HTTP-401": _TOKEN,
+    "ENG-HTTP-403": _TOKEN,
+    "ENG-HTTP-503": _SLOW,
+}
 
 
 def decide(engine: PolicyEngine, dossier: Dossier) -> Decision:
@@ -91,7 +104,7 @@ def _denial(code: str, message: str) -> dict[str, Any]:
     return {
         "allow": False,
         "checks": {code: False},
-        "reasons": (Reason(code, "", _one_line(message)),),
+        "reasons": (Reason(code, "", _one_line(message), _MENDS.get(code, "")),),
     }
 
 
@@ -170,8 +183,13 @@ def _is_checks(checks: object) -> bool:
     return (
         isinstance(checks, dict)
         and bool(checks)
-        and all(isinstance(c, str) and isinstance(ok, bool) for c, ok in checks.items())
+        and all(_is_code(c) and isinstance(ok, bool) for c, ok in checks.items())
     )
+
+
+def _is_code(code: object) -> bool:
+    # What is not printable, half a character included, could not be recorded or shown as it is.
+    return isinstance(code, str) and code.isprintable() and bool(code)
 
 
 def _is_reason(reason: object) -> bool:
@@ -179,7 +197,8 @@ def _is_reason(reason: object) -> bool:
         isinstance(reason, dict)
         and {"code", "path", "message"} <= reason.keys() <= {"code", "path", "message", "fix"}
         and all(isinstance(text, str) for text in reason.values())
-        and bool(reason["code"])
+        and _is_code(reason["code"])
+        and reason["path"].isprintable()
         and not reason["code"].startswith("ENG-")  # that prefix is the engine's own word
     )
 
@@ -219,13 +238,13 @@ def _reader(dossier: Dossier) -> Callable[[Mapping[str, str]], Reason]:
     quoted = {key: shlex.quote(value) for key, value in shown.items()}
 
     def read(reason: Mapping[str, str]) -> Reason:
-        message = _fill(reason["message"], shown)
+        message = _printable(_fill(reason["message"], shown))
         problem = _problem(dossier, reason["path"])
         return Reason(
             code=reason["code"],
             path=reason["path"],
             message=f"{message}: {problem}" if problem else message,
-            fix=_fill(reason.get("fix", ""), quoted),
+            fix=_printable(_fill(reason.get("fix", ""), quoted)),
         )
 
     return read
@@ -242,8 +261,16 @@ def _problem(dossier: Dossier, path: str) -> str:
     return _one_line(outcome.problem) if outcome else ""
 
 
+def _printable(text: str) -> str:
+    # A message names licences, files and headings that a submitter chose: no line breaks, no
+    # escape codes.
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def _one_line(text: str) -> str:
-    # What foreign bytes caused may say anything: no line breaks, no escape codes, no novels.
-    kept = "".join(c if c.isprintable() else " " for c in text[: 2 * _MAX_PROBLEM])
+    # What foreign bytes caused may say anything, and no novels.
+    kept = _printable(text[: 2 * _MAX_PROBLEM])
     kept = " ".join(kept.split()) if "  " in kept or kept != kept.strip() else kept
     return kept if len(kept) <= _MAX_PROBLEM else kept[:_MAX_PROBLEM] + "…"

@@ -53,8 +53,12 @@ class EmbeddedEngine:
                 f"the policies do not compile: {_explain(error)}",
                 advice="Check them: mlflow-governance policy check --bundle FOLDER",
             ) from None
-        for gate in Gate:
-            self._refuse_careless(gate)
+        try:
+            for gate in Gate:
+                self._refuse_careless(gate)
+        finally:
+            # Who only weighs a bundle leaves no interpreter of it behind in every thread.
+            self._forget()
 
     @property
     def name(self) -> str:
@@ -87,11 +91,12 @@ class EmbeddedEngine:
             text = engine.eval_rule_as_json(f"data.{rule}")
             answer = None if len(text) > MAX_ANSWER_BYTES else json.loads(text)
         except BaseException as error:
-            # The traceback keeps this frame, and an interpreter must die on its own thread.
-            engine = None
             _reraise_unless_engine(error)
             self._forget()
             raise EngineError("ENG-ERROR", f"the policy engine broke: {_explain(error)}") from error
+        finally:
+            # A traceback may keep this frame, and an interpreter must die on its own thread.
+            engine = None
         if len(text) > MAX_ANSWER_BYTES:
             raise EngineError("ENG-SHAPE", f"the answer has more than {MAX_ANSWER_BYTES} bytes")
         if answer == "<undefined>" or answer is None:

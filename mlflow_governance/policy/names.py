@@ -198,6 +198,12 @@ def _shadowed(tree: Tree, names: Names) -> Iterator[Finding]:
             if name(node) in ("input", "data"):
                 told = f"a parameter hides {name(node)}; OPA refuses that"
                 yield _finding(tree, node["Var"]["span"], "shadowed-name", told)
+        told = (
+            "a name stands for two arguments: one engine takes the last, the other asks for equals"
+        )
+        counted = Counter(name(node) for node in variables(rule.arguments))
+        if any(times > 1 for word, times in counted.items() if word != "_"):
+            yield _finding(tree, rule.span, "shadowed-name", told)
         for word, span in _declared(tree, rule):
             if word in tree.aliases or (tree.package, word) in names.rules:
                 told = f"`some {word}` hides a rule or import; one engine refuses that"

@@ -288,8 +288,17 @@ def _translate(error: Exception) -> EngineError:
     if isinstance(error, ValueError | RecursionError):
         return EngineError("ENG-SHAPE", "the policy server's answer is not JSON")
     if isinstance(error, OSError):  # requests' errors are OSErrors: refused, DNS, TLS, reset
-        return EngineError("ENG-UNREACHABLE", f"the policy server cannot be reached: {error}")
+        return EngineError(
+            "ENG-UNREACHABLE", f"the policy server cannot be reached: {_cause(error)}"
+        )
     return EngineError("ENG-ERROR", f"{type(error).__name__}: {error}")
+
+
+def _cause(error: BaseException) -> str:
+    # Whoever asked for a model is told what is wrong, and not where the policy server is.
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _said(response: Any) -> str:

@@ -48,11 +48,16 @@ DIFFERING: Mapping[str, str] = {
 }
 """Builtins both engines have and answer differently."""
 
-_ESCAPE = r"\\(?:\\|(?P<letters>[dDwWsSbBQEuU<>0]))"
-_CLASS = r"\[[^\]]*(?P<class>&&|--|~~)"
+_LETTERS = r"(?P<letters>[dDwWsSbBQEuU<>0-9])"
+_PROPERTY = r"[pP]\{(?P<property>\^?Is|[^}]*=)|[pPx]\{[^}]*\}"
+_ESCAPE = rf"\\(?:{_LETTERS}|{_PROPERTY}|.)"
+_CLASS = r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\[\]\\]|(?P<nested>\[))*"
+_SET = re.compile(r"&&|--|~~")
 _FLAG = r"\(\?[a-zA-Z-]*(?P<flag>[xuR])"
-_REPEAT = r"(?<![\\pPx])(?P<repeat>\{(?:\d{4,}|(?!\d+(?:,\d*)?\})))"
-_UNEVEN = re.compile("|".join((_ESCAPE, _CLASS, _FLAG, _REPEAT)))
+_REPEAT = r"(?P<repeat>\{(?:\d{4,}|(?!\d+(?:,\d*)?\}))|(?:[*+?]|\{\d+,?\d*\})[*+])"
+_UNEVEN = re.compile(rf"{_ESCAPE}|(?P<class>{_CLASS})|{_FLAG}|{_REPEAT}", re.DOTALL)
+_CLASSES = re.compile(r"\[(?:\w-\w|\w)+\]")
+_ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 _DIRECTIVE = re.compile(r"%(.?)")
 
 
@@ -61,7 +66,13 @@ def regex_problem(pattern: str) -> str:
     for found in _UNEVEN.finditer(pattern):
         if found["letters"]:
             return f"\\{found['letters']} does not mean the same characters in both engines"
-        if found["class"] or found["flag"] or found["repeat"]:
+        inside = found["class"] or ""
+        escaped = [name for name in re.findall(r"\\(.)", inside, re.DOTALL) if name in "dDwWsS"]
+        if escaped:
+            return f"\\{escaped[0]} does not mean the same characters in both engines"
+        if found["nested"] or _SET.search(inside):
+            return f"only one engine understands {inside[-20:]}"
+        if found["property"] or found["flag"] or found["repeat"]:
             return f"only one engine understands {found[0][-20:]}"
     return ""
 
@@ -70,10 +81,25 @@ def glob_problem(pattern: str) -> str:
     """What the engines read differently in a glob; empty if nothing."""
     if "**" in pattern:
         return "the engines differ about ** beside other characters"
-    if "[^" in pattern:
-        return "[^…] negates in one engine only"
+    if "?" in pattern:
+        return "? is a character in one engine and a byte in the other"
+    if "[^" in pattern or "[!" in pattern:
+        return "[^…] negates in one engine only, [!…] takes bytes for characters in one"
+    if pattern.replace("[]", "[").count("[") != len(_CLASSES.findall(pattern)):
+        return "what stands in […] is a letter or a range of them, or the engines differ"
+    if "\\" in pattern:
+        return "the engines differ about a backslash"
     if pattern.count("{") != pattern.count("}"):
         return "an unbalanced brace is an error in one engine only"
+    if any("" in found[1].split(",") for found in _ALTERNATIVES.finditer(pattern)):
+        return "the engines differ about an alternative that is empty"
+    return ""
+
+
+def separators_problem(separators: list[str]) -> str:
+    """The same for the list of separators of a glob."""
+    if any(len(separator) != 1 for separator in separators):
+        return "a separator that is not one character is none in one engine"
     return ""
 
 
@@ -82,8 +108,8 @@ def sprintf_problem(pattern: str | None, arguments: int | None) -> str:
     if pattern is None or arguments is None:
         return "only a written-out format and list of arguments can be held against each other"
     letters = [letter for letter in _DIRECTIVE.findall(pattern) if letter != "%"]
-    if any(letter not in ("v", "d") for letter in letters):
-        return "the engines print anything but a plain %v and %d differently"
+    if any(letter != "v" for letter in letters):
+        return "the engines print anything but a plain %v differently, a negative %d among them"
     if len(letters) != arguments:
         return f"{len(letters)} directives and {arguments} arguments: an error in one engine"
     return ""

@@ -13,6 +13,7 @@ from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.bundle import MANIFEST, read
 
 CONFIG = "registry/config/data.json"
+SCHEMA = "config.schema.json"
 GATE = "registry/accept/accept.rego"
 GOOD = "tests/good_test.rego"
 

@@ -17,6 +17,7 @@ from mlflow_governance.policy.portable import (
     PORTABLE,
     glob_problem,
     regex_problem,
+    separators_problem,
     sprintf_problem,
 )
 from mlflow_governance.policy.syntax import Node, Rule, Tree, first_span, nodes, path, text_of
@@ -24,6 +25,7 @@ from mlflow_governance.policy.syntax import Node, Rule, Tree, first_span, nodes,
 Trap = tuple[Node, str, str]
 
 _CONSTANTS = {"String", "RawString", "Number", "Bool", "Null"}
+_INSTANT = "time.parse_rfc3339_ns"
 _IMPURE = "depends on more than the dossier"
 _GUARDS = {"is_array", "is_object", "is_set", "is_string", "is_number", "is_boolean"}
 
@@ -35,6 +37,8 @@ class Module:
     tree: Tree
     names: Names
     guarded: frozenset[str] = frozenset()
+    instants: frozenset[str] = frozenset()
+    """What the rule holds against a regular expression, or asks ``is_instant`` about."""
 
 
 def around(tree: Tree, names: Names, rule: Rule) -> Module:
@@ -45,7 +49,14 @@ def around(tree: Tree, names: Names, rule: Rule) -> Module:
         if kind == "Call" and path(inner["fcn"])[0] in _GUARDS
         for param in inner["params"]
     }
-    return Module(tree, names, frozenset(guarded))
+    instants = {
+        tree.source(inner["params"][-1][kind]["span"])
+        for node_kind, inner in rule.nodes
+        if node_kind == "Call" and inner["params"]
+        if path(inner["fcn"])[-1] == "is_instant" or path(inner["fcn"]) == ("regex", "match")
+        for kind in inner["params"][-1]
+    }
+    return Module(tree, names, frozenset(guarded), frozenset(instants))
 
 
 def negation(_: Module, node: Node) -> Iterator[Trap]:
@@ -88,8 +99,19 @@ def call(module: Module, node: Node) -> Iterator[Trap]:
         yield span, "differing-builtin", f"{named}: {DIFFERING[named]}"
     elif named not in PORTABLE:
         yield span, "unknown-function", f"{named} is not a function both engines have"
+    elif named == _INSTANT and any(_may_be_no_instant(module, p) for p in node["params"]):
+        told = "the engines differ about instants like 2026-12-31t23:59:60z"
+        yield span, "instant", told
     else:
         yield from _patterns(named, node["params"], span)
+
+
+def _may_be_no_instant(module: Module, node: Node) -> bool:
+    # The registry itself writes what is called now.
+    ((kind, inner),) = node.items()
+    named = kind in ("Var", "RefDot", "RefBrack")
+    text = module.tree.source(inner["span"])
+    return named and path(node)[-1] != "now" and text not in module.instants
 
 
 def _patterns(named: str, params: list[Node], span: Node) -> Iterator[Trap]:
@@ -100,11 +122,17 @@ def _patterns(named: str, params: list[Node], span: Node) -> Iterator[Trap]:
     elif text is not None and named == "regex.match":
         problem = regex_problem(text)
     elif text is not None and named == "glob.match":
-        problem = glob_problem(text)
+        problem = glob_problem(text) or separators_problem(_texts(params[1]))
     else:
         return
     if problem:
         yield span, named.partition(".")[0], problem
+
+
+def _texts(node: Node) -> list[str]:
+    # The members of a list that is written out.
+    listed = node.get("Array", {}).get("items", ())
+    return [text for item in listed if (text := text_of(item)) is not None]
 
 
 def function_reference(module: Module, rule: Rule) -> Iterator[Trap]:

@@ -63,6 +63,25 @@ def require(bundle: Bundle, budget: Budget | None = None) -> None:
     _tried.add(trial)
 
 
+def over_budget(bundle: Bundle, budget: Budget | None = None) -> str:
+    """Why a bundle needs more time or memory than it may have; empty if it does not.
+
+    For whoever wants to evaluate it next, and be sure to come back. What else is wrong with it is
+    not said here.
+
+    Raises:
+        ConfigurationError: this system has no processes to try it in.
+    """
+    try:
+        require(bundle, budget)
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if not isinstance(cause, EngineError):
+            raise
+        return cause.message if cause.reason_code in _OVER_BUDGET else ""
+    return ""
+
+
 def _try(bundle: Bundle, budget: Budget) -> None:
     process = PolicyProcess(bundle, budget, lints=True)
     try:

@@ -194,11 +194,14 @@ class _Look:
             for name in PolicyWordRow._fields
         ]
         said = self._connection.execute(sa.select(*columns).order_by(words.id))
-        kept = self._rows(ours.policies.c, "digest archive_digest")
+        table = ours.policies.c
+        times = (sa.type_coerce(table[name], _TEXT) for name in ("at", "replaced"))
+        kept = list(self._connection.execute(sa.select(table.digest, table.archive_digest, *times)))
         proposals = self._rows(ours.policy_proposals.c, " ".join(ProposalRow._fields))
         return PolicyRows(
             in_force=self._connection.execute(forced).scalar(),
-            kept={row.digest: row.archive_digest for row in kept},
+            kept={row[0]: row[1] for row in kept},
+            spans={row[0]: (row[2], row[3]) for row in kept},
             proposals=[ProposalRow._make(row) for row in proposals],
             words=[PolicyWordRow._make(row) for row in said],
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,15 +42,16 @@ class PolicyReading(DocumentReading):
 
     def kept_policy(self, digest: Digest) -> KeptPolicy | None:
         """The record of a bundle that is or ever was in force."""
-        query = sa.select(policies).where(policies.c.digest == digest)
+        columns = (policies.c[name] for name in KeptPolicy.__dataclass_fields__)
+        query = sa.select(*columns).where(policies.c.digest == digest)
         row = self._connection.execute(query).first()
         return None if row is None else KeptPolicy(*row)
 
     def former_policies(self) -> list[tuple[Digest, datetime]]:
         """Bundles that were in force and no longer are, each with when it was replaced."""
-        query = sa.select(policies.c.digest, policies.c.at).order_by(policies.c.position)
-        rows = list(self._connection.execute(query))
-        return [(row.digest, after.at) for row, after in pairwise(rows)]
+        query = sa.select(policies.c.digest, policies.c.replaced).order_by(policies.c.position)
+        rows = self._connection.execute(query.where(policies.c.replaced.is_not(None)))
+        return [(row.digest, row.replaced) for row in rows]
 
     def proposals(self, limit: int = 50) -> list[Proposal]:
         """Proposals, newest first."""
@@ -120,6 +120,9 @@ class PolicyWriting(PolicyReading, DocumentWriting):
         """Put a bundle into force and keep its archive; what else was proposed is void."""
         run = self._connection.execute
         run(sa.delete(policies).where(policies.c.digest == kept.digest))
+        # Not from the row after it: what came then may come again, and its row moves on.
+        left = sa.update(policies).where(policies.c.replaced.is_(None))
+        run(left.values(replaced=kept.at))
         run(sa.insert(policies), _row(kept))
         run(sa.delete(in_force).where(in_force.c.what == POLICY))
         run(sa.insert(in_force), {"what": POLICY, "digest": kept.digest})

@@ -138,9 +138,10 @@ policies = sa.Table(
     sa.Column("archive_digest", _digest(), nullable=False),
     sa.Column("at", Moment, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("replaced", Moment),
 )
-"""Every policy bundle that is or was in force: its archive among the blobs, and since when and by
-which ledger entry it was in force last."""
+"""Every policy bundle that is or was in force: its archive among the blobs, since when and by which
+ledger entry it was in force last, and when another took its place."""
 
 policy_proposals = sa.Table(
     "governance_policy_proposals",

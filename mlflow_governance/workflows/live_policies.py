@@ -47,7 +47,6 @@ _log = logging.getLogger(__name__)
 _AT_ONCE_SECONDS = 1.0
 """Between two looks that somebody asks for: a policy server that serves something else must not
 have the source fetched for every decision."""
-_NOT_YET = frozenset({"ENG-REVISION", "ENG-UNREACHABLE", "ENG-TIMEOUT"})
 
 
 @dataclass(frozen=True)
@@ -156,20 +155,22 @@ class LivePolicies:
         Raises:
             ConfigurationError: it does not compile, lacks a gate, or says yes to nothing.
         """
+        # Making the engine tries the bundle in a process of its own; only then is it parsed here.
+        engine = self._engines.make(bundle)
         if self._engines.remote:
             EmbeddedEngine(bundle)
-        return PolicyInForce(self._engines.make(bundle), bundle)
+        return PolicyInForce(engine, bundle)
 
     def serves(self, policy: PolicyInForce) -> bool:
-        """False while the policy server still serves another bundle, or does not answer."""
+        """False until the policy server has answered with this bundle, whatever the hindrance."""
         if not self._engines.remote:
             return True
         from mlflow_governance.core.dossier import Gate
 
         try:
             policy.engine.evaluate(Gate.DOWNLOAD, b"{}")
-        except EngineError as error:
-            return error.reason_code not in _NOT_YET
+        except EngineError:
+            return False
         return True
 
     def report(self) -> SourceReport:
@@ -296,7 +297,10 @@ class LivePolicies:
         policy, known = verdict.policy, self._policy
         assert policy is not None  # noqa: S101  (allowed)
         if known is not None and not self.serves(policy):
-            return f"the policy server does not serve {policy.digest} yet"
+            return (
+                f"the policy server does not serve {policy.digest} yet; "
+                "whether it answers at all says: mlflow-governance doctor"
+            )
         change = Change(
             bundle=policy.bundle,
             before=known.digest if known else None,

@@ -7,8 +7,10 @@ for administrators; the way round is the settings file, and each start records w
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,7 @@ from mlflow_governance.workflows.policy_verdict import Ballot, Verdict, counted,
 from mlflow_governance.workflows.ports import Reading, UnitOfWork
 
 _MOST_OPEN, _MOST_OF_ONE, _MANY = 20, 3, 1000
+_examining = threading.Lock()
 _LIST = "See what is proposed: mlflow-governance policy proposals"
 
 
@@ -49,7 +52,8 @@ def propose(
 
     Raises:
         Unauthenticated: nobody is logged in.
-        Conflict: no approvals are asked for here, it is in force, or it is proposed already.
+        Conflict: no approvals are asked for here, it is in force, it is proposed already, or
+            another one is being examined.
         Denied: it is not fit to come into force; that is recorded.
         NotFound: no bundle with that digest was ever in force.
     """
@@ -58,7 +62,8 @@ def propose(
     load = _brought(board, archive) if digest is None else kept(board, digest)
     with board.store.read() as reading:
         before = in_force(reading)
-    verdict = weigh_bundle(board.policy, load, before)
+    with _one_at_a_time():
+        verdict = weigh_bundle(board.policy, load, before)
     if verdict.policy is None or not verdict.allow:
         with board.store.begin() as uow:
             uow.record(_proposed(board, actor, reason, verdict))
@@ -78,6 +83,17 @@ def propose(
         uow.add_proposal(proposal, data)
         uow.record(_proposed(board, actor, reason, counted(verdict, Ballot(quorum)), proposal))
     return proposal
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    # Everybody logged in may propose, and a trial may take all of its budget.
+    if not _examining.acquire(blocking=False):
+        raise Conflict("another proposed policy is being examined", advice="Repeat it in a moment.")
+    try:
+        yield
+    finally:
+        _examining.release()
 
 
 def _refuse_proposal(uow: UnitOfWork, proposal: Proposal) -> None:
@@ -130,22 +146,23 @@ def speak(board: Board, actor: Actor, digest: Digest, decision: str, reason: str
     with board.store.read() as reading:
         proposal = _open(reading, digest)
         data = reading.proposed_archive(proposal)
+    role = next((r for r in sorted(quorum.roles) if r in actor.roles), "")
+    refusal = _unfit(actor, proposal, decision, role, quorum)
+    word = Word(proposal.uid, actor.person, role, decision, reason, board.clock())
+    if refusal is not None:
+        # Before anything is compiled: everybody logged in may ask, again and again.
+        with board.store.begin() as uow:
+            uow.record(_spoken(word, proposal, allowed=False))
+        raise refusal
     verdict = weigh_bundle(board.policy, _proposed_bundle(proposal, data), proposal.before)
     serves = verdict.policy is not None and board.policy.serves(verdict.policy)
     with board.store.begin() as uow:
         if _open(uow, digest).uid != proposal.uid or in_force(uow) != proposal.before:
             raise Conflict("the proposal is void by now", advice=_LIST)
-        role = next((r for r in sorted(quorum.roles) if r in actor.roles), "")
-        refusal = _unfit(actor, proposal, decision, role, quorum)
-        word = Word(proposal.uid, actor.person, role, decision, reason, board.clock())
-        uow.record(_spoken(word, proposal, allowed=refusal is None))
-        ballot = Ballot(quorum)
-        if refusal is None:
-            ballot = _count(uow, word, proposal, quorum)
+        uow.record(_spoken(word, proposal, allowed=True))
+        ballot = _count(uow, word, proposal, quorum)
         if ballot.enough and (serves or not verdict.allow):
             settle(board, uow, proposal, counted(verdict, ballot), actor.person)
-    if refusal is not None:
-        raise refusal
     board.policy.refresh()
     with board.store.read() as reading:
         now = next(p for p in reading.proposals(_MANY) if p.uid == proposal.uid)

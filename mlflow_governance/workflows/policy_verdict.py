@@ -43,8 +43,9 @@ class Ballot:
 
     @property
     def given(self) -> int:
-        """People who approved; each counts once."""
-        return len({word.person for word in self.words if word.decision == APPROVE})
+        """People who approved in a role that is asked for now; each counts once."""
+        approved = (word for word in self.words if word.decision == APPROVE)
+        return len({word.person for word in approved if word.role in self.quorum.roles})
 
     @property
     def against(self) -> int:

@@ -105,6 +105,10 @@ def _no_policies(home: Path) -> None:
     (home / "config.yaml").write_text("policies: nowhere\n")
 
 
+def _no_policy_server(home: Path) -> None:
+    (home / "config.yaml").write_text("opa: {url: 'http://127.0.0.1:1'}\n")
+
+
 def _webhook_without_a_secret(home: Path) -> None:
     (home / "config.yaml").write_text("webhooks: [{name: x, url: 'http://127.0.0.1:1'}]\n")
 
@@ -123,6 +127,11 @@ def _webhook_without_a_secret(home: Path) -> None:
         (_unknown_setting, "FAILED   settings", "strict_registrations"),
         (_wrong_type, "FAILED   settings", "strict_registration must be a bool"),
         (_no_policies, "FAILED   policy", "nowhere"),
+        (
+            _no_policy_server,
+            "FAILED   policy server: http://127.0.0.1:1: ENG-UNREACHABLE",
+            "opa in",
+        ),
         (_webhook_without_a_secret, "FAILED   settings", "has no secret"),
     ],
 )

@@ -94,10 +94,12 @@ class PolicyWordRow(NamedTuple):
 
 
 class PolicyRows(NamedTuple):
-    """What is stored about policies; ``kept``: the digest of each archive by policy digest."""
+    """What is stored about policies; ``kept``: the digest of each archive by policy digest,
+    ``spans``: from when until when each was in force last."""
 
     in_force: str | None = None
     kept: Mapping[str, str] = MappingProxyType({})
+    spans: Mapping[str, tuple[str, str | None]] = MappingProxyType({})
     proposals: Sequence[ProposalRow] = ()
     words: Sequence[PolicyWordRow] = ()
 

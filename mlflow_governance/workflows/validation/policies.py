@@ -15,7 +15,7 @@ _SUBJECT = "the policy"
 
 
 def check_policies(scene: Scene, books: Books) -> Iterator[Finding]:
-    """The policy in force and every bundle that ever was: VAL-070 to VAL-073."""
+    """The policy in force and every bundle that ever was: VAL-070 to VAL-073, VAL-076."""
     told, seen = scene.told.policy, scene.seen.policy
     if told.in_force != seen.in_force:
         yield found("VAL-070", _SUBJECT, seen.in_force, told.in_force)
@@ -23,6 +23,9 @@ def check_policies(scene: Scene, books: Books) -> Iterator[Finding]:
         if seen.kept.get(digest) != archive:
             yield found("VAL-071", f"policy {digest}", seen.kept.get(digest), archive)
             continue
+        if seen.spans[digest] != told.spans[digest]:
+            now, then = (_span(one.spans[digest]) for one in (seen, told))
+            yield found("VAL-076", f"policy {digest}", now, then)
         data = books.manifest(archive)
         if data is None:
             yield found("VAL-071", f"policy {digest}", None, archive)
@@ -30,6 +33,10 @@ def check_policies(scene: Scene, books: Books) -> Iterator[Finding]:
             yield from _archive(digest, data)
     for digest in sorted(seen.kept.keys() - told.kept.keys()):
         yield found("VAL-073", f"policy {digest}", "kept as one that was in force", None)
+
+
+def _span(span: tuple[str, str | None]) -> str:
+    return f"in force from {span[0]} until {span[1] or 'now'}"
 
 
 def _archive(digest: str, data: bytes) -> Iterator[Finding]:

@@ -84,20 +84,13 @@ clashing := licences.blocking(input, licence_waivers)
 
 blocking := vulnerabilities.blocking(input, waivers)
 
-reasons := [] if {
+# the texts are made where there is something to tell
+told := {"reasons": [], "shadow": [], "warnings": set()} if {
 	allow
-} else := lib.reasons(relief.counting(checks, relieved), said)
+	relieved.idle
+} else := relief.told(input, checks, relieved, said)
 
 said := object.union(texts, library.texts(input, "accept"))
-
-# a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input, checks, always) if {
-	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, said, relieved)} | relief.waiver_warnings(input, checks, always)
-
-shadow := [] if {
-	count(relieved.modes) == 0
-} else := relief.would_say("shadow", checks, said, relieved)
 
 texts := {
 	"ACC-001": {
@@ -182,9 +175,9 @@ decision := {
 	"checks": checks,
 	"modes": relieved.modes,
 	"waived": relieved.waived,
-	"shadow": shadow,
-	"reasons": reasons,
-	"warnings": (((vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)) | code.warnings(code_waivers)) | noted),
+	"shadow": told.shadow,
+	"reasons": told.reasons,
+	"warnings": (((vulnerabilities.warnings(waivers) | licences.warnings(licence_waivers)) | code.warnings(code_waivers)) | told.warnings),
 	"obligations": ((vulnerabilities.obligations(input, waivers) | licences.obligations(input, licence_waivers)) | code.obligations(input, code_waivers)),
 	"details": {"blocking_vulnerabilities": vulnerabilities.names(blocking)},
 }

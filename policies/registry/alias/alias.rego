@@ -97,20 +97,13 @@ authenticated_if_protected if lib.authenticated(input)
 
 authenticated_if_protected if unprotected
 
-reasons := [] if {
+# the texts are made where there is something to tell
+told := {"reasons": [], "shadow": [], "warnings": set()} if {
 	allow
-} else := lib.reasons(relief.counting(checks, relieved), said)
+	relieved.idle
+} else := relief.told(input, checks, relieved, said)
 
 said := object.union(texts, library.texts(input, "alias"))
-
-# a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input, checks, always) if {
-	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, said, relieved)} | relief.waiver_warnings(input, checks, always)
-
-shadow := [] if {
-	count(relieved.modes) == 0
-} else := relief.would_say("shadow", checks, said, relieved)
 
 allowed_stages := [stage |
 	some stage in ["None", "Candidate", "Staging", "Approved", "Deprecated"]
@@ -157,9 +150,9 @@ decision := {
 	"checks": checks,
 	"modes": relieved.modes,
 	"waived": relieved.waived,
-	"shadow": shadow,
-	"reasons": reasons,
-	"warnings": noted,
+	"shadow": told.shadow,
+	"reasons": told.reasons,
+	"warnings": told.warnings,
 	"obligations": set(),
 	"details": {"protected": protected},
 }

@@ -60,7 +60,7 @@ door_open if {
 told := {"reasons": [], "shadow": [], "warnings": set()} if {
 	allow
 	relieved.idle
-} else := relief.told(input, checks, relieved, always, texts)
+} else := relief.told(input, checks, relieved, texts)
 
 texts := {
 	"DLD-001": {

@@ -203,7 +203,7 @@ waiver_complete(waiver, about) if {
 #   what ran out, is about to, or does not count is worth a word, each under its code
 waiver_warnings(waivers, codes) := union({
 	{{"code": codes.expired, "message": concat("", ["the waiver ", w.id, " expired at ", w.expires])} | some w in waivers.expired},
-	{{"code": codes.expiring, "message": concat("", ["the waiver ", w.id, " of ", w.owner, " expires at ", w.expires])} | some w in waivers.expiring},
+	{{"code": codes.expiring, "owner": w.owner, "message": concat("", ["the waiver ", w.id, " of ", w.owner, " expires at ", w.expires])} | some w in waivers.expiring},
 	{{"code": codes.incomplete, "message": concat("", ["a waiver is not in force because it lacks an id, model, owner, approver, reason or end, says not what for, or its owner approved it: ", waiver_label(w)])} | some w in waivers.incomplete},
 })
 

@@ -114,7 +114,9 @@ floor := risk.floor(input)
 
 tier := risk.strictest([declared, floor])
 
-approvers := risk.approvers(input, tier)
+quorum := risk.quorum(tier)
+
+approvers := risk.approvers(input, quorum)
 
 waivers := vulnerabilities.waivers(input)
 
@@ -134,27 +136,20 @@ default approvals_sufficient := false
 
 approvals_sufficient if {
 	tier_known
-	risk.sufficient(tier, approvers)
+	risk.sufficient(quorum, approvers)
 }
 
 releasing if input.action.to == "Approved"
 
 weighing if "PRO-008" in object.keys(checks)
 
-reasons := [] if {
+# the texts are made where there is something to tell
+told := {"reasons": [], "shadow": [], "warnings": set()} if {
 	allow
-} else := lib.reasons(relief.counting(checks, relieved), said)
+	relieved.idle
+} else := relief.told(input, checks, relieved, said)
 
 said := object.union(texts, library.texts(input, step))
-
-# a failed check in warn mode is told, one in shadow mode is only recorded; most bundles have neither
-noted := relief.waiver_warnings(input, checks, always) if {
-	count(relieved.modes) == 0
-} else := {told | some told in relief.would_say("warn", checks, said, relieved)} | relief.waiver_warnings(input, checks, always)
-
-shadow := [] if {
-	count(relieved.modes) == 0
-} else := relief.would_say("shadow", checks, said, relieved)
 
 texts := {
 	"PRO-001": {
@@ -214,8 +209,8 @@ texts := {
 	},
 	"PRO-012": {
 		"path": "approvals",
-		"message": risk.problem(tier, risk.lacking(tier, approvers)),
-		"fix": risk.fix(tier, risk.lacking(tier, approvers)),
+		"message": risk.problem(tier, quorum, risk.lacking(quorum, approvers)),
+		"fix": risk.fix(quorum, risk.lacking(quorum, approvers)),
 	},
 	"PRO-013": {
 		"path": "actor.authenticated",
@@ -262,7 +257,7 @@ details := {
 	"declared": declared,
 	"floor": floor,
 	"approvers": approvers,
-	"lacking": risk.lacking(tier, approvers),
+	"lacking": risk.lacking(quorum, approvers),
 	"blocking_vulnerabilities": vulnerabilities.names(blocking),
 } if {
 	releasing
@@ -279,9 +274,9 @@ decision := {
 	"checks": checks,
 	"modes": relieved.modes,
 	"waived": relieved.waived,
-	"shadow": shadow,
-	"reasons": reasons,
-	"warnings": (warnings | noted),
+	"shadow": told.shadow,
+	"reasons": told.reasons,
+	"warnings": (warnings | told.warnings),
 	"obligations": obligations,
 	"details": details,
 }

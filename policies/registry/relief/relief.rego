@@ -14,10 +14,10 @@ import data.registry.lib
 # description: >-
 #   the modes of the checks that are not enforced, by code, and the failed checks a waiver covers,
 #   each with what the record keeps of the waiver
-given(dossier, checks, always) := {"modes": {}, "waived": [], "idle": true} if {
+given(dossier, checks, always) := {"modes": {}, "waived": [], "idle": true, "always": always} if {
 	config.modes == {}
 	config.check_waivers == []
-} else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed), "idle": false} if {
+} else := {"modes": relaxed, "waived": covered(dossier, checks, always, relaxed), "idle": false, "always": always} if {
 	relaxed := modes(checks, always)
 }
 
@@ -62,10 +62,10 @@ would_say(mode, checks, texts, relief) := lib.reasons({code: checks[code] | some
 # description: >-
 #   what is said about the failed checks: those that count are reasons, those in warn mode are
 #   warnings, and those in shadow mode are only recorded
-told(dossier, checks, relief, always, texts) := {
+told(dossier, checks, relief, texts) := {
 	"reasons": lib.reasons(counting(checks, relief), texts),
 	"shadow": would_say("shadow", checks, texts, relief),
-	"warnings": ({w | some w in would_say("warn", checks, texts, relief)} | waiver_warnings(dossier, checks, always)),
+	"warnings": ({w | some w in would_say("warn", checks, texts, relief)} | waiver_warnings(dossier, checks, relief.always)),
 }
 
 # METADATA
@@ -74,16 +74,16 @@ told(dossier, checks, relief, always, texts) := {
 #   asked; one that names what no waiver covers is told that it does nothing
 waiver_warnings(dossier, checks, always) := set() if {
 	count(config.check_waivers) == 0
-} else := lib.waiver_warnings(told, {"expired": "WVR-101", "incomplete": "WVR-102", "expiring": "WVR-103"}) | idle(told, always) if {
+} else := lib.waiver_warnings(mentioned, {"expired": "WVR-101", "incomplete": "WVR-102", "expiring": "WVR-103"}) | pointless(mentioned, always) if {
 	found := waivers(dossier)
 	asked := object.keys(checks)
-	told := object.union(
+	mentioned := object.union(
 		{word: [w | some w in found[word]; w.check in asked] | some word in ["in_force", "expired", "expiring"]},
 		{"incomplete": found.incomplete},
 	)
 }
 
-idle(waivers, always) := {{"code": "WVR-104", "message": concat("", ["the waiver ", w.id, " does nothing: ", w.check, " is enforced whatever the data says"])} |
+pointless(waivers, always) := {{"code": "WVR-104", "message": concat("", ["the waiver ", w.id, " does nothing: ", w.check, " is enforced whatever the data says"])} |
 	some w in waivers.in_force
 	w.check in always
 }

@@ -52,16 +52,17 @@ strictest(tiers) := "low" if {
 tier(dossier) := strictest([declared(dossier), floor(dossier)])
 
 # METADATA
-# description: how many people the tier asks for, by role; see sufficient
-default quorum(_) := {}
+# description: how many people of which role the tier asks for; null where nobody can read it
+default quorum(_) := null
 
 quorum(tier) := config.quorum[tier] if is_object(config.quorum[tier])
 
 # METADATA
-# description: people by each role the tier asks for, whose word is for these bytes under the policy in force
-approvers(dossier, tier) := {role: people |
+# description: people by each role of the quorum, whose word is for these bytes under the policy in force
+approvers(dossier, asked) := {role: people |
+	is_object(asked)
 	given := binding(dossier)
-	some role, _ in quorum(tier)
+	some role, _ in asked
 	people := {approval.person | some approval in given; approval.role == role}
 }
 
@@ -81,16 +82,13 @@ binding(dossier) := [{"person": person, "role": approval.role} |
 ]
 
 # METADATA
-# description: true when each role of the tier's quorum has its people, and nobody is counted twice
+# description: true when each role of the quorum has its people, and nobody is counted twice
 default sufficient(_, _) := false
 
-sufficient(tier, people) if {
-	is_object(config.quorum[tier])
-	every role, number in quorum(tier) {
-		is_number(number)
-		count(people[role]) >= number
-	}
-	spread(quorum(tier), people)
+sufficient(asked, people) if {
+	is_object(asked)
+	lacking(asked, people) == []
+	spread(asked, people)
 }
 
 # somebody who spoke in two roles counts in one of them: whichever roles are taken together need
@@ -107,23 +105,32 @@ spread(asked, people) if {
 }
 
 # METADATA
-# description: what a person reads; decides nothing
-lacking(tier, people) := [role | some role, number in quorum(tier); count(people[role]) < number]
+# description: the roles that have fewer people than asked for; how many that is must be a number
+lacking(asked, people) := [role | is_object(asked); some role, number in asked; reached(people[role], number) == false]
 
-problem(tier, missing) := concat("", [
+default reached(_, _) := false
+
+reached(people, number) if {
+	is_number(number)
+	count(people) >= number
+}
+
+# METADATA
+# description: what a person reads; decides nothing
+problem(tier, asked, missing) := concat("", [
 	"risk tier ",
 	tier,
 	" needs the approval of different people other than the submitter (",
-	concat(", ", [sprintf("%v as %v", [number, role]) | some role, number in quorum(tier)]),
+	concat(", ", [sprintf("%v as %v", [number, role]) | is_object(asked); some role, number in asked]),
 	") for this digest and the policy in force",
 	concat("", [concat("", ["; still lacking: ", concat(", ", missing)]) | count(missing) > 0]),
 ])
 
 # all of them again when one person spoke for several
-fix(tier, missing) := commands(missing) if {
+fix(asked, missing) := commands(missing) if {
 	count(missing) > 0
-} else := commands([role | some role, _ in quorum(tier)]) if {
-	count(quorum(tier)) > 0
+} else := commands([role | some role, _ in asked]) if {
+	is_object(asked)
 } else := "have security name a quorum for this tier in data.json"
 
 commands(roles) := concat("; ", [command |

@@ -110,10 +110,19 @@ def test_check_shows_every_finding_and_its_fix(mine: Path) -> None:
     result = ask("check", "--bundle", str(mine), *NO_OPA)
 
     assert result.exit_code == 1
-    assert "registry/alias/alias.rego:60:3: " in result.output
+    assert f"{ALIAS}:" in result.output
     assert "syntax: `if` keyword is required before rule body" in result.output
     assert "    fix: this is Rego v0" in result.output
     assert "not compared with a real OPA: mend the findings first" in result.output
+
+
+def test_a_bundle_without_an_end_does_not_hold_the_check(mine: Path) -> None:
+    gate = mine / ALIAS
+    pairs = "some x in numbers.range(1, 90000); some y in numbers.range(1, 90000); x + y < 0"
+    gate.write_text(f"{gate.read_text()}\n\nallow if count([1 | {pairs}]) > 0\n")
+
+    with pytest.raises(ConfigurationError, match="cannot be examined: .*took more than"):
+        ask("check", "--bundle", str(mine), *NO_OPA)
 
 
 def test_check_for_programs_and_code_hosts(mine: Path) -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from mlflow_governance.cli.history import instant
 from mlflow_governance.cli.policy import policy
-from mlflow_governance.cli.policy_log import _instant
 from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.outbox.decision_event import Recorder
 from mlflow_governance.outbox.decision_log import DecisionRelay
@@ -72,10 +73,19 @@ def test_nothing_shipped_is_said(registry: InProcessRegistry, tmp_path: Path) ->
     assert "no decision was ever shipped" in run(tmp_path, "--status")
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "5", "5w", "999999d", "2026-01-01T00:00:00"])
+@pytest.mark.parametrize("text", ["yesterday", "", "5", "5y", "999999d", "2026-01-01T00:00:00"])
 def test_an_instant_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
-        _instant(text)
+        instant(text, datetime.now(UTC))
+
+
+def test_since_is_read_as_by_the_other_commands(
+    registry: InProcessRegistry, tmp_path: Path
+) -> None:
+    for text in ("4w", "90d", "12h", "2026-01-01"):
+        assert len(run(tmp_path, "--since", text).splitlines()) == 2
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    assert instant("30m", now) == now - timedelta(minutes=30)
 
 
 def test_following_goes_on_with_what_is_decided_next(

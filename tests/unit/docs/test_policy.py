@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
 from mlflow_governance.policy import bundle, lint
 from mlflow_governance.policy.embedded import EmbeddedEngine
-from tests.unit.docs.blocks import DOCS, agrees, blocks, named, run, steps
-from tests.unit.policy.builders import document
+from tests.unit.docs.blocks import DOCS, Block, agrees, blocks, named, run, steps
+from tests.unit.policy.builders import NOW, configured, document, dossier, shipped
+from tests.unit.workflows.past import Past
 
 PAGE = DOCS / "policy.md"
 ACCEPT = Path("registry/accept/accept.rego")
@@ -24,10 +26,39 @@ def test_every_command_gives_the_output_it_is_shown_with(tmp_path: Path) -> None
             _put(block.name, block.text, tmp_path / "mine" / ACCEPT)
         elif block.language == "json" and block.name:
             (tmp_path / block.name).write_text(block.text)
-        elif block.language == "console":
-            for command, shown in steps(block):
-                output = run(command, tmp_path)
-                assert agrees(shown, output), f"$ {command}\n{output}"
+        elif block.language == "console" and not block.name:
+            _follow(block, tmp_path)
+
+
+def test_what_is_said_of_the_past_is_what_a_database_of_decisions_gives(tmp_path: Path) -> None:
+    (block,) = [b for b in blocks(PAGE) if b.name == "past"]
+    _record_a_past(tmp_path)
+
+    _follow(block, tmp_path)
+
+
+def _follow(block: Block, at: Path) -> None:
+    for command, shown in steps(block):
+        output = run(command, at)
+        assert agrees(shown, output), f"$ {command}\n{output}"
+
+
+def _record_a_past(at: Path) -> None:
+    """Forty decisions under a bundle that only warns of a lacking model card."""
+    relaxed = configured(modes={"ACC-006": "warn"})
+    (at / "enforced.tar.gz").write_bytes(shipped().archive())
+    poor = {k: v for k, v in dossier(Gate.ACCEPT).evidence.items() if k != "model_card"}
+    past = Past(at, "mlflow.db")
+    try:
+        good = [dossier(Gate.ACCEPT, now=NOW + timedelta(minutes=n)) for n in range(30)]
+        past.record(good, relaxed)
+        later = NOW + timedelta(days=1)
+        lacking = [
+            dossier(Gate.ACCEPT, evidence=poor, now=later + timedelta(minutes=n)) for n in range(10)
+        ]
+        past.record(lacking, relaxed)
+    finally:
+        past.close()
 
 
 def test_the_check_of_ones_own_does_what_the_page_says(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mlflow_governance.outbox.masking import (
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.log_mask import LogMask
-from tests.unit.policy.builders import approval, dossier, shipped, with_module
+from tests.unit.policy.builders import approval, configured, dossier, shipped, with_module
 
 ENGINE = EmbeddedEngine(shipped())
 PSEUDONYM = pseudonyms(b"s" * 32)
@@ -49,6 +49,25 @@ def test_by_default_nobody_can_be_read_from_a_record() -> None:
     ]  # fmt: skip
     assert made["erased"] == ["/input/action/reason"]
     assert made["requested_by"] == made["input"]["actor"]["id"] == PSEUDONYM("ann")
+
+
+def test_by_default_nobody_can_be_read_from_what_waivers_leave_in_a_record() -> None:
+    people = {"owner": "Olga Owner", "approver": "petra", "reason": "known"}
+    waiver = {"id": "W-1", "model": "churn", "expires": "2026-11-25T00:00:00Z", **people}
+    engine = EmbeddedEngine(
+        configured(
+            waivers=[{**waiver, "vulnerability": "CVE-2026-1"}],
+            check_waivers=[{**waiver, "check": "ACC-007", "owner": "quinn"}],
+        )
+    )
+    case = dossier(Gate.ACCEPT)
+    decision = decide(engine, case)
+    made = apply(event_of(decision.to_document(), case.to_document(), {}), DEFAULT_MASK, PSEUDONYM)
+
+    assert {warning["code"] for warning in decision.warnings} == {"VUL-105", "WVR-103"}
+    assert [one["type"] for one in decision.obligations] == ["record_waiver"]
+    for personal in ("olga", "petra", "quinn"):
+        assert personal not in json.dumps(made).lower()
 
 
 def test_one_person_has_one_pseudonym_and_another_secret_gives_another() -> None:

@@ -83,3 +83,23 @@ def test_a_revision_that_looks_like_a_digest_must_be_the_digest() -> None:
     other = {**published, "registry/more.rego": b"package registry.more\n"}
     with pytest.raises(ConfigurationError, match="its revision is"):
         from_files(other)
+
+
+def test_a_sparse_file_is_no_mebibyte_for_512_bytes() -> None:
+    header = bytearray(_sparse("registry/a.rego", 1024 * 1024))
+    archive = gzip.compress(bytes(header) + bytes(1024))
+
+    with pytest.raises(ConfigurationError, match="sparse"):
+        dict(unpack(io.BytesIO(archive), "it"))
+
+
+def _sparse(name: str, size: int) -> bytes:
+    """The header of an old GNU sparse file that is nothing but a hole."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.GNUTYPE_SPARSE
+    block = bytearray(member.tobuf(format=tarfile.GNU_FORMAT))
+    block[386:410] = b"%011o\0%011o\0" % (size, 0)
+    block[483:495] = b"%011o\0" % size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)

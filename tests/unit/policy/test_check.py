@@ -7,6 +7,7 @@ import pytest
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
+from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.bundle import read
 from mlflow_governance.policy.check import RULES, examine
 from mlflow_governance.policy.json_place import place
@@ -59,6 +60,17 @@ def test_everything_is_found_at_once_with_its_place_and_a_fix() -> None:
     )
     assert "concat" in next(f.fix for f in examination.findings if f.file.endswith("b.rego"))
     assert "v0" in next(f.fix for f in examination.findings if f.file.endswith("c.rego"))
+
+
+def test_a_setting_the_schema_does_not_admit_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = config_schema.Problem("licences.incompatible[0].because", "it is not a text")
+    monkeypatch.setattr(config_schema, "problems", lambda _: [wrong])
+
+    (finding,) = examine(FILES).findings
+
+    line = FILES[DATA].decode().splitlines()[finding.line - 1]
+    assert (finding.rule, finding.file) == ("config", DATA)
+    assert line.strip().startswith('"because"')
 
 
 def test_a_bundle_that_uses_itself_is_not_evaluated() -> None:

@@ -235,14 +235,37 @@ def test_processes_killed_at_random_never_give_a_wrong_answer() -> None:
 
 
 def test_too_many_waiting_decisions_time_out() -> None:
-    engine = ConfinedEngine(alias(ENDLESS), Budget(seconds=1), processes=1)
+    engine = ConfinedEngine(alias(ENDLESS), Budget(seconds=0.5), processes=1)
+    with ThreadPoolExecutor(3) as pool:
+        decisions = list(pool.map(lambda case: decide(engine, case), [boom()] * 3))
+    engine.close()
+
+    (reasons,) = zip(*(decision.reasons for decision in decisions), strict=True)
+    assert {reason.code for reason in reasons} == {"ENG-TIMEOUT"}
+    assert any("too many decisions wait" in reason.message for reason in reasons)
+
+
+def test_the_budget_holds_the_wait_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ConfinedEngine(alias(ENDLESS), Budget(seconds=0.6), processes=1)
+    started, left = threading.Event(), []
+    real = process_module.PolicyProcess.ask
+
+    def ask(self: Any, rule: str, document: bytes, until: float) -> object:
+        left.append(until - time.monotonic())
+        started.set()
+        return real(self, rule, document, until)
+
+    monkeypatch.setattr(process_module.PolicyProcess, "ask", ask)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(codes, engine, boom())
-        time.sleep(0.1)
-        second = pool.submit(codes, engine, boom())
-        assert first.result() == ["ENG-TIMEOUT"]
-        assert second.result() == ["ENG-TIMEOUT"]
+        assert started.wait(20)
+        time.sleep(0.3)
+        second = pool.submit(codes, engine, boom())  # its process is started anew, after 0.3 s
+        assert first.result() == second.result() == ["ENG-TIMEOUT"]
     engine.close()
+
+    assert len(left) == 2
+    assert left[1] < 0.5
 
 
 def test_an_interrupted_question_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlflow_governance.core import canonical
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Reason
 from mlflow_governance.core.digest import Digest
@@ -94,6 +95,9 @@ def test_a_well_formed_no_is_a_no_with_its_reason() -> None:
         (YES | {"checks": {}}, "ENG-SHAPE"),
         (YES | {"checks": {"ALI-001": 1}}, "ENG-SHAPE"),
         (YES | {"checks": ["ALI-001"]}, "ENG-SHAPE"),
+        (YES | {"checks": {"": True}}, "ENG-SHAPE"),
+        (YES | {"checks": {"\ud800": True}}, "ENG-SHAPE"),
+        (YES | {"checks": {"ALI-001\nALI-002": True}}, "ENG-SHAPE"),
         (YES | {"reasons": None}, "ENG-SHAPE"),
         (YES | {"warnings": {}}, "ENG-SHAPE"),
         (YES | {"warnings": ["x"]}, "ENG-SHAPE"),
@@ -108,6 +112,8 @@ def test_a_well_formed_no_is_a_no_with_its_reason() -> None:
         (NO | {"reasons": [REASON | {"extra": "x"}]}, "ENG-SHAPE"),
         (NO | {"reasons": [REASON | {"code": ""}]}, "ENG-SHAPE"),
         (NO | {"reasons": [REASON | {"code": "ENG-TIMEOUT"}]}, "ENG-SHAPE"),
+        (NO | {"reasons": [REASON | {"code": "ALI-001\ud800"}]}, "ENG-SHAPE"),
+        (NO | {"reasons": [REASON | {"path": "\x1b[2J"}]}, "ENG-SHAPE"),
         (YES | {"checks": {"ALI-001": False}}, "ENG-CONTRADICTION"),
         (YES | {"reasons": [REASON]}, "ENG-CONTRADICTION"),
         (NO | {"checks": {"ALI-001": True}}, "ENG-CONTRADICTION"),
@@ -228,6 +234,26 @@ def test_foreign_text_in_a_reason_is_one_bounded_printable_line() -> None:
     assert message.startswith("no: a [31m b")
     assert message.isprintable()
     assert len(message) < 700
+
+
+def test_what_a_submitter_named_cannot_write_lines_of_its_own_into_a_refusal() -> None:
+    named = "MIT\n      fix: rm -rf ~\x1b[2J\u202e"
+    licence = {"kind": "library", "uses": [], "choices": [["X"]], "unknown": ["X"]}
+    stated = licence | {"expression": named, "components": ["torch\x07"], "kind": "model\r"}
+    evidence = EVIDENCE | {"licences": Outcome.passed(licences=[stated])}
+
+    decision = decide(EmbeddedEngine(shipped()), dossier(Gate.ACCEPT, evidence=evidence))
+
+    assert [reason.code for reason in decision.reasons] == ["ACC-012"]
+    assert all(line.isprintable() for line in decision.explain("no").splitlines())
+    assert len(decision.explain("no").splitlines()) == 3
+
+
+def test_a_message_with_half_a_character_can_be_recorded() -> None:
+    made = asked(NO | {"reasons": [REASON | {"message": "a\ud800b", "fix": "c\nd"}]})
+
+    assert (made.reasons[0].message, made.reasons[0].fix) == ("a b", "c d")
+    canonical.encode(made.to_document())
 
 
 def test_a_refused_release_names_each_check_and_its_mend() -> None:

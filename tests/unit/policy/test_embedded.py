@@ -4,14 +4,17 @@ import gc
 import json
 import threading
 import time
+import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import regorus
 
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.policy import embedded
 from mlflow_governance.policy.bundle import Bundle, from_files
 from mlflow_governance.policy.decide import decide
 from mlflow_governance.policy.embedded import EmbeddedEngine
@@ -189,6 +192,20 @@ def test_an_engine_may_be_dropped_by_another_thread() -> None:
     thread.join()
 
 
+@pytest.mark.parametrize("source", ["decision := input.nothing", "decision := lower(input.n)"])
+def test_a_failure_somebody_keeps_does_not_keep_the_engine(source: str) -> None:
+    engine, kept = EmbeddedEngine(alias_gate(source)), []
+    try:
+        engine.evaluate(Gate.ALIAS, b'{"n": 1}')
+    except EngineError as error:
+        kept.append(error)
+    del engine
+    evaluated = [frame.f_locals for frame, _ in traceback.walk_tb(kept[0].__traceback__)]
+
+    assert evaluated
+    assert not any(isinstance(v, regorus.Engine) for found in evaluated for v in found.values())
+
+
 def test_many_engines_in_one_thread_keep_working() -> None:
     engines = [EmbeddedEngine(configured(blocking_cvss=7 + i)) for i in range(6)]
 
@@ -196,3 +213,11 @@ def test_many_engines_in_one_thread_keep_working() -> None:
         for engine in engines:
             answer = engine.evaluate(Gate.ACCEPT, dossier(Gate.ACCEPT).encoded)
             assert json.loads(json.dumps(answer))["allow"] is True
+
+
+def test_who_only_weighs_a_bundle_leaves_no_interpreter_behind() -> None:
+    embedded._local.engines = {}
+
+    EmbeddedEngine(shipped())
+
+    assert embedded._local.engines == {}

@@ -189,7 +189,11 @@ def test_a_closed_port_is_unreachable() -> None:
 
     decision = decide(OpaEngine(f"http://127.0.0.1:{port}", BUNDLE), CASE)
 
-    assert [reason.code for reason in decision.reasons] == ["ENG-UNREACHABLE"]
+    (reason,) = decision.reasons
+    assert reason.code == "ENG-UNREACHABLE"
+    # Whoever asked is told what is wrong and what to do, and not where the policy server is.
+    assert reason.message == "the policy server cannot be reached: Connection refused"
+    assert "mlflow-governance doctor" in reason.fix
 
 
 def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

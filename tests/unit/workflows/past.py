@@ -22,8 +22,8 @@ from tests.unit.store.builders import Database, open_database
 class Past:
     """A database of decisions."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:///{folder}/past.db"
+    def __init__(self, folder: Path, name: str = "past.db") -> None:
+        self.url = f"sqlite:///{folder}/{name}"
         self.database: Database = open_database(self.url)
         self.decisions = SqlDecisions(self.database.sessions)
 

@@ -23,14 +23,17 @@ from mlflow_governance.policy.bundle import Bundle, from_files
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import EngineError
 from mlflow_governance.store.tables import policies
+from mlflow_governance.workflows import live_policies
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.judge import judge
+from mlflow_governance.workflows.live_policies import Engines
 from mlflow_governance.workflows.policy import PolicyChanged
+from mlflow_governance.workflows.policy_change import activate
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import rejudge
 from mlflow_governance.workflows.record import write_denial
 from tests.unit.policy.builders import shipped, with_module
-from tests.unit.workflows.builders import EVE, PIA
+from tests.unit.workflows.builders import EVE, PIA, ROOT
 from tests.unit.workflows.policy_builders import LAXER, STRICTER, LivingRegistry, Shelf
 
 UNREADABLE = with_module("package registry.extra\n\nbroken :=\n")
@@ -312,6 +315,7 @@ class Server:
     """A policy server: it serves one bundle, whatever anybody else believes."""
 
     serving = shipped()
+    broken = ""
 
 
 def remote(server: Server) -> Any:
@@ -323,6 +327,8 @@ def remote(server: Server) -> Any:
             self._inner = EmbeddedEngine(bundle)
 
         def evaluate(self, gate: Gate, document: bytes) -> Any:
+            if server.broken:
+                raise EngineError(server.broken, "it does not answer")
             if server.serving.digest != self.policy_digest:
                 raise EngineError("ENG-REVISION", f"it serves {server.serving.digest}")
             return self._inner.evaluate(gate, document)
@@ -345,6 +351,23 @@ def test_a_bundle_comes_into_force_when_the_policy_server_serves_it(tmp_path: Pa
     assert registry.now == STRICTER.digest
     assert judgement.decision.policy_digest == STRICTER.digest
     assert "ENG-REVISION" not in judgement.decision.checks
+
+
+@pytest.mark.parametrize("code", ["ENG-UNREACHABLE", "ENG-HTTP-401", "ENG-HTTP-503", "ENG-ERROR"])
+def test_nothing_comes_into_force_that_the_policy_server_did_not_answer_with(
+    tmp_path: Path, code: str
+) -> None:
+    server = Server()
+    registry = LivingRegistry(tmp_path, engines=remote(server))
+    server.broken = code
+    registry.put(STRICTER)
+    assert registry.now == shipped().digest
+    assert "mlflow-governance doctor" in registry.live.report().note
+
+    server.broken, server.serving = "", STRICTER
+    registry.live._looked = float("-inf")
+    registry.live.refresh()
+    assert registry.now == STRICTER.digest
 
 
 def test_a_policy_server_with_a_foreign_bundle_is_a_denial_and_no_storm(tmp_path: Path) -> None:
@@ -385,3 +408,34 @@ def test_bytes_that_are_no_archive_are_no_bundle() -> None:
     for junk in (b"", b"x" * 100, b"\x1f\x8b\x08" + b"0" * 50):
         with pytest.raises(ConfigurationError):
             bundles.from_archive(junk)
+
+
+def test_a_bundle_for_a_policy_server_is_parsed_here_only_after_its_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = LivingRegistry(tmp_path, engines=remote(Server()))
+
+    def over_budget(bundle: Bundle) -> Any:
+        raise ConfigurationError("it took more than 10 s")
+
+    monkeypatch.setattr(registry.live, "_engines", Engines(over_budget, remote=True))
+    monkeypatch.setattr(live_policies, "EmbeddedEngine", lambda _: pytest.fail("it was parsed"))
+
+    with pytest.raises(ConfigurationError, match="10 s"):
+        registry.live.prepare(STRICTER)
+
+
+def test_the_time_of_a_replaced_policy_does_not_begin_again(registry: LivingRegistry) -> None:
+    registry.put(STRICTER)
+    with registry.ports.store.read() as reading:
+        ((digest, at),) = reading.former_policies()
+    assert digest == shipped().digest
+
+    # What took its place comes again: that says nothing about when it was replaced.
+    registry.put(LAXER)
+    activate(registry.board, ROOT, STRICTER.digest, "it denied too much")
+
+    with registry.ports.store.read() as reading:
+        former = dict(reading.former_policies())
+    assert former[shipped().digest] == at
+    assert former.keys() == {shipped().digest, LAXER.digest}

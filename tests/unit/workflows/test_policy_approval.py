@@ -20,9 +20,10 @@ from mlflow_governance.errors import (
     VerificationError,
 )
 from mlflow_governance.policy.bundle import Bundle
+from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.workflows.policy_approval import Spoken, propose, speak
 from mlflow_governance.workflows.policy_change import activate
-from mlflow_governance.workflows.policy_ports import ProposalState
+from mlflow_governance.workflows.policy_ports import ProposalState, Quorum
 from tests.unit.policy.builders import configured, shipped
 from tests.unit.workflows.builders import ALICE, NOBODY, PIA, ROOT, SAM
 from tests.unit.workflows.policy_builders import LAXER, SECURITY, STRICTER, LivingRegistry
@@ -328,3 +329,49 @@ def test_a_bundle_that_is_not_fit_any_more_is_not_approved_into_force(
     assert spoken.proposal.state is ProposalState.OPEN
     assert registry.now == shipped().digest
     assert registry.told("policy.changed")[-1]["facts"]["decision"]["checks"]["POL-003"] is False
+
+
+def test_who_may_not_speak_has_nothing_compiled(
+    registry: LivingRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposed(registry)
+    monkeypatch.setattr(registry.live, "prepare", lambda bundle: pytest.fail("it was compiled"))
+
+    for by in (PIA, ROOT):
+        with pytest.raises(Denied):
+            approve(registry, by)
+
+    assert [w["allowed"] for w in registry.told("policy.approved")] == [False, False]
+
+
+def test_one_proposal_is_examined_at_a_time(
+    registry: LivingRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = registry.live.prepare
+    refused: list[Conflict] = []
+
+    def slow(bundle: Bundle) -> PolicyInForce:
+        with pytest.raises(Conflict, match="being examined") as caught:
+            proposed(registry, LAXER, by=SAM)
+        refused.append(caught.value)
+        return prepare(bundle)
+
+    monkeypatch.setattr(registry.live, "prepare", slow)
+    proposed(registry)
+    monkeypatch.undo()
+
+    assert len(refused) == 1
+    proposed(registry, LAXER, by=SAM)
+
+
+def test_a_word_in_a_role_that_is_not_asked_for_any_more_counts_for_nothing(
+    registry: LivingRegistry, tmp_path: Path
+) -> None:
+    proposed(registry)
+    approve(registry, ALICE)
+    later = LivingRegistry(tmp_path, quorum=Quorum(2, ("board",)))
+
+    last = approve(later, Actor("bea", ("board",), authenticated=True))
+
+    assert last.ballot.given == 1
+    assert later.now == shipped().digest

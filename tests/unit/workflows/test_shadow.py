@@ -393,3 +393,35 @@ def test_a_shadow_bundle_that_is_none_is_refused_at_the_start(
 
     with pytest.raises(ConfigurationError, match=r"shadow_policies: .*nowhere"):
         watched(config.load(tmp_path), registry.ports, SqlDifferences(registry.sessions))
+
+
+def test_a_shadow_bundle_that_is_slow_about_one_model_stops_no_other_thread(
+    tmp_path: Path, registry: InProcessRegistry
+) -> None:
+    gate = "registry/download/download.rego"
+    pairs = "some x in numbers.range(1, 4000); some y in numbers.range(1, 4000); x + y < 0"
+    slow = f'\n\nallow if {{\n\tinput.subject.name == "slow"\n\tcount([1 | {pairs}]) > 0\n}}\n'
+    for name, data in STRICT.files.items():
+        (tmp_path / "next" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "next" / name).write_bytes(data + slow.encode() if name == gate else data)
+    (tmp_path / "config.yaml").write_text(
+        "shadow_policies: next\npolicy_budget: {seconds: 1, megabytes: 512, load_seconds: 30}\n"
+    )
+    notes = SqlDifferences(registry.sessions)
+    ports = watched(config.load(tmp_path), registry.ports, notes)
+    assert ports.watch is not None
+    question = staging("slow")
+    decision = decide(LIVE, question)
+
+    ports.watch(question, decision)
+    longest, before = 0.0, time.monotonic()
+    while time.monotonic() - before < 2:
+        begun = time.monotonic()
+        time.sleep(0.005)
+        longest = max(longest, time.monotonic() - begun)
+    ports.watch.__self__.stop()  # type: ignore[attr-defined]
+
+    assert longest < 0.8
+    (told,) = notes.of(notes.watched()[0].shadow)
+    assert isinstance(told, Difference)
+    assert told.after.codes == {"ENG-TIMEOUT"}

@@ -330,6 +330,12 @@ PLANTED: dict[str, tuple[Callable[[Watched], None], str, str]] = {
             digest=NOWHERE, archive_digest=NOWHERE, at=AT, position=0)),
         "VAL-073", f"policy {NOWHERE}",
     ),
+    "a policy in force since another day": (
+        run(sa.update(ours.policies).values(at=AT)), "VAL-076", f"policy {SHIPPED}",
+    ),
+    "a policy replaced on another day": (
+        run(sa.update(ours.policies).values(replaced=AT)), "VAL-076", f"policy {SHIPPED}",
+    ),
     "a proposal of somebody else": (
         run(sa.update(ours.policy_proposals).values(person="mallory")),
         "VAL-074", "proposal {proposal}",

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("archive_digest", sa.String(71), nullable=False),
         sa.Column("at", sa.String(27), nullable=False),
         sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("replaced", sa.String(27)),
     )
     op.create_table(
         "governance_policy_proposals",
