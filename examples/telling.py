@@ -77,18 +77,16 @@ def command(
 
 def attempt(
     user: str, text: str, call: Callable[..., Any], *arguments: Any, fails: bool | None = None
-) -> None:
-    """Call the stock client; show what came back."""
+) -> str:
+    """Call the stock client; show what came back, which is returned."""
     from mlflow.exceptions import MlflowException
 
     typed(user, text)
     try:
-        result = call(*arguments)
+        came, failed = str(call(*arguments)), False
     except MlflowException as error:
-        answered(str(error))
-        failed = True
-    else:
-        answered(str(result))
-        failed = False
+        came, failed = str(error), True
+    answered(came)
     if fails is not None and failed != fails:
         raise SystemExit("the story expected something else")
+    return came

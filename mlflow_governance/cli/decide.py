@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mlflow_governance.cli.client import RegistryClient
+from mlflow_governance.core.decision import remarks
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import Denied
 from mlflow_governance.evidence.interface import Kind
@@ -46,6 +47,7 @@ def show(version: str, as_json: bool) -> None:
     elif document["missing"]:
         click.echo("missing:")
         _tell(document["missing"])
+    _warn((ahead or document)["warnings"])
 
 
 @click.command()
@@ -62,6 +64,7 @@ def judge(version: str) -> None:
         _tell(decision["reasons"])
         raise Denied(f"{version} does not pass (decision {decision['decision_id']})")
     click.echo(f"{version} passes and is {answer['version']['stage']}")
+    _warn(remarks(decision))
 
 
 @click.command()
@@ -125,6 +128,8 @@ def history(version: str, as_json: bool) -> None:
 
 def _change(entry: dict[str, Any]) -> str:
     before, after = entry["before"].get("stage"), entry["after"].get("stage")
+    if before is None:
+        return f"  {after}" if after else ""
     return f"  {before} → {after}" if before != after else ""
 
 
@@ -147,6 +152,12 @@ def _found(outcome: dict[str, Any]) -> str:
         worst = f", the worst {max(severities, key=WORDS.index)}" if severities else ""
         return f"{len(severities)} known{worst}"
     return str(status)
+
+
+def _warn(found: list[dict[str, str]]) -> None:
+    if found:
+        click.echo("warnings, which deny nothing now:")
+        _tell(found)
 
 
 def _tell(reasons: list[dict[str, str]]) -> None:

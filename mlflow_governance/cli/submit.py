@@ -66,6 +66,8 @@ def submit(
             f"{done.version} is not accepted yet", advice=f"mlflow-governance show {done.version}"
         )
     click.echo(f"{done.version} is at {done.stage}")
+    if done.warnings:
+        click.echo(f"warnings, which deny nothing now:\n{done.warnings}")
 
 
 @contextmanager

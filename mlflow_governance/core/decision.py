@@ -83,3 +83,24 @@ class Decision:
             if reason.fix:
                 lines.append(f"      fix: {reason.fix}")
         return "\n".join(lines)
+
+
+def remarks(decision: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What a decision document tells besides its verdict, ``{code, message, fix}`` each.
+
+    Its warnings, and the checks that failed and did not count because of a waiver: neither may
+    pass in silence. A document of an older version may know no waivers.
+    """
+    found = [
+        {key: str(warning.get(key, "")) for key in ("code", "message", "fix")}
+        for warning in decision.get("warnings", [])
+    ]
+    return found + [
+        {
+            "code": str(used["code"]),
+            "message": f"fails, which the waiver {used['waiver']} of {used['owner']} covers until "
+            f"{used['expires']}",
+            "fix": "",
+        }
+        for used in decision.get("waived", [])
+    ]

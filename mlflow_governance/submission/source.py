@@ -126,15 +126,26 @@ def accepted(ref: VersionRef) -> str:
         version = MlflowClient().get_model_version(ref.name, str(ref.version))
     stage, missing = str(version.current_stage), version.tags.get("governance.missing", "")
     if stage == "None" and missing:
-        reasons = missing.replace(" | fix: ", "\n      fix: ").splitlines()
-        listed = "\n".join(
-            line if line.startswith(" ") else f"  - {line}" for line in reasons if line
-        )
         raise Denied(
-            f"{ref} is registered with its evidence and not accepted:\n{listed}",
+            f"{ref} is registered with its evidence and not accepted:\n{_listed(missing)}",
             advice=f"Mend that, then: mlflow-governance submit models:/{ref} --key KEY.pem",
         )
     return stage
+
+
+def warnings_about(ref: VersionRef) -> str:
+    """What the registry remarks on a version beside its verdict, as lines; empty if nothing."""
+    from mlflow import MlflowClient
+
+    with translated(str(ref)):
+        tags = MlflowClient().get_model_version(ref.name, str(ref.version)).tags
+    return _listed(tags.get("governance.warnings", ""))
+
+
+def _listed(text: str) -> str:
+    """The lines of a tag, each check with its fix below it."""
+    lines = text.replace(" | fix: ", "\n      fix: ").splitlines()
+    return "\n".join(line if line.startswith(" ") else f"  - {line}" for line in lines if line)
 
 
 def ask_for_candidate(ref: VersionRef) -> None:

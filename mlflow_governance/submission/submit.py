@@ -82,12 +82,16 @@ class SubmitOptions:
 
 @dataclass(frozen=True)
 class Submission:
-    """What was submitted; ``version`` and ``stage`` are None when nothing was registered."""
+    """What was submitted; ``version`` and ``stage`` are None when nothing was registered.
+
+    ``warnings`` are the registry's, as lines; they deny nothing now.
+    """
 
     model_digest: Digest
     files: tuple[str, ...]
     version: VersionRef | None = None
     stage: str | None = None
+    warnings: str = ""
 
 
 def submit(
@@ -167,10 +171,13 @@ def _registered(submission: Submission, source: sources.Source, name: str) -> Su
     ref = source.registered
     if ref is None:
         ref = sources.register(source, name)
-        return replace(submission, version=ref, stage=sources.accepted(ref))
-    if sources.stage_of(ref) == "None":
-        sources.ask_for_candidate(ref)
-    return replace(submission, version=ref, stage=sources.stage_of(ref))
+        stage = sources.accepted(ref)
+    else:
+        if sources.stage_of(ref) == "None":
+            sources.ask_for_candidate(ref)
+        stage = sources.stage_of(ref)
+    told = sources.warnings_about(ref)
+    return replace(submission, version=ref, stage=stage, warnings=told)
 
 
 class _Writer:

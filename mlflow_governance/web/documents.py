@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflow_governance.core import digest, moment
 from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.decision import remarks
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import Stage, next_stage
@@ -67,6 +68,7 @@ def detail(ports: Ports, actor: Actor, record: VersionRecord) -> Document:
             **_evidence(reading, record, last),
             "last_decision": _without_dossier(last) if last else None,
             "missing": missing(last),
+            "warnings": remarks(last or {}),
             "approvals": [
                 approval(given, record, ports.policy.current().digest)
                 for given in reading.approvals(record.uid)
@@ -106,12 +108,13 @@ def ahead(ports: Ports, request: Request, record: VersionRecord) -> Document | N
     if record.stage not in (Stage.CANDIDATE, Stage.STAGING) or target is None:
         return None
     action = {"from": record.stage.value, "to": target.value, "reason": ""}
-    decision = judge(ports, Gate.PROMOTE, request, action).decision
+    decision = judge(ports, Gate.PROMOTE, request, action).decision.to_document()
     return {
         "stage": target.value,
-        "allow": decision.allow,
-        "checks": dict(decision.checks),
-        "missing": missing(decision.to_document()),
+        "allow": decision["allow"],
+        "checks": decision["checks"],
+        "missing": missing(decision),
+        "warnings": remarks(decision),
     }
 
 

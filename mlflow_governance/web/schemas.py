@@ -51,6 +51,7 @@ ALIASES = _record(
 )
 _FILE = _record(path=_TEXT, size=_COUNT, digest=_DIGEST)
 _REASON = _record(code=_TEXT, path=_TEXT, message=_TEXT, fix=_TEXT)
+_REMARK = _record(code=_TEXT, message=_TEXT, fix=_TEXT)
 _CHECKS: Schema = {"type": "object", "additionalProperties": _YES_NO}
 DECISION = _record(
     decision_id=_TEXT,
@@ -95,12 +96,21 @@ DETAIL = _record(
     evidence_files=_list_of(_FILE),
     last_decision=_or_null(DECISION),
     missing=_list_of(_REASON),
+    warnings=_list_of(_REMARK),
     approvals=_list_of(_APPROVAL),
     attachments=_list_of(_FILE),
     timeline=_list_of(_ENTRY),
     timeline_length=_COUNT,
     decisions=_list_of(DECISION),
-    ahead=_or_null(_record(stage=_STAGE, allow=_YES_NO, checks=_CHECKS, missing=_list_of(_REASON))),
+    ahead=_or_null(
+        _record(
+            stage=_STAGE,
+            allow=_YES_NO,
+            checks=_CHECKS,
+            missing=_list_of(_REASON),
+            warnings=_list_of(_REMARK),
+        )
+    ),
     download=_YES_NO,
 )
 HEALTH = _record(status={"const": "ok"})

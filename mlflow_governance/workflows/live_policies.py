@@ -246,6 +246,13 @@ class LivePolicies:
         bundle = self._seen
         if note or not isinstance(bundle, Bundle) or bundle.digest == self.current().digest:
             return note
+        with self._board.store.read() as reading:
+            kept = reading.kept_policy(bundle.digest)
+        if kept is not None:
+            return (
+                f"{bundle.digest} was in force before; to return to it: "
+                f"mlflow-governance policy propose {bundle.digest} --reason WHY"
+            )
         return f"{bundle.digest} is not approved: mlflow-governance policy propose --reason WHY"
 
     def _fetch(self) -> str:

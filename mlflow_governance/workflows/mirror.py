@@ -6,7 +6,10 @@ The server does it at once; if it dies first, the worker finds the ``mirror`` ta
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from mlflow_governance.core.decision import remarks
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage, next_stage
 from mlflow_governance.workflows.ports import Ports, VersionRecord
@@ -44,23 +47,23 @@ def mirror_now(ports: Ports, version_uid: str) -> None:
         uow.mirrored(version_uid, pending)
 
 
-def _tags(record: VersionRecord, decision: dict[str, object]) -> dict[str, str]:
-    missing = _missing(decision) if not decision.get("allow", True) else ""
+def _tags(record: VersionRecord, decision: Mapping[str, Any]) -> dict[str, str]:
+    reasons = decision.get("reasons", []) if not decision.get("allow", True) else []
+    missing = _lines(reasons)
     return {
         "governance.stage": record.stage.value,
         "governance.digest": record.digest or "",
         "governance.decision": str(decision.get("decision_id", "")),
         "governance.missing": missing,
+        "governance.warnings": _lines(remarks(decision)),
         "governance.next": _next_step(record, bool(missing)),
     }
 
 
-def _missing(decision: dict[str, object]) -> str:
-    reasons = decision.get("reasons")
+def _lines(told: Iterable[Mapping[str, str]]) -> str:
     lines = [
-        f"{reason['code']} {reason['message']}"
-        + (f" | fix: {reason['fix']}" if reason.get("fix") else "")
-        for reason in (reasons if isinstance(reasons, list) else [])
+        f"{one['code']} {one['message']}" + (f" | fix: {one['fix']}" if one.get("fix") else "")
+        for one in told
     ]
     return "\n".join(lines)[:_MAX_TAG]
 

@@ -127,7 +127,7 @@ texts := {
 	"ACC-006": {
 		"path": "evidence.model_card",
 		"message": lib.card_problem(input),
-		"fix": "mlflow-governance submit models:/{name}/{version} --key KEY.pem",
+		"fix": "mlflow-governance submit models:/{name}/{version} --model-card model_card.yaml --key KEY.pem",
 	},
 	"ACC-007": {
 		"path": "evidence.dataset",

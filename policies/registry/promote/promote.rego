@@ -195,17 +195,17 @@ texts := {
 	"PRO-009": {
 		"path": "evidence.model_card",
 		"message": lib.card_problem(input),
-		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --model-card model_card.yaml --key KEY.pem",
 	},
 	"PRO-010": {
 		"path": "subject.policy_digest",
-		"message": "the version is bound to a policy that is no longer accepted, or to none",
+		"message": "the version was judged under a policy that is no longer accepted, or under none",
 		"fix": "mlflow-governance judge {name}/{version}",
 	},
 	"PRO-011": {
 		"path": "evidence.model_card.facts.risk_tier",
 		"message": "no signed model card declares the risk tier low, medium or high",
-		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --key KEY.pem",
+		"fix": "its files are read-only past None: mlflow-governance submit runs:/RUN/model --name {name} --model-card model_card.yaml --key KEY.pem",
 	},
 	"PRO-012": {
 		"path": "approvals",

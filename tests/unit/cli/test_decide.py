@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from click import Command
 from click.testing import CliRunner
 
-from mlflow_governance.cli.decide import show
+from mlflow_governance.cli.decide import history, judge, show
 from mlflow_governance.core.dossier import Outcome, Status
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.interface import Kind
 from tests.unit.cli.test_client import serving
-from tests.unit.web.builders import registry
+from tests.unit.web.builders import Registry, registry, warned
 
 
 def shown(kind: Kind, facts: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -63,3 +64,37 @@ def test_of_vulnerabilities_the_number_and_the_worst_are_shown(
 
 def test_of_other_evidence_the_status_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(Kind.SIGNATURE, {}, monkeypatch) == "passed"
+
+
+def asked(command: Command, made: Registry, monkeypatch: pytest.MonkeyPatch) -> str:
+    with serving(made.app()) as base:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", base)
+        return CliRunner().invoke(command, ["churn/1"], catch_exceptions=False).output
+
+
+@pytest.mark.parametrize(
+    ("command", "stage", "code"),
+    [(show, Stage.STAGING, "PRO-009"), (judge, Stage.NONE, "ACC-006")],
+)
+def test_warnings_are_told_and_deny_nothing(
+    command: Command, stage: Stage, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = warned()
+    made.add("churn", 1, stage)
+
+    output = asked(command, made, monkeypatch)
+
+    told = output.partition("warnings, which deny nothing now:")[2].splitlines()
+    assert told[1].startswith(f"  - {code} the model card is missing or incomplete")
+    assert "--model-card model_card.yaml" in told[2]
+
+
+def test_history_names_no_stage_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = registry()
+    made.add("churn", 1)
+
+    asked(judge, made, monkeypatch)
+    output = asked(history, made, monkeypatch)
+
+    assert "None → Candidate" in output
+    assert "None → None" not in output

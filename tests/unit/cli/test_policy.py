@@ -53,7 +53,7 @@ def test_a_new_bundle_passes_at_once(tmp_path: Path) -> None:
     checked = ask("check", "--bundle", str(mine), *NO_OPA)
     assert checked.exit_code == 0, checked.output
     assert "the bundle is usable: sha256:" in checked.output
-    tested = ask("test", "--bundle", str(mine), "--threshold", "90", "-v")
+    tested = ask("test", "--bundle", str(mine), "--threshold", "60", "-v")
     assert tested.exit_code == 0, tested.output
     assert "PASS     data.registry.own_test.test_another_is_refused_and_told_why" in tested.output
     for gate in Gate:
@@ -62,6 +62,20 @@ def test_a_new_bundle_passes_at_once(tmp_path: Path) -> None:
     assert readme.startswith("# Policies of Example Bank\n")
     assert all(f"| `{key}` |" in readme for key in json.loads((mine / CONFIG).read_text()))
     assert json.loads((mine / ".manifest").read_text())["metadata"]["title"].endswith("Bank")
+
+
+def test_its_tests_hold_when_other_data_are_decided(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    ask("init", str(mine))
+    data = json.loads((mine / CONFIG).read_text())
+    modes = {"ACC-006": "warn", "PRO-009": "shadow"}
+    numbers = {"default_floor": "low", "blocking_cvss": 9.0, "modes": modes}
+    (mine / CONFIG).write_text(json.dumps(data | numbers))
+
+    tested = ask("test", "--bundle", str(mine))
+
+    assert tested.exit_code == 0, tested.output
+    assert "PASS: 5/5" in tested.output
 
 
 @pytest.mark.skipif(find_binary() is None, reason="no opa here")

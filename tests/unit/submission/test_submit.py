@@ -242,6 +242,21 @@ def test_a_version_that_is_not_accepted_is_denied_with_the_reasons(site: Site) -
     assert f"submit models:/{ref}" in refusal.value.advice
 
 
+def test_warnings_are_told_with_what_was_submitted(site: Site) -> None:
+    done = site.submit(name="warned", register=True)
+    assert done.version is not None
+    assert done.warnings == ""  # nobody judges here
+    client = mlflow.MlflowClient()
+    told = "ACC-006 it lacks risks | fix: mlflow-governance submit\nACC-001 is waived"
+    client.set_model_version_tag("warned", str(done.version.version), "governance.warnings", told)
+
+    assert source.warnings_about(done.version).splitlines() == [
+        "  - ACC-006 it lacks risks",
+        "      fix: mlflow-governance submit",
+        "  - ACC-001 is waived",
+    ]
+
+
 def test_a_data_file_given_is_named_by_its_bytes(site: Site, tmp_path: Path) -> None:
     path = write(tmp_path, "train.csv", "a,b\n")
 

@@ -50,6 +50,7 @@ from mlflow_governance.workflows.ports import (
     VersionRecord,
     Whereabouts,
 )
+from tests.unit.policy.builders import configured
 from tests.unit.workflows.fixed_policies import FixedPolicies
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -497,6 +498,17 @@ def registry(actor: Actor | None = None, clock: Callable[[], datetime] = lambda:
         clock=clock,
     )
     return Registry(store, ports, examiner, actor or security())
+
+
+def warned() -> Registry:
+    """A registry that asks for a complete model card in warn mode; no card is complete there."""
+    made = registry()
+    made.examiner.outcomes[Kind.MODEL_CARD] = Outcome.passed(complete=False, risk_tier="high")
+    found = configured(modes={"ACC-006": "warn", "PRO-009": "warn"})
+    made.store.forced[POLICY] = found.digest
+    policy = FixedPolicies(PolicyInForce(EmbeddedEngine(found), found))
+    made.ports = replace(made.ports, policy=policy)
+    return made
 
 
 def security(name: str = "ann") -> Actor:

@@ -17,7 +17,7 @@ from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.web import api, pages
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import transition
-from tests.unit.web.builders import Registry, registry, scientist, security
+from tests.unit.web.builders import Registry, registry, scientist, security, warned
 
 HOSTILE = "<script>alert('x')<script>"
 
@@ -272,3 +272,16 @@ def test_static_files_are_asked_for_by_their_content(governed: Registry) -> None
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert 'href="/ml/"' in text
     assert set(pages.served("/ml")) <= {r.rule for r in governed.app("/ml").url_map.iter_rules()}
+
+
+def test_warnings_are_shown_and_none_where_there_are_none(governed: Registry) -> None:
+    relaxed = warned()
+    relaxed.add("churn", 1, Stage.STAGING)
+
+    text = one(relaxed).text
+
+    assert "warnings" in Seen(text).ids()
+    below = text.partition('id="warnings"')[2]
+    assert "PRO-009" in below
+    assert "--model-card model_card.yaml" in below
+    assert "warnings" not in Seen(one(governed).text).ids()

@@ -55,6 +55,20 @@ def test_a_new_bundle_in_the_source_waits_to_be_proposed(registry: LivingRegistr
     assert registry.live.report().digest == STRICTER.digest
 
 
+def test_a_source_that_still_has_what_was_replaced_is_not_called_new(
+    registry: LivingRegistry,
+) -> None:
+    proposed(registry)
+    for who in (ALICE, SAM):
+        approve(registry, who)
+    registry.look(2)
+
+    assert registry.now == STRICTER.digest
+    note = registry.live.report().note
+    assert note.startswith(f"{shipped().digest} was in force before")
+    assert f"policy propose {shipped().digest}" in note
+
+
 def test_the_last_approval_puts_a_bundle_into_force(registry: LivingRegistry) -> None:
     proposed(registry)
     first = approve(registry, ALICE)

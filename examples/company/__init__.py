@@ -1,0 +1,1 @@
+"""A company that starts in warn, looks at what that would deny, and switches to enforce."""
