@@ -91,7 +91,7 @@ EVIDENCE = {
     "slo": Outcome.passed(
         met=True,
         profiles=[{
-            "profile": "online-scoring", "met": True, "at": YESTERDAY, "signers": ["ops"],
+            "profile": "online-scoring", "met": True, "at": YESTERDAY, "signers": ["sre"],
             "objectives": [
                 {"name": "latency-p99-ms", "target": 250, "measured": 181.5, "met": True},
             ],

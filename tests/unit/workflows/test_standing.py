@@ -109,6 +109,6 @@ def test_the_command_asks_beside_the_history(registry: InProcessRegistry, tmp_pa
     )
 
     assert "3 versions that are served, asked now" in text
-    assert "accepted_policy_digests" in text
+    assert "policy_grace_days" in text
     assert document["standing"]["newly_denied"] == 2
     assert "What is served now" in page.read_text("utf-8")
