@@ -23,7 +23,7 @@ from mlflow_governance.evidence.examiner import default_verifiers
 from mlflow_governance.evidence.keys import PrivateKey, generate_key_pair, load_private_key
 from mlflow_governance.evidence.live import LiveExaminer
 from mlflow_governance.evidence.predicate import Purpose
-from mlflow_governance.evidence.trust import TrustPolicy
+from mlflow_governance.evidence.trust import Signer, TrustPolicy
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
 from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.download import Access
@@ -180,15 +180,21 @@ def policy_keys(settings: Settings) -> list[TrustedKey]:
     """
     now = moment.now()
     return [
-        # A bundle is about every model, so its signer must be trusted for every model.
         TrustedKey(
             signer.name,
             signer.by.key.pem,
-            signer.unfit(Purpose.POLICY, _EVERY_MODEL) or signer.untimely(When(now, now)),
+            _limited(signer) or signer.untimely(When(now, now)),
         )
         for signer in TrustPolicy.load(settings.trust_file).signers
         if isinstance(signer.by, KeyHolder) and Purpose.POLICY in signer.purposes
     ]
+
+
+def _limited(signer: Signer) -> str:
+    # A bundle is about every model. The pattern is read as it is written: "?" matches "*", too.
+    if _EVERY_MODEL in signer.models:
+        return ""
+    return f"{signer.name!r} is trusted for {', '.join(signer.models)} and not for every model"
 
 
 def load_bundle(settings: Settings) -> Bundle:

@@ -126,11 +126,22 @@ class Settings:
     ungoverned_models: tuple[str, ...] = ()
     decision_log: LogOptions | None = None
 
+    def __post_init__(self) -> None:
+        if self.policy_scope and not (self.policy_signed or self.from_elsewhere):
+            raise ValueError(
+                "policy_scope asks for nothing of a local bundle without policy_signed"
+            )
+
     @property
     def confined(self) -> bool:
         """True when policies are evaluated in processes of their own."""
-        from_elsewhere = isinstance(self.policies, str)
-        return self.policy_engine == "confined" or (from_elsewhere and self.policy_engine is None)
+        chosen = self.policy_engine or ("confined" if self.from_elsewhere else "embedded")
+        return chosen == "confined"
+
+    @property
+    def from_elsewhere(self) -> bool:
+        """True when others may write where the policies come from."""
+        return isinstance(self.policies, str)
 
     @property
     def trust_file(self) -> Path:

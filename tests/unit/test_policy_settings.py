@@ -58,3 +58,17 @@ def test_what_is_misspelt_stops_the_server(tmp_path: Path, asked: object) -> Non
 def test_a_pace_that_is_none_stops_the_server(tmp_path: Path, seconds: object) -> None:
     with pytest.raises(ConfigurationError, match="policy_reload_seconds"):
         settings(tmp_path, policy_reload_seconds=seconds)
+
+
+def test_a_scope_nobody_looks_at_stops_the_server(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="policy_scope"):
+        settings(tmp_path, policies="mine", policy_scope="registry")
+
+    assert settings(tmp_path, policies="mine", policy_scope="r", policy_signed=True).policy_signed
+    assert settings(tmp_path, policies="https://h/b.tar.gz", policy_scope="r").policy_scope == "r"
+
+
+@pytest.mark.parametrize("days", [-1, True, "30", 4000, None])
+def test_a_grace_that_is_none_stops_the_server(tmp_path: Path, days: object) -> None:
+    with pytest.raises(ConfigurationError, match="policy_grace_days"):
+        settings(tmp_path, policy_grace_days=days)

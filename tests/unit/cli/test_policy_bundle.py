@@ -166,11 +166,12 @@ def test_a_withdrawn_signer_does_not_count(tmp_path: Path, key: Path, home: Path
     assert "gone" in done.exception.message
 
 
+@pytest.mark.parametrize("pattern", ["churn-*", "?", "[!a]"])
 def test_a_signer_trusted_for_some_models_signs_no_policy_of_all(
-    tmp_path: Path, key: Path, home: Path
+    tmp_path: Path, key: Path, home: Path, pattern: str
 ) -> None:
     bundle = signed(tmp_path, key)
-    trust(home, key.with_suffix(".pub"), "security", "--models", "churn-*")
+    trust(home, key.with_suffix(".pub"), "security", "--models", pattern)
 
     assert isinstance(run("verify", bundle, "--home", home).exception, VerificationError)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from mlflow_governance.core import digest as digests
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.event import Act
+from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import (
     ConfigurationError,
+    Denied,
     GovernanceError,
     Unavailable,
     VerificationError,
@@ -30,10 +33,10 @@ from mlflow_governance.workflows.live_policies import Engines
 from mlflow_governance.workflows.policy import PolicyChanged
 from mlflow_governance.workflows.policy_change import activate
 from mlflow_governance.workflows.ports import Request
-from mlflow_governance.workflows.promote import rejudge
+from mlflow_governance.workflows.promote import rejudge, transition
 from mlflow_governance.workflows.record import write_denial
 from tests.unit.policy.builders import shipped, with_module
-from tests.unit.workflows.builders import EVE, PIA, ROOT
+from tests.unit.workflows.builders import EVE, PIA, ROOT, Clock
 from tests.unit.workflows.policy_builders import LAXER, STRICTER, LivingRegistry, Shelf
 
 UNREADABLE = with_module("package registry.extra\n\nbroken :=\n")
@@ -439,3 +442,32 @@ def test_the_time_of_a_replaced_policy_does_not_begin_again(registry: LivingRegi
         former = dict(reading.former_policies())
     assert former[shipped().digest] == at
     assert former.keys() == {shipped().digest, LAXER.digest}
+
+
+def test_what_is_released_is_served_on_for_the_grace_and_goes_no_further_by_it(
+    registry: LivingRegistry,
+) -> None:
+    released, waiting = registry.accepted("churn"), registry.accepted("other")
+    transition(registry.ports, Request(PIA, released), Stage.STAGING)
+    registry.live._grace = timedelta(days=2)
+    registry.put(STRICTER)
+
+    assert admit(registry.ports, Request(EVE, released), "registry").stage is Stage.STAGING
+    with pytest.raises(Denied, match="PRO-010"):
+        transition(registry.ports, Request(PIA, waiting), Stage.STAGING)
+
+    clock = registry.ports.clock
+    assert isinstance(clock, Clock)
+    clock.now += timedelta(days=2)
+    with pytest.raises(Denied, match="DLD-004"):
+        admit(registry.ports, Request(EVE, released), "registry")
+
+
+def test_without_grace_a_replaced_policy_serves_nothing(registry: LivingRegistry) -> None:
+    ref = registry.accepted("churn")
+    transition(registry.ports, Request(PIA, ref), Stage.STAGING)
+
+    registry.put(STRICTER)
+
+    with pytest.raises(Denied, match="DLD-004"):
+        admit(registry.ports, Request(EVE, ref), "registry")
