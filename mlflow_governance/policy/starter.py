@@ -125,7 +125,7 @@ mlflow-governance policy eval accept --sample --bundle .
 mlflow-governance policy diff . --bundle OTHER
 ```
 
-The tests that ship with mlflow-governance are about the numbers that ship, so they are not here.
+The tests that ship are about the numbers that ship, so they are not here.
 
 With OPA at hand: `opa test -b . && opa check --strict -b . && opa fmt -l .`
 

@@ -48,6 +48,7 @@ def test_a_release_lives_as_long_as_its_policy_counts(told: Told, tmp_path: Path
     assert served(told, "first", tmp_path) is not None
 
     tighten(told)
+    told.configure(policy_grace_days=0)
     told.restart()
 
     new = policy(told)["policy_digest"]
@@ -55,7 +56,7 @@ def test_a_release_lives_as_long_as_its_policy_counts(told: Told, tmp_path: Path
     the_old_releases_are_refused(told, tmp_path)
     one_is_approved_and_judged_again(told, tmp_path)
 
-    told.configure(old)
+    told.configure(old, policy_grace_days=0)
     told.restart()
 
     assert policy(told)["accepted_policy_digests"] == sorted([old, new])

@@ -34,10 +34,11 @@ def test_the_first_start_makes_keys_secrets_and_an_administrator(world: World) -
 
 def test_the_first_entry_of_the_ledger_says_under_what_the_registry_started(world: World) -> None:
     answer = world.ask(
-        "rita", "GET", "/api/2.0/mlflow-governance/ledger/entries", params={"count": 2}
+        "rita", "GET", "/api/2.0/mlflow-governance/ledger/entries", params={"count": 3}
     )
 
-    trust, entry = (found["entry"] for found in answer.json()["entries"])
+    in_force, trust, entry = (found["entry"] for found in answer.json()["entries"])
+    assert '"act":"policy.changed"' in in_force
     assert '"act":"trust.changed"' in trust
     assert '"act":"registry.started"' in entry
     policy = world.ask("rita", "GET", "/api/2.0/mlflow-governance/policy").json()

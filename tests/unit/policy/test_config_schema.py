@@ -130,8 +130,11 @@ def test_the_server_does_not_start_on_a_misspelt_setting(tmp_path: Path) -> None
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
+    settings = Settings(home=tmp_path, policies=tmp_path / "policies")
+    misspelt = bootstrap.load_bundle(settings)
+
     with pytest.raises(ConfigurationError, match="did you mean blocking_cvss"):
-        bootstrap.load_bundle(Settings(home=tmp_path, policies=tmp_path / "policies"))
+        bootstrap.policy_engine(settings, misspelt)
 
 
 def test_the_schema_lies_beside_the_bundle_and_decides_nothing() -> None:
