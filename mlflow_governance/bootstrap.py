@@ -319,6 +319,7 @@ def watched(settings: Settings, ports: Ports, notes: Notes) -> Ports:
     try:
         bundle = bundles.load(settings.shadow_policies)
         trial.require(bundle, settings.policy_budget)
+        config_schema.require(bundle)
         engine = _aside(bundle, settings.policy_budget)
     except ConfigurationError as error:
         raise ConfigurationError(

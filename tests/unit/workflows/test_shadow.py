@@ -425,3 +425,13 @@ def test_a_shadow_bundle_that_is_slow_about_one_model_stops_no_other_thread(
     (told,) = notes.of(notes.watched()[0].shadow)
     assert isinstance(told, Difference)
     assert told.after.codes == {"ENG-TIMEOUT"}
+
+
+def test_a_shadow_bundle_with_a_misspelt_setting_is_refused_at_the_start(
+    tmp_path: Path, registry: InProcessRegistry
+) -> None:
+    (tmp_path / "next.tar.gz").write_bytes(configured(blocking_cvs=7.0).archive())
+    (tmp_path / "config.yaml").write_text("shadow_policies: next.tar.gz\n")
+
+    with pytest.raises(ConfigurationError, match=r"shadow_policies: [\s\S]*blocking_cvss"):
+        watched(config.load(tmp_path), registry.ports, SqlDifferences(registry.sessions))
