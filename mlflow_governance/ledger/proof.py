@@ -66,7 +66,15 @@ class InclusionProof:
             LedgerError: it does not, or the ledger key did not sign it.
         """
         signed = checkpoints.verify(self.checkpoint, key)
-        leaf = merkle.leaf_hash(entry)
+        self.check(merkle.leaf_hash(entry))
+        return signed
+
+    def check(self, leaf: bytes) -> None:
+        """Check that this leaf hash stands at this index below the root; not who signed it.
+
+        Raises:
+            LedgerError: it does not.
+        """
+        signed = checkpoints.parse(self.checkpoint)
         if merkle.root_from_inclusion(self.index, signed.size, leaf, self.path) != signed.root:
             raise LedgerError(f"the entry is not number {self.index} of the signed ledger")
-        return signed

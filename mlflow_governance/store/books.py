@@ -18,8 +18,9 @@ from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
 from mlflow_governance.store.decisions import SqlDecisions
-from mlflow_governance.store.ledger import SqlLedger, as_bytes
+from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.sessions import SessionFactory, transaction
+from mlflow_governance.store.tables import as_bytes
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.validation.books import (
     DECISION,
