@@ -23,7 +23,7 @@ from mlflow_governance.errors import LedgerError
 from mlflow_governance.ledger import checkpoint as checkpoints
 from mlflow_governance.ledger import merkle, note
 from mlflow_governance.ledger.checkpoint import Checkpoint
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 
 HEADER = "mlflow-governance/tlog-consistency@v1"
 _MAX_PATH = 64
@@ -60,7 +60,7 @@ class ConsistencyProof:
             raise LedgerError("the proof holds something else than SHA-256 hashes")
         return cls(path, f"{parts[1]}\n\n{parts[2]}\n", f"{parts[3]}\n\n{parts[4]}")
 
-    def verify(self, key: NoteKey) -> tuple[Checkpoint, Checkpoint]:
+    def verify(self, key: LedgerKey) -> tuple[Checkpoint, Checkpoint]:
         """Both checkpoints, the later shown to continue the earlier.
 
         Raises:

@@ -19,7 +19,7 @@ from mlflow_governance.errors import LedgerError
 from mlflow_governance.ledger import checkpoint as checkpoints
 from mlflow_governance.ledger import merkle, note
 from mlflow_governance.ledger.checkpoint import Checkpoint
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 
 HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
@@ -59,7 +59,7 @@ class InclusionProof:
             raise LedgerError("the proof holds something else than SHA-256 hashes")
         return cls(int(place[1]), path, signed)
 
-    def verify(self, entry: bytes, key: NoteKey) -> Checkpoint:
+    def verify(self, entry: bytes, key: LedgerKey) -> Checkpoint:
         """The checkpoint that commits to these entry bytes at this index.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlflow_governance.core.digest import of_bytes
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
@@ -55,7 +55,7 @@ class SqlBooks:
     """
 
     def __init__(
-        self, sessions: SessionFactory, key: NoteKey, checkpoints: Sequence[str] = ()
+        self, sessions: SessionFactory, key: LedgerKey, checkpoints: Sequence[str] = ()
     ) -> None:
         self._sessions, self._key, self._checkpoints = sessions, key, checkpoints
         self._ledger = SqlLedger(sessions)

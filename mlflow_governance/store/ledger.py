@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from mlflow_governance.core import digest
+from mlflow_governance.core.event import Act
 from mlflow_governance.errors import Conflict, LedgerError
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.consistency import ConsistencyProof
-from mlflow_governance.ledger.entry import carries_columns
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.entry import carries_columns, read_entry
+from mlflow_governance.ledger.handover import KeyHistory, require_entries
+from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
 from mlflow_governance.store.ledger_proofs import Prover
@@ -87,11 +89,11 @@ class SqlLedger:
             if session.connection().execute(present).first() is None:
                 session.connection().execute(sa.insert(table), row)
 
-    def verify(self, key: NoteKey, checkpoints: Iterable[str] = ()) -> LedgerReport:
+    def verify(self, key: LedgerKey, checkpoints: Iterable[str] = ()) -> LedgerReport:
         """Verify everything stored against the signed head and every checkpoint.
 
         Args:
-            key: the ledger key.
+            key: the ledger key, or all it had so far; later ones are told by the notes.
             checkpoints: notes kept outside the database, besides those inside.
 
         Raises:
@@ -107,10 +109,22 @@ class SqlLedger:
         if row is None:
             raise LedgerError("the ledger has no head row")
         notes = [*self.checkpoints(), *checkpoints]
+        key = key.following([*notes, row.note])
         # From the smallest index there is, so that one inserted before 0 is seen too.
         rows = [] if row.last is None else self._rows(row.first, row.last + 1)
         stored = _Checked(rows)
-        return verify_ledger(stored, row.note, notes, key, leaves=stored.leaves())
+        report = verify_ledger(stored, row.note, notes, key, leaves=stored.leaves())
+        if isinstance(key, KeyHistory):
+            require_entries(key, self._rekeyed())
+        return report
+
+    def _rekeyed(self) -> list[tuple[int, dict[str, Any]]]:
+        """Index and facts of every entry that tells of another key."""
+        e = ledger_entries.c
+        query = sa.select(e.position, e.entry).where(e.act == Act.LEDGER_REKEYED.value)
+        with transaction(self._sessions, read_only=True) as session:
+            rows = session.connection().execute(query.order_by(e.position)).all()
+        return [(row.position, read_entry(as_bytes(row.entry))["facts"]) for row in rows]
 
     def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
         """The proof that an entry is in the ledger.
