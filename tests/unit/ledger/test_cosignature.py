@@ -14,8 +14,8 @@ from mlflow_governance.ledger.cosignature import (
     WitnessKey,
     cosign,
     cosigned,
-    witness_key,
     with_lines,
+    witness_key,
 )
 from tests.unit.ledger.builders import signer
 
