@@ -14,6 +14,7 @@ from mlflow_governance.bootstrap import (
     watched,
 )
 from mlflow_governance.config import Settings
+from mlflow_governance.custody.ledger import settle, successor
 from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
 from mlflow_governance.plugin.decision_log import logging_downloads
@@ -52,7 +53,13 @@ class Assembly:
         prepare_home(settings)
         upgrade(engine)
         artifacts = ServerArtifacts()
-        store = SqlStore(sessions.for_us, ledger_signer=ledger_signer(settings))
+        ledger = SqlLedger(sessions.for_us)
+        settle(settings, ledger.handovers())
+        store = SqlStore(
+            sessions.for_us,
+            ledger_signer=ledger_signer(settings),
+            renew_signer=successor(settings),
+        )
         ports = build_ports(settings, store, artifacts, MlflowCatalogue(sessions))
         ports = logging_downloads(settings, ports, SqlDecisionFeed(sessions.for_us))
         ports = watched(settings, ports, SqlDifferences(sessions.for_us))
@@ -61,6 +68,6 @@ class Assembly:
             ports=ports,
             artifacts=artifacts,
             identity=Identity(settings.auth),
-            ledger=SqlLedger(sessions.for_us),
+            ledger=ledger,
             publications=Publications(settings, ports),
         )

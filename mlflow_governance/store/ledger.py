@@ -73,6 +73,14 @@ class SqlLedger:
         with transaction(self._sessions, read_only=True) as session:
             return list(session.connection().execute(query).scalars())
 
+    def handovers(self) -> list[str]:
+        """The notes kept in the database that may tell of another key."""
+        query = sa.select(ledger_checkpoints.c.note).where(
+            ledger_checkpoints.c.note.contains("ledger.rekeyed")
+        )
+        with transaction(self._sessions, read_only=True) as session:
+            return list(session.connection().execute(query).scalars())
+
     def add_checkpoint(self, note: str) -> None:
         """Keep a signed note; keeping it twice is keeping it once.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
 from mlflow_governance.store.ledger_table import (
     Head,
-    LedgerWriting,
     StoredHead,
     TimelineReading,
     take_turn,
@@ -35,7 +35,7 @@ class SqlReading(
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, LedgerWriting, SqlReading):
+class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, HandoverWriting, SqlReading):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(
@@ -53,6 +53,7 @@ class SqlStore:
     Args:
         session_factory: called with ``read_only``, gives a fresh session that commits at exit.
         ledger_signer: the ledger key.
+        renew_signer: see :class:`~mlflow_governance.store.ledger_table.Head`.
         mlflow_stage_writer: compare-and-swaps MLflow's own stage in the same session.
     """
 
@@ -61,10 +62,11 @@ class SqlStore:
         session_factory: SessionFactory,
         *,
         ledger_signer: NoteSigner,
+        renew_signer: Callable[[str], NoteSigner | None] | None = None,
         mlflow_stage_writer: StageWriter | None = None,
     ) -> None:
         self._sessions = session_factory
-        self._head = Head(ledger_signer)
+        self._head = Head(ledger_signer, renew_signer)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager
