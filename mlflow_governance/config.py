@@ -24,6 +24,8 @@ import yaml
 from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
+from mlflow_governance.outbox.checkpoint_options import CheckpointOptions
+from mlflow_governance.outbox.checkpoint_options import read_options as read_checkpoint_options
 from mlflow_governance.outbox.interface import Target
 from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
@@ -100,6 +102,7 @@ class Settings:
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
         decision_log: decisions as records in OPA's format; None keeps no such log.
+        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them.
     """
 
     home: Path
@@ -125,6 +128,7 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     decision_log: LogOptions | None = None
+    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     def __post_init__(self) -> None:
         if self.policy_scope and not (self.policy_signed or self.from_elsewhere):
@@ -164,7 +168,7 @@ class Settings:
         return self.home / "advisories"
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoint_folder(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
 
@@ -264,6 +268,7 @@ _TYPES: dict[str, type] = {
     "policy_engine": str,
     "policy_budget": dict,
     "decision_log": dict,
+    "checkpoints": dict,
 }
 
 
@@ -356,4 +361,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "ungoverned_models": _patterns,
     "policy_budget": lambda _, bounds: Budget(**bounds),
     "decision_log": read_options,
+    "checkpoints": read_checkpoint_options,
 }

@@ -36,7 +36,7 @@ def verify(backend_store_uri: str, home: str | None, as_json: bool) -> None:
 
     settings = config.load(config.home_folder(home))
     exported = [
-        path.read_text("utf-8") for path in sorted(settings.checkpoints.glob("*.checkpoint"))
+        path.read_text("utf-8") for path in sorted(settings.checkpoint_folder.glob("*.checkpoint"))
     ]
     view = SqlLedger(session_factory_for(backend_store_uri))
     report = view.verify(ledger_key(settings), exported)

@@ -14,8 +14,10 @@ from mlflow_governance.ledger import checkpoint, merkle
 from mlflow_governance.ledger.entry import carries_columns
 from mlflow_governance.ledger.note import NoteKey
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.ledger.recovery import Recovery, note_digest
 from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
 from mlflow_governance.store.ledger_table import resolve_private
+from mlflow_governance.store.recoveries import recoveries
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import (
     ledger_checkpoints,
@@ -108,11 +110,24 @@ class SqlLedger:
             row = session.connection().execute(limits).one_or_none()
         if row is None:
             raise LedgerError("the ledger has no head row")
-        notes = [*self.checkpoints(), *checkpoints]
+        notes = self._standing([*self.checkpoints(), *checkpoints], key)
         # From the smallest index there is, so that one inserted before 0 is seen too.
         rows = [] if row.last is None else self._rows(row.first, row.last + 1)
         stored = _Checked(rows)
         return verify_ledger(stored, row.note, notes, key, leaves=stored.leaves())
+
+    def recoveries(self, key: NoteKey) -> list[Recovery]:
+        """The lost checkpoints that entries acknowledge, each proved to be in the ledger.
+
+        Raises:
+            LedgerError: an entry that claims to be a recovery is not of this ledger.
+        """
+        return recoveries(self._sessions, self, key)
+
+    def leaves(self) -> Iterator[bytes]:
+        """The leaf hash of every entry, from the first on."""
+        for row in self._rows(0, self._last() + 1):
+            yield bytes(row.leaf)
 
     def inclusion_proof(self, index: int) -> InclusionProof:
         """The proof that an entry is in the ledger as signed now. Reads every leaf hash once.
@@ -155,6 +170,11 @@ class SqlLedger:
         with transaction(self._sessions, read_only=False) as session:
             gone = sa.delete(private).where(private.c.person == person)
             return session.connection().execute(gone).rowcount
+
+    def _standing(self, notes: list[str], key: NoteKey) -> list[str]:
+        # Without those the ledger itself says are lost: they would contradict it for ever.
+        lost = {one.note for one in self.recoveries(key)}
+        return [note for note in notes if not lost or note_digest(note) not in lost]
 
     def _last(self) -> int:
         with transaction(self._sessions, read_only=True) as session:
