@@ -60,6 +60,8 @@ class Anchoring:
 
     def __post_init__(self) -> None:
         self._witnesses = [WitnessClient(one) for one in self.options.witnesses]
+        # By place, what was compared. The book is rolled back together with the ledger.
+        self._compared: dict[str, str] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Gather and deliver until told to stop; each place in a thread of its own."""
@@ -93,7 +95,7 @@ class Anchoring:
         if place is None:
             return None
         try:
-            kept = self._gathered(place)
+            kept = self._gathered()
         except GovernanceError as error:
             self._failed(place, error)
             return None
@@ -111,18 +113,19 @@ class Anchoring:
         place = self.book.hold(destination.name, _LEASE_SECONDS)
         if place is None:
             return False
-        if place.content == kept.content and not place.alarm:
-            self.book.release(place)
-            return False
-        size = checkpoints.parse(kept.note).size
+        size, has = checkpoints.parse(kept.note).size, place.content == kept.content
         try:
-            self._refuse_contradiction(destination, size)
-            destination.put(kept)
+            self._compare(destination, size, kept.content)
+            if not has:
+                destination.put(kept)
         except Exception as error:
             self._failed(place, error)
             return False
+        if has and not place.alarm:
+            self.book.release(place)
+            return False
         self.book.took(place, size, kept.content)
-        return True
+        return not has
 
     def newest(self) -> Kept | None:
         """The newest checkpoint that is kept, verifies and is not beyond the ledger."""
@@ -137,16 +140,15 @@ class Anchoring:
                 return max(self._variants(kept), key=self._worth)
         return None
 
-    def _gathered(self, place: Place) -> Kept | None:
+    def _gathered(self) -> Kept | None:
         note = self.ledger.head()
         if not note:
             return None
         size = checkpoints.verify(note, self.key).size
         best = max(self._variants(Kept(note)), key=self._worth)
-        if best.content != place.content:
-            self._refuse_contradiction(self.home, size)
-            self.book.keep(best.note)
-            self.home.put(best)
+        self._compare(self.home, size, checkpoints.parse(note).root.hex())
+        self.book.keep(best.note)
+        self.home.put(best)
         cosigned = self._cosigned(best)
         if cosigned != best.note:
             best = Kept(cosigned)
@@ -208,8 +210,8 @@ class Anchoring:
         self.book.took(place, checkpoints.parse(kept.note).size, "")
         return Kept(kept.note, token)
 
-    def _refuse_contradiction(self, destination: Destination, size: int) -> None:
-        if not destination.readable:
+    def _compare(self, destination: Destination, size: int, content: str) -> None:
+        if not destination.readable or self._compared.get(destination.name) == content:
             return
         seen = sightings.look([destination], self.key, size)
         if destination.name in seen.unread:
@@ -220,6 +222,7 @@ class Anchoring:
                 f"ledger does not continue: {why}",
                 advice=sightings.WAY_OUT,
             )
+        self._compared[destination.name] = content
 
     def _size(self) -> int:
         note = self.ledger.head()

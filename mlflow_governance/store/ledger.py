@@ -54,6 +54,11 @@ class SqlLedger:
     def __init__(self, sessions: SessionFactory) -> None:
         self._sessions = sessions
 
+    @property
+    def sessions(self) -> SessionFactory:
+        """Where its sessions come from."""
+        return self._sessions
+
     def head(self) -> str:
         """The signed note of the head; empty when nothing was ever recorded."""
         with transaction(self._sessions, read_only=True) as session:
