@@ -65,7 +65,7 @@ def prepare_home(settings: Settings) -> Prepared:
     """
     home, created = settings.home, []
     try:
-        for path in (home, home / "keys", settings.advisories, settings.checkpoints):
+        for path in (home, home / "keys", settings.advisories, settings.checkpoint_folder):
             if not path.is_dir():
                 path.mkdir(parents=True, mode=0o700)
     except OSError as error:

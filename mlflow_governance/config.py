@@ -25,6 +25,8 @@ from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.evidence.key_reference import is_reference
+from mlflow_governance.outbox.checkpoint_options import CheckpointOptions
+from mlflow_governance.outbox.checkpoint_options import read_options as read_checkpoint_options
 from mlflow_governance.outbox.interface import Target
 from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
@@ -106,6 +108,7 @@ class Settings:
             ``keys/ledger.pem``, made at the first start.
         registry_key: the key that signs decisions, releases and revocation lists, given likewise;
             by default ``keys/registry.pem``.
+        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them.
     """
 
     home: Path
@@ -133,6 +136,7 @@ class Settings:
     decision_log: LogOptions | None = None
     ledger_key: Path | str = ""
     registry_key: Path | str = ""
+    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):
@@ -180,7 +184,7 @@ class Settings:
         return self.home / "advisories"
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoint_folder(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
 
@@ -282,6 +286,7 @@ _TYPES: dict[str, type] = {
     "decision_log": dict,
     "ledger_key": str,
     "registry_key": str,
+    "checkpoints": dict,
 }
 
 
@@ -380,4 +385,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "decision_log": read_options,
     "ledger_key": _key,
     "registry_key": _key,
+    "checkpoints": read_checkpoint_options,
 }

@@ -102,6 +102,6 @@ def rotate_ledger_key(
     click.echo(f"handed over after {at.size} entries, signed by both keys:")
     click.echo(f"  before {history.keys[-2].encode()}")
     click.echo(f"  now    {history.newest.encode()}")
-    click.echo(f"copy off this host: {settings.checkpoints / f'{at.size:012d}.checkpoint'}")
+    click.echo(f"copy off this host: {settings.checkpoint_folder / f'{at.size:012d}.checkpoint'}")
     if to:
         click.echo(f"next: set ledger_key: {to} in config.yaml")

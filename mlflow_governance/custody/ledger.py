@@ -295,13 +295,13 @@ def _move_keys(settings: Settings, history: KeyHistory) -> None:
 
 
 def _exported(settings: Settings) -> Iterator[str]:
-    for path in sorted(settings.checkpoints.glob("*.checkpoint"))[:MAX_CHECKPOINTS]:
+    for path in sorted(settings.checkpoint_folder.glob("*.checkpoint"))[:MAX_CHECKPOINTS]:
         with suppress(OSError, UnicodeDecodeError):
             yield path.read_text("utf-8")
 
 
 def _export(settings: Settings, size: int, note: str) -> None:
-    path = settings.checkpoints / f"{size:012d}.checkpoint"
+    path = settings.checkpoint_folder / f"{size:012d}.checkpoint"
     if not path.exists() or path.read_text("utf-8") != note:
         files.write(path, note.encode())
 

@@ -104,13 +104,23 @@ class Head:
         self.signer = signer
         self._renew = renew
         self._known = _NEVER_USED
+        self._committed = _NEVER_USED
 
     def open(self, stored: StoredHead) -> CompactRange:
         """The stored compact range.
 
         Raises:
-            LedgerError: it is not the one our key signed last.
+            LedgerError: it is not the one our key signed last, or it is older than what this
+                process has seen in the database before.
         """
+        if stored.size < self._committed.size or (
+            stored.size == self._committed.size and stored.nodes != self._committed.nodes
+        ):
+            raise LedgerError(
+                f"the ledger was rolled back: it ends at {stored.size} entries, and "
+                f"{self._committed.size} were there before",
+                advice=_ADVICE,
+            )
         tree = CompactRange.from_bytes(stored.size, stored.nodes)
         if stored in (self._known, _NEVER_USED):
             return tree
@@ -136,6 +146,14 @@ class Head:
         signed = handover.succeeded(note, heir.key)
         self.signer = heir
         return signed
+
+    def committed(self, stored: StoredHead) -> None:
+        """That head was in the database, after a commit: from now on nothing goes back behind it.
+
+        Heads that were signed for a change that was then undone do not count.
+        """
+        if stored.size > self._committed.size:
+            self._committed = stored
 
     def sign(self, grown: CompactRange) -> StoredHead:
         """The head row after an append."""
@@ -184,6 +202,7 @@ class LedgerWriting(Rows):
     _head: Head
     _stored: StoredHead
     _range: CompactRange | None = None
+    _written: StoredHead | None = None
 
     def record(self, event: Event) -> int:
         """Append the ledger entry and queue the outgoing event; returns the ledger index.
@@ -197,11 +216,12 @@ class LedgerWriting(Rows):
         data = canonical.encode(entry.build_entry(event, before.size, sealed))
         leaf = leaf_hash(data)
         grown = before.append(leaf)
+        self._written = self._head.sign(grown)
         parts = {
             "entry": _entry_row(event, before.size, data, leaf),
             "name": _private_row(sealed.actor, sealed.actor),
             "event": _event_row(event, sealed, before.size, grown.root),
-            "head": self._head.sign(grown).row(),
+            "head": self._written.row(),
         }
         if sealed.reason is not None:
             parts["reason"] = _private_row(sealed.reason, sealed.actor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mlflow_governance.ledger.note import NoteSigner
@@ -46,6 +47,10 @@ class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, HandoverWrit
         self._stored = stored
         self._write_stage = write_stage
 
+    def committed(self, _: object = None) -> None:
+        """What was read, or written, stands in the database."""
+        self._head.committed(self._written or self._stored)
+
 
 class SqlStore:
     """Opens units of work (:class:`workflows.ports.Store`). Safe to share between threads.
@@ -80,7 +85,10 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=False) as session:
             stored = take_turn(session)
-            yield SqlUnitOfWork(session, self._head, stored, self._write_stage)
+            unit = SqlUnitOfWork(session, self._head, stored, self._write_stage)
+            # The session of MLflow's own change commits later than this block ends.
+            sa.event.listen(session, "after_commit", unit.committed, once=True)
+            yield unit
 
     @contextmanager
     def read(self) -> Iterator[SqlReading]:

@@ -136,7 +136,10 @@ _KINDS: dict[Act, dict[str, Any]] = {
     Act.LEDGER_REKEYED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
         "facts": {"key": "example/ledger+c1d2e3f4+AQ=="}},
     Act.LEDGER_RECOVERED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
-        "facts": {"lost": 3}},
+        "reason": "the disk failed; the backup of 2026-11-20 was restored",
+        "facts": {"lost": {"size": 34, "root": digest.of_bytes(b"lost")[7:],
+                           "note": digest.of_bytes(b"a checkpoint")},
+                  "continues": {"size": 31, "root": digest.of_bytes(b"now")[7:]}}},
     Act.REGISTRY_STARTED: {"before": {}, "after": {}, "subject": {}, "person": "system:server"},
 }  # fmt: skip
 
