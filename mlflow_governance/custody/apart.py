@@ -21,9 +21,14 @@ from mlflow_governance.evidence.trust import TrustPolicy
 def own_keys(settings: Settings) -> dict[str, str]:
     """What each key of the installation is for, by its id. No private key is needed.
 
+    A home folder that has none of them yet (of a pipeline that only verifies) has nothing that
+    could be confused.
+
     Raises:
-        ConfigurationError: a public half is absent or cannot be read, or two are one key.
+        ConfigurationError: one public half is absent or cannot be read, or two are one key.
     """
+    if not settings.ledger_public.exists() and not settings.registry_public.exists():
+        return {}
     known = ledger.known_keys(settings).keys
     own = {digest.of_bytes(key.spki): "the ledger's key" for key in known}
     registry = public_key(settings.registry_public)
