@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def kill_everywhere(folder: Path, url: str, name: str, reads_too: bool) -> int:
     for step in range(1, _MOST_STEPS):
         registry.days += 1
         registry.sessions.dispose()
-        code = in_child(lambda step=step: _act(registry, act, Countdown(step, reads_too)))
+        code = in_child(partial(_act, registry, act, Countdown(step, reads_too)))
         registry.agrees()
         if act is not Slain.work_off:  # else the worker itself is killed again and again
             registry.work_off()

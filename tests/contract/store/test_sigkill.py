@@ -14,7 +14,7 @@ from tests.contract.store.killing import KILLED, kill_everywhere
 
 LONG = os.environ.get("GOVERNANCE_LOAD") == "long"
 """Every act, before reading statements, too: minutes."""
-_TYPICAL = ("register", "accept", "promote to approved", "approve", "move an alias", "revoke")
+_TYPICAL = ("register", "accept", "promote to approved", "revoke")
 
 
 @pytest.fixture(scope="module")

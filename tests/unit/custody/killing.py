@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def kill_everywhere(folder: Path, url: str, to: str = "") -> int:
     fill(running)
     for step in range(1, _MOST_STEPS):
         before = place.verify()
-        code = in_child(lambda step=step: _rotate(place, step, to))
+        code = in_child(partial(_rotate, place, step, to))
         fill(running, 1)
         fill(place.server(), 1)
         assert place.verify() in (before + 2, before + 3), step
