@@ -203,6 +203,30 @@ class RealSigstore:
         return 200, *as_json(self._ct.add_pre_chain(json.loads(body)))
 
 
+class RealStamps(RealSigstore):
+    """The time stamp authority alone: its address, and its certificates in PEM."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._http = Http({})
+        stamper = tsa.authority()
+        self.chain = self.tsa_chain = pem(*stamper.chain)
+        try:
+            url = self._tsa(private_pem(stamper.key, _secret()))
+            self._await(url, "/ping")
+        except BaseException:
+            self.stop()
+            raise
+        self.url = f"{url}/api/v1/timestamp"
+
+
+def stamps_missing() -> bool:
+    """The time stamp authority is not installed."""
+    return _binary(TSA) is None
+
+
 def _secret() -> bytes:
     return _PASSWORD.encode()
 
