@@ -102,7 +102,8 @@ class Settings:
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
         decision_log: decisions as records in OPA's format; None keeps no such log.
-        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them.
+        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them; None:
+            every minute to the home folder only.
     """
 
     home: Path
@@ -128,7 +129,7 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     decision_log: LogOptions | None = None
-    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
+    checkpoints: CheckpointOptions | None = None
 
     def __post_init__(self) -> None:
         if self.policy_scope and not (self.policy_signed or self.from_elsewhere):
@@ -171,6 +172,11 @@ class Settings:
     def checkpoint_folder(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
+
+    @property
+    def checkpoint_options(self) -> CheckpointOptions:
+        """How checkpoints leave the host."""
+        return self.checkpoints or CheckpointOptions()
 
     @property
     def log_salt(self) -> Path:
