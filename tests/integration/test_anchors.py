@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -23,7 +22,7 @@ import requests
 
 from mlflow_governance.errors import ConfigurationError, LedgerError
 from mlflow_governance.ledger import checkpoint
-from mlflow_governance.ledger.cosignature import WitnessKey, cosigned, witness_key
+from mlflow_governance.ledger.cosignature import WitnessKey, cosigned
 from mlflow_governance.outbox import sightings
 from mlflow_governance.outbox.anchor_report import report_of, stamped_at
 from mlflow_governance.outbox.anchoring import STAMPING
@@ -344,8 +343,3 @@ def test_a_witness_that_was_killed_still_remembers_and_refuses_a_fork(
         if one.name.startswith("witness:")  # type: ignore[attr-defined]
     ]
     assert "is no continuation of the ledger of 7" in place.alarm
-
-
-def test_one_key_serves_one_purpose(ours: Anchored) -> None:
-    assert witness_key(ours.database.signer).key_id != ours.database.key.key_id
-    assert replace(ours.database.key, name="x").key_id != ours.database.key.key_id
