@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
 import os
@@ -19,10 +21,15 @@ from typing import Any
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as form
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mlflow_governance.errors import ConfigurationError, LedgerError
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.cosignature import WitnessKey, cosigned
+from mlflow_governance.ledger.note import NoteKey
 from mlflow_governance.outbox import sightings
 from mlflow_governance.outbox.anchor_report import report_of, stamped_at
 from mlflow_governance.outbox.anchoring import STAMPING
@@ -33,7 +40,7 @@ from mlflow_governance.outbox.checkpoint_options import (
 )
 from mlflow_governance.outbox.destinations import destination_of
 from tests.sigstore.certificates import pem
-from tests.sigstore.services import RealStamps, stamps_missing
+from tests.sigstore.services import ORIGIN, RealLog, RealStamps, log_missing, stamps_missing
 from tests.sigstore.tsa import authority
 from tests.unit.outbox.anchors import Anchored, Shelf, anchored, size_of
 from tests.unit.policy.https_server import serving
@@ -279,13 +286,13 @@ def test_a_token_that_is_not_set_is_the_operators_mistake() -> None:
 
 
 @contextmanager
-def witness_process(folder: Path, ours: Anchored) -> Iterator[WitnessOptions]:
+def witness_process(folder: Path, log_key: NoteKey) -> Iterator[WitnessOptions]:
     (port,) = _free_ports()
     command = [
         *(sys.executable, "-m", "mlflow_governance.cli.main", "witness", "serve"),
         *("--name", "audit.example.org/w1", "--state", str(folder / "state")),
         *("--key", str(folder / "witness.pem"), "--port", str(port)),
-        *("--log", ours.database.key.encode()),
+        *("--log", log_key.encode()),
     ]
     log = folder / "witness.log"
     with log.open("ab") as out:
@@ -322,7 +329,7 @@ def test_a_witness_that_was_killed_still_remembers_and_refuses_a_fork(
 ) -> None:
     shelf, old = Shelf(), ours.backup()
     ours.fill(4)
-    with witness_process(tmp_path, ours) as witness:
+    with witness_process(tmp_path, ours.database.key) as witness:
         made = ours.with_(shelf, witnesses=(witness,))
         made.round()
         assert cosigned(shelf.has[0].note, [witness.key])
@@ -332,7 +339,7 @@ def test_a_witness_that_was_killed_still_remembers_and_refuses_a_fork(
     for file in ours.home.iterdir():
         file.unlink()
 
-    with witness_process(tmp_path, ours) as again:
+    with witness_process(tmp_path, ours.database.key) as again:
         assert again.key == witness.key
         forked = ours.with_(Shelf(), witnesses=(again,))
         forked.round()
@@ -343,3 +350,42 @@ def test_a_witness_that_was_killed_still_remembers_and_refuses_a_fork(
         if one.name.startswith("witness:")  # type: ignore[attr-defined]
     ]
     assert "is no continuation of the ledger of 7" in place.alarm
+
+
+def test_a_log_of_others_takes_our_witness(tmp_path: Path) -> None:
+    """Sigstore's log shows each checkpoint to the witness and publishes what is cosigned."""
+    if log_missing():
+        pytest.skip("the log of Sigstore is not installed: make tools")
+    key, signer = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+    theirs = NoteKey(ORIGIN, key.public_key().public_bytes_raw())
+
+    with (
+        witness_process(tmp_path, theirs) as witness,
+        RealLog(tmp_path / "log", key, (witness.key.encode(), witness.url)) as log,
+    ):
+        for number in range(2):
+            answer = requests.post(
+                f"{log.url}/api/v2/log/entries", json=_record(number, signer), timeout=30
+            )
+            published = answer.json()["inclusionProof"]["checkpoint"]["envelope"]
+
+            assert checkpoint.verify(published, theirs).size == number + 1
+            assert list(cosigned(published, [witness.key])) == [witness.key]
+
+
+def _record(number: int, signer: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+    data = b"%d" % number
+    public = signer.public_key().public_bytes(
+        form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo
+    )
+    verifier = {
+        "publicKey": {"rawBytes": base64.b64encode(public).decode()},
+        "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+    }
+    signature = base64.b64encode(signer.sign(data, ec.ECDSA(hashes.SHA256()))).decode()
+    return {
+        "hashedRekordRequestV002": {
+            "digest": base64.b64encode(hashlib.sha256(data).digest()).decode(),
+            "signature": {"content": signature, "verifier": verifier},
+        }
+    }
