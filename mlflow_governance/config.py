@@ -108,7 +108,8 @@ class Settings:
             ``keys/ledger.pem``, made at the first start.
         registry_key: the key that signs decisions, releases and revocation lists, given likewise;
             by default ``keys/registry.pem``.
-        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them.
+        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them; None:
+            every minute to the home folder only.
     """
 
     home: Path
@@ -136,7 +137,7 @@ class Settings:
     decision_log: LogOptions | None = None
     ledger_key: Path | str = ""
     registry_key: Path | str = ""
-    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
+    checkpoints: CheckpointOptions | None = None
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):
@@ -187,6 +188,11 @@ class Settings:
     def checkpoint_folder(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
+
+    @property
+    def checkpoint_options(self) -> CheckpointOptions:
+        """How checkpoints leave the host."""
+        return self.checkpoints or CheckpointOptions()
 
     @property
     def log_salt(self) -> Path:

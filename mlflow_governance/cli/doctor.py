@@ -238,7 +238,7 @@ def _anchors(settings: Settings, ledger: SqlLedger) -> Iterator[Finding]:
     for state, place, told in anchors.standing(settings, ledger):
         how = {"ok": _OK, "stale": _WARNING}.get(state, _FAILED)
         yield Finding(how, "checkpoints", f"{place} {told}", "" if how == _OK else mend)
-    if not settings.checkpoints.destinations and not settings.checkpoints.witnesses:
+    if not settings.checkpoint_options.destinations and not settings.checkpoint_options.witnesses:
         yield Finding(
             _WARNING,
             "checkpoints",

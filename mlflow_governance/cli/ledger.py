@@ -63,7 +63,7 @@ def verify(
             f"the ledger verifies: {report.size} entries, root {report.root}, "
             f"{report.checkpoints} checkpoints"
         )
-        for line in anchored.lines(settings.checkpoints):
+        for line in anchored.lines(settings.checkpoint_options):
             click.echo(line)
     outside.refuse_unread()
 

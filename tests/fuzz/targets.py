@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from mlflow_governance.core import canonical
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import GovernanceError, VerificationError
@@ -38,7 +40,10 @@ from mlflow_governance.evidence.keys import PublicKey
 from mlflow_governance.evidence.layout import ROOT, LayoutVerifier
 from mlflow_governance.evidence.trust import TrustPolicy
 from mlflow_governance.ledger import checkpoint
+from mlflow_governance.ledger.cosignature import cosign, cosigned, witness_key
+from mlflow_governance.ledger.note import Ed25519Signer, split
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.ledger.witnessing import Request
 from mlflow_governance.policy import bundle as policy_bundle
 from mlflow_governance.serving import revocations
 from mlflow_governance.submission import statements
@@ -318,6 +323,8 @@ def _advisory(data: bytes) -> None:
         list(index.matching(name, "1.0"))
 
 
+_WITNESS_SIGNER = Ed25519Signer("w.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
+_WITNESS = witness_key(_WITNESS_SIGNER)
 _JUNIT = (
     b'<?xml version="1.0"?><testsuites><testsuite name="s" tests="2" failures="1">'
     b'<testcase classname="a" name="good"/><testcase classname="a" name="bad">'
@@ -406,6 +413,19 @@ TARGETS = {
         Target("policy-bundle", _archive, _archives),
         Target("revocation-list", _revocations, _payloads("revocations/*")),
         Target("checkpoint", checkpoint.parse, _files("ledger/*.checkpoint")),
+        Target(
+            "witness-request",
+            lambda data: Request.parse(data).checkpoint(),
+            lambda: [b"old 0\n\n" + note for note in _files("ledger/*.checkpoint")()],
+        ),
+        Target(
+            "cosignatures",
+            lambda data: cosigned(data, [_WITNESS]),
+            lambda: [
+                note + cosign(split(note)[0], _WITNESS_SIGNER, 1).encode()
+                for note in _files("ledger/*.checkpoint")()
+            ],
+        ),
         Target(
             "ledger-proof",
             lambda data: InclusionProof.parse(data.decode("utf-8", "replace")),

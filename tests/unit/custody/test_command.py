@@ -37,7 +37,7 @@ def test_the_command_tells_both_keys_and_what_to_copy(place: Site) -> None:
     new = custody.known_keys(place.settings).newest
     assert f"before {old.encode()}" in done.output
     assert f"now    {new.encode()}" in done.output
-    assert str(place.settings.checkpoints / "000000000004.checkpoint") in done.output
+    assert str(place.settings.checkpoint_folder / "000000000004.checkpoint") in done.output
     assert run(place, "ledger", "verify").output.startswith("the ledger verifies: 4 entries")
     proof = place.home / "entry.tlog-proof"
     assert run(place, "ledger", "prove", "1", "-o", str(proof)).exit_code == 0

@@ -137,7 +137,7 @@ def test_a_removed_handover_is_missed(place: Site) -> None:
     with place.sessions.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM governance_ledger_checkpoints")
     assert place.verify() == 5  # the home folder has it, too
-    for path in place.settings.checkpoints.glob("*.checkpoint"):
+    for path in place.settings.checkpoint_folder.glob("*.checkpoint"):
         path.unlink()
 
     with pytest.raises(LedgerError, match="is missing"):

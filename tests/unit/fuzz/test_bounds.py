@@ -56,6 +56,8 @@ FORMATS = {
     "test-report": {**XML, **JSON},
     "policy": {},
     "checkpoint": {},
+    "witness-request": {},
+    "cosignatures": {},
     "ledger-proof": {},
 }
 """What is not here reads JSON."""
