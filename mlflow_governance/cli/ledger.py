@@ -9,6 +9,7 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.bootstrap import ledger_key
+from mlflow_governance.cli.ledger_export import export, verifier
 from mlflow_governance.errors import LedgerError, NotFound
 
 _home = click.option("--home", default=None, help="Home folder of the installation.")
@@ -88,3 +89,7 @@ def check(text: Path, against: Path, home: str | None) -> None:
     except LedgerError as error:
         raise LedgerError(error.message, advice="The entry is not what the ledger says.") from error
     click.echo(f"included in the ledger of {checkpoint.size} entries")
+
+
+ledger.add_command(export)
+ledger.add_command(verifier)
