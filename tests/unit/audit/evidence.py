@@ -26,6 +26,7 @@ from mlflow_governance.ledger import merkle
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.policy import bundle as policies
 from tests.unit.audit.builders import MemoryLedger
+from tests.unit.ledger.builders import encoded
 
 PAYLOAD_TYPE = "application/vnd.mlflow-governance.evidence+json"
 MODEL = canonical.encode([{"name": "model.pkl", "sha256": "ab" * 32, "size": 7}])
@@ -89,6 +90,12 @@ class Story:
         self.openings[commitment] = {"salt": salt.hex(), "text": text}
         return commitment
 
+    def others(self, count: int) -> None:
+        """Entries about other versions."""
+        for index in range(len(self.ledger.rows), len(self.ledger.rows) + count):
+            about = {**self.subject, "name": "demand", "uid": "u9"}
+            self.ledger.append(encoded(index, subject=about))
+
     def register(self, person: str = "bob") -> None:
         self.entry("version.registered", person, before={}, after={"stage": "None"})
 
@@ -110,7 +117,7 @@ class Story:
         self.approvals.append({**word, **told, "reason": "", "withdrawn": False})
         return word
 
-    def move(self, to: str, **changes: Any) -> int:
+    def move(self, to: str, act: str = "version.transitioned", **changes: Any) -> int:
         """Decide and carry out a transition; changes: ``dossier``, ``decision``, ``entry``."""
         number = len(self.ledger.rows)
         dossier = {
@@ -132,7 +139,7 @@ class Story:
             "after": {"stage": to}, "decision_id": decision["decision_id"],
             "decision_digest": digest(answer), "facts": facts,
         } | changes.get("entry", {})  # fmt: skip
-        index = self.entry("version.transitioned", **entry)
+        index = self.entry(act, **entry)
         if entry.get("allowed", True):
             self.stage = to
         return index
@@ -222,14 +229,14 @@ class Story:
 def told(**changes: Any) -> Story:
     """A version that was registered by bob, approved by ann, and released."""
     story = Story(**changes)
-    story.ledger.grow(3)
+    story.others(3)
     story.register()
     story.move("Candidate")
     story.attach()
     story.move("Staging")
     story.approve()
     story.move("Approved")
-    story.ledger.grow(len(story.ledger.rows) + 2)
+    story.others(2)
     story.export()
     return story
 
