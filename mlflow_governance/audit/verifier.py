@@ -219,7 +219,7 @@ class Note:
     def __init__(self, data: bytes, where: str) -> None:
         self.data, self.where = data, where
         try:
-            text = data.decode("utf-8")
+            text = data.decode("utf-8") if len(data) <= SMALL else ""
         except UnicodeDecodeError:
             refuse(where, "is not UTF-8")
         if any(ord(c) < 32 and c != "\n" for c in text):
@@ -409,14 +409,14 @@ def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], wh
     info = Der(content.at(1, 0).body, where)  # TSTInfo: RFC 3161, 2.4.2
     if info.at(2, 1).body != _digest(info.at(2, 0), message, where):
         refuse(where, "is a time stamp of something else")
+    if len(signed.at(-1).items()) != 1 or signed.at(3).tag != 0xA0:
+        refuse(where, "has not one signer with its certificate")
     text = info.at(4).body.decode("ascii", "replace")
     try:
         at = datetime.strptime(re.sub(r"(\.[0-9]+)?Z$", "+0000", text), "%Y%m%d%H%M%S%z")
         chain = [x509.load_der_x509_certificate(one.whole) for one in signed.at(3).items()]
     except ValueError:
         refuse(where, "its time or a certificate is malformed")
-    if len(signed.at(-1).items()) != 1 or signed.at(3).tag != 0xA0:
-        refuse(where, "has not one signer with its certificate")
     _check_chain(_stamp_signer(signed.at(-1, 0), info.whole, chain, where), chain, roots, at, where)
     return at.isoformat().replace("+00:00", "Z")
 
@@ -626,7 +626,7 @@ class Ledger:
                     refuse(name, f"is of {note.size} entries")
                 beside = name[: -len("checkpoint")] + "tsr"
                 has = os.path.lexists(os.path.join(self.root, beside))
-                self.mark(note, self._read(beside, SMALL) if has else b"")
+                self.mark(note, self._read(beside, SMALL) if has else None)
             elif tile:
                 level = 0 if tile[1] == "entries" else int(tile[1])
                 number = int(tile[2].replace("/x", "").replace("/", ""))
@@ -641,7 +641,7 @@ class Ledger:
             elif name not in BESIDE and not KEPT.fullmatch(name[:-4] + ".checkpoint"):
                 refuse(name, "is no part of an export")
 
-    def mark(self, note: Note, stamp: bytes = b"") -> None:
+    def mark(self, note: Note, stamp: bytes | None = None) -> None:
         """Take in a checkpoint: signed by a key of this ledger, about this ledger."""
         signers = note.signers(self.keys)
         if not signers:
@@ -657,7 +657,7 @@ class Ledger:
                    "signed")  # fmt: skip
         for key, at in note.signers(self.witnesses).items():
             self.cosigned.setdefault(note.size, {})[key.text] = moment(at)
-        if stamp:
+        if stamp is not None:
             if self.tsa:
                 self.stamped[note.size] = verify_stamp(stamp, note.data, self.tsa, note.where)
             else:
@@ -780,7 +780,7 @@ class Proof:
     """``index``, the hashes up to the root, and the signed checkpoint, verbatim."""
 
     def __init__(self, data: bytes, where: str) -> None:
-        head, gap, signed = data.partition(b"\n\n")
+        head, gap, signed = data[:SMALL].partition(b"\n\n")
         lines = head.decode("utf-8", "replace").split("\n")
         if lines[1:] and lines[1].startswith("extra "):
             del lines[1]  # nothing authenticates it
@@ -945,8 +945,8 @@ class Bundle:
     ``open`` and ends with exit code 2. ``remarks`` only say how far the check went.
     """
 
-    def __init__(self, path: str, keys: list[Key], registry_key: bytes | None) -> None:
-        self.archive, self.keys, self.registry_key = Archive(path), keys, registry_key
+    def __init__(self, archive: Archive, keys: list[Key], registry_key: bytes | None) -> None:
+        self.archive, self.keys, self.registry_key = archive, keys, registry_key
         self.open: list[str] = []
         self.remarks: list[str] = []
         self.entries: dict[int, dict[str, Any]] = {}
@@ -1358,7 +1358,7 @@ def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
 def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     """``bundle ZIP|DIR``."""
     pem = read_file(told.registry_key, SMALL) if told.registry_key else None
-    bundle = Bundle(told.path, keys, pem)
+    bundle = Bundle(Archive(told.path), keys, pem)
     report = bundle.verify()
     if told.ledger:
         report["ledger"] = bundle.against(told.ledger)["size"]
