@@ -10,6 +10,7 @@ import click
 from mlflow_governance import config
 from mlflow_governance.bootstrap import ledger_key
 from mlflow_governance.cli.anchors import Outside, anchors, recover
+from mlflow_governance.cli.ledger_export import export, verifier
 from mlflow_governance.errors import LedgerError, NotFound
 
 _home = click.option("--home", default=None, help="Home folder of the installation.")
@@ -111,3 +112,5 @@ def check(text: Path, against: Path, home: str | None) -> None:
 
 ledger.add_command(anchors)
 ledger.add_command(recover)
+ledger.add_command(export)
+ledger.add_command(verifier)

@@ -72,6 +72,11 @@ class SqlLedger:
             # An entry somebody wrote as another type is for its reader to refuse.
             yield row.position, as_bytes(row.entry)
 
+    def stored(self, start: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Index, stored bytes and leaf hash of the entries in a range, ascending."""
+        for row in self._rows(start, end):
+            yield row.position, as_bytes(row.entry), as_bytes(row.leaf)
+
     def checkpoints(self) -> list[str]:
         """The signed notes kept in the database, smallest ledger first."""
         query = sa.select(ledger_checkpoints.c.note).order_by(
