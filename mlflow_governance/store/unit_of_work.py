@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
@@ -11,6 +11,7 @@ from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.documents import DocumentReading
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
+from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.ledger_table import (
     Head,
     LedgerWriting,
@@ -20,6 +21,7 @@ from mlflow_governance.store.ledger_table import (
 )
 from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
+from mlflow_governance.store.proven import EntryReading, Prover
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
@@ -31,6 +33,7 @@ class SqlReading(
     VersionReading,
     AliasReading,
     TimelineReading,
+    EntryReading,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
@@ -65,6 +68,7 @@ class SqlStore:
     ) -> None:
         self._sessions = session_factory
         self._head = Head(ledger_signer)
+        self._prover = Prover(SqlLedger(session_factory).inclusion_proof, ledger_signer.key)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager
@@ -90,3 +94,11 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=True) as session:
             yield SqlReading(session)
+
+    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Prove that these are entries of the ledger, at these places.
+
+        Raises:
+            LedgerError: one is not in the ledger that our key signed.
+        """
+        self._prover.prove(entries)

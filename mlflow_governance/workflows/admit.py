@@ -23,11 +23,13 @@ from mlflow_governance.workflows.judge import (
     Judgement,
     Standing,
     examine,
+    load,
     standing,
     weigh,
 )
 from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
+from mlflow_governance.workflows.proven import account, alarmed, proven_record
 from mlflow_governance.workflows.record import write_denial
 
 Door = Literal["registry", "artifact"]
@@ -66,6 +68,7 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
     if found is None:
         with ports.store.read() as reading:
             found = standing(reading, request.ref, approvals=False)
+    found = _proven(ports, found)
     evidence = proved(ports, found.record)
     # To the second: of the many files of one model most are asked for in the same one, and then
     # it is the same question, which is answered once.
@@ -85,6 +88,26 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
         answered = replace(question, engine=judgement.policy.engine)
         _answered[request.ref, request.actor, door] = answered, judgement
     return judgement
+
+
+def _proven(ports: Ports, found: Standing) -> Standing:
+    known = _rows.get(found.record.uid)
+    if known is not None and known[0] == found.record:
+        return replace(found, record=known[1])
+    with ports.store.read() as reading:
+        # Together with what the ledger says of it: it may have moved on since it was read.
+        now = load(reading, found.record.ref)
+        told = account(reading, now, whole=False)
+    with alarmed(ports, now):
+        proven = proven_record(ports.store, now, told)
+    if len(_rows) >= _REMEMBERED:
+        _rows.clear()
+    _rows[now.uid] = now, proven
+    return replace(found, record=proven)
+
+
+_rows: dict[str, tuple[VersionRecord, VersionRecord]] = {}
+"""Rows of versions as they stood when the ledger proved them, and what was proved."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from mlflow_governance.errors import Conflict
 from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.policy import note_policy
 from mlflow_governance.workflows.ports import Ports, UnitOfWork, VersionRecord
+from mlflow_governance.workflows.ports import subject_of as subject_of
 from mlflow_governance.workflows.release import release_files
 from mlflow_governance.workflows.summary import summary_file
 from mlflow_governance.workflows.trust import note_trust
@@ -23,17 +24,6 @@ MIRROR_DELAY = 5.0
 _ATTACHED = frozenset({Gate.ACCEPT, Gate.PROMOTE, Gate.WITHDRAW})
 _BINDING = frozenset({Act.VERSION_TRANSITIONED, Act.VERSION_REJUDGED})
 """Acts that bind a version to a decision anew, and so renew what is attached to a release."""
-
-
-def subject_of(record: VersionRecord) -> dict[str, Any]:
-    """The version as events name it."""
-    return {
-        "name": record.ref.name,
-        "version": record.ref.version,
-        "workspace": record.ref.workspace,
-        "uid": record.uid,
-        "digest": record.digest,
-    }
 
 
 def state_of(record: VersionRecord) -> dict[str, Any]:

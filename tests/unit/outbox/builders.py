@@ -137,6 +137,8 @@ _KINDS: dict[Act, dict[str, Any]] = {
         "facts": {"key": "example/ledger+c1d2e3f4+AQ=="}},
     Act.LEDGER_RECOVERED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
         "facts": {"lost": 3}},
+    Act.REGISTRY_ALARMED: {"before": {}, "after": {}, "person": "system:server", "allowed": False,
+        "facts": {"found": "an approve as product counts that nobody gave"}},
     Act.REGISTRY_STARTED: {"before": {}, "after": {}, "subject": {}, "person": "system:server"},
 }  # fmt: skip
 
