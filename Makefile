@@ -32,7 +32,7 @@ demo: $(READY) ## The whole story on a governed server of its own; KEEP=1 leaves
 	@$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
 
 test: $(READY) ## The test suite. Narrow it: make test TESTS=tests/unit/ledger T=tampered
-	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 	  $(TESTS) $(if $(T),-k $(T))
 
 compat: $(MINORS:%=compat-%) ## Each MLflow minor we support; narrow it: make compat MINORS=3.14

@@ -22,6 +22,7 @@ from mlflow_governance.core.event import Event
 from mlflow_governance.errors import ConfigurationError, LedgerError
 from mlflow_governance.ledger import checkpoint, entry
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
+from mlflow_governance.ledger.nodes import completed
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store import appending, tables
 from mlflow_governance.store.versions import Rows
@@ -180,7 +181,7 @@ class LedgerWriting(Rows):
         }
         if sealed.reason is not None:
             parts["reason"] = _private_row(sealed.reason, sealed.actor)
-        appending.write(self._connection, parts)
+        appending.write(self._connection, parts, completed(before, leaf))
         self._range = grown
         return before.size
 

@@ -39,6 +39,11 @@ def exact(length: int) -> sa.String:
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
+def as_bytes(value: object) -> bytes:
+    """The bytes of a binary column; SQLite gives back whatever type somebody wrote."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+
+
 def _digest() -> sa.String:
     return sa.String(71)
 
@@ -251,6 +256,15 @@ ledger_entries = sa.Table(
     sa.Column("version_uid", sa.String(64), nullable=False, index=True),
     sa.Column("at", Moment, nullable=False),
 )
+
+ledger_nodes = sa.Table(
+    "governance_ledger_nodes",
+    metadata,
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+)
+"""Roots of full subtrees of 256^level entries, so that a proof need not read every leaf hash."""
 
 ledger_checkpoints = sa.Table(
     "governance_ledger_checkpoints",

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlflow_governance.core.decision import Decision
-from mlflow_governance.core.digest import Digest, of_bytes
+from mlflow_governance.core.digest import Digest, new_salt, of_bytes
 from mlflow_governance.core.dossier import Dossier, Gate, Outcome
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import WITHDRAWN
@@ -222,6 +222,7 @@ def _weighed(  # noqa: PLR0913
             "accepted_policy_digests": sorted(accepted),
         },
         now=at,
+        salt=new_salt(),
     )
     decision = decide(policy.engine, dossier)
     if ports.watch is not None:

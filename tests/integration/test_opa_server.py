@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
+from requests import HTTPError
 
 from examples.local_server import LocalServer
 from mlflow_governance.core.resources import folder
@@ -169,7 +170,9 @@ def codes(decision: dict[str, Any]) -> list[str]:
 
 
 def refused(world: Governed, name: str, user: str = "rita") -> str:
-    with pytest.raises(MlflowException) as raised:
+    # An equal question of the same second may have been answered with yes, for the place of the
+    # files; MLflow's client then meets the refusal at the first of them.
+    with pytest.raises((MlflowException, HTTPError)) as raised:
         world.load(f"models:/{name}/1", user)
     return str(raised.value)
 
