@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.event import Act
 from mlflow_governance.errors import LedgerError, NotFound
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.store.tables import ledger_entries, private
 from mlflow_governance.store.versions import Rows
@@ -55,12 +55,14 @@ class Prover:
     """Proves entries, each once: what is in a ledger our key signed is in every later one.
 
     Args:
-        proof: the proof that an entry is in the ledger as it is signed now.
+        proofs: the proofs that entries are in the ledger as it is signed now.
         key: the ledger's key.
     """
 
-    def __init__(self, proof: Callable[[int], InclusionProof], key: NoteKey) -> None:
-        self._proof, self._key = proof, key
+    def __init__(
+        self, proofs: Callable[[Iterable[int]], Iterable[InclusionProof]], key: LedgerKey
+    ) -> None:
+        self._proofs, self._key = proofs, key
         self._proved: dict[int, Digest] = {}
 
     def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
@@ -69,21 +71,20 @@ class Prover:
         Raises:
             LedgerError: one is not in the ledger that our key signed.
         """
-        for index, data in entries:
-            digest = of_bytes(data)
-            if self._proved.get(index) == digest:
-                continue
-            self._prove(index, data)
+        new = [(index, data) for index, data in entries if not self._knows(index, data)]
+        proofs = iter(self._proofs([index for index, _ in new]))
+        for index, data in new:
+            try:
+                next(proofs).verify(data, self._key)
+            except (LedgerError, NotFound) as error:
+                raise LedgerError(
+                    f"entry {index} is not in the ledger that was signed: {error.message}",
+                    advice="Find out what was changed: mlflow-governance validate",
+                    index=index,
+                ) from error
             if len(self._proved) >= _REMEMBERED:
                 self._proved.clear()
-            self._proved[index] = digest
+            self._proved[index] = of_bytes(data)
 
-    def _prove(self, index: int, data: bytes) -> None:
-        try:
-            self._proof(index).verify(data, self._key)
-        except (LedgerError, NotFound) as error:
-            raise LedgerError(
-                f"entry {index} is not in the ledger that was signed: {error.message}",
-                advice="Find out what was changed: mlflow-governance validate",
-                index=index,
-            ) from error
+    def _knows(self, index: int, data: bytes) -> bool:
+        return self._proved.get(index) == of_bytes(data)

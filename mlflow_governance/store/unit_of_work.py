@@ -22,6 +22,7 @@ from mlflow_governance.store.ledger_table import (
 from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
 from mlflow_governance.store.proven import EntryReading, Prover
+from mlflow_governance.store.repeats import RepeatReading, RepeatWriting
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
@@ -34,11 +35,14 @@ class SqlReading(
     AliasReading,
     TimelineReading,
     EntryReading,
+    RepeatReading,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, LedgerWriting, SqlReading):
+class SqlUnitOfWork(
+    PolicyWriting, InspectionWriting, AliasWriting, RepeatWriting, LedgerWriting, SqlReading
+):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(
@@ -68,7 +72,7 @@ class SqlStore:
     ) -> None:
         self._sessions = session_factory
         self._head = Head(ledger_signer)
-        self._prover = Prover(SqlLedger(session_factory).inclusion_proof, ledger_signer.key)
+        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, ledger_signer.key)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager

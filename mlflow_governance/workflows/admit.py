@@ -14,7 +14,6 @@ from typing import Literal
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.dossier import Gate, Outcome
-from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.interface import PolicyEngine
@@ -30,7 +29,7 @@ from mlflow_governance.workflows.judge import (
 from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
 from mlflow_governance.workflows.proven import account, alarmed, proven_record
-from mlflow_governance.workflows.record import write_denial
+from mlflow_governance.workflows.record import write_download_denial
 
 Door = Literal["registry", "artifact"]
 
@@ -53,8 +52,7 @@ def admit(
     """
     judgement = _judge(ports, request, door, found)
     if not judgement.decision.allow:
-        write_denial(ports, judgement, Act.DOWNLOAD_DENIED)
-        raise judgement.refuse(f"{request.ref} may not be downloaded")
+        raise write_download_denial(ports, judgement).refuse(f"{request.ref} may not be downloaded")
     ports.permitted(judgement.decision, judgement.dossier)
     return judgement.record
 

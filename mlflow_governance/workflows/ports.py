@@ -146,6 +146,23 @@ class Attachment:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """The very same denial in one period: ``count`` times, ``told`` of them by own entries.
+
+    ``event`` is the denial without the ``person``, ``decision_id`` the last decision kept of it.
+    """
+
+    key: Digest
+    event: bytes
+    person: str
+    decision_id: str
+    told: int
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True)
 class Task:
     """Work for the worker: ``register`` (hash and judge) or ``mirror`` (tags, attachments)."""
 
@@ -261,6 +278,12 @@ class Reading(PolicyReading, Protocol):
     def sealed(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """Salt and text behind commitments; an erased one is not among them."""
 
+    def repeat(self, key: Digest) -> Repeat | None:
+        """What was counted of a denial."""
+
+    def repeats_before(self, at: datetime, limit: int) -> list[Repeat]:
+        """Denials whose period began at that moment or before, oldest first."""
+
     def document(self, digest: Digest) -> bytes | None:
         """A stored document: a dossier, a manifest, an archive.
 
@@ -330,6 +353,12 @@ class UnitOfWork(Reading, PolicyWriting, Protocol):
 
     def record(self, event: Event) -> int:
         """Append the ledger entry and queue the outgoing event; returns the ledger index."""
+
+    def save_repeat(self, repeat: Repeat) -> None:
+        """Keep what was counted of a denial."""
+
+    def forget_repeat(self, key: Digest) -> None:
+        """What was counted of a denial is told."""
 
     def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Note that these attachments stand beside the model and the mirror task is done."""

@@ -47,6 +47,7 @@ from mlflow_governance.workflows.ports import (
     ApprovalRecord,
     Attachment,
     Ports,
+    Repeat,
     Rules,
     VersionRecord,
     Whereabouts,
@@ -249,6 +250,18 @@ class MemoryStore:
         people |= {word.person for words in self.words.values() for word in words}
         known = {one.commitment: (one.salt, one.text) for one in map(past.sealed, people)}
         return {commitment: known[commitment] for commitment in commitments}
+
+    def repeat(self, key: Digest) -> Repeat | None:
+        return None
+
+    def repeats_before(self, at: datetime, limit: int) -> list[Repeat]:
+        return []
+
+    def save_repeat(self, repeat: Repeat) -> None:
+        """Each denial is told."""
+
+    def forget_repeat(self, key: Digest) -> None:
+        """Each denial is told."""
 
     def document(self, digest: Digest) -> bytes | None:
         documents = map(past.dossier, self.records.values())
