@@ -27,6 +27,7 @@ from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.outbox.interface import Target
 from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
+from mlflow_governance.workflows.download_options import DownloadEntries, read_download_entries
 from mlflow_governance.workflows.policy_ports import Quorum
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
@@ -100,6 +101,9 @@ class Settings:
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
         decision_log: decisions as records in OPA's format; None keeps no such log.
+        download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
+            (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
+            Denials always do.
     """
 
     home: Path
@@ -125,6 +129,7 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     decision_log: LogOptions | None = None
+    download_entries: DownloadEntries = DownloadEntries()
 
     def __post_init__(self) -> None:
         if self.policy_scope and not (self.policy_signed or self.from_elsewhere):
@@ -356,4 +361,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "ungoverned_models": _patterns,
     "policy_budget": lambda _, bounds: Budget(**bounds),
     "decision_log": read_options,
+    "download_entries": read_download_entries,
 }

@@ -17,6 +17,7 @@ from mlflow_governance.config import Settings
 from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
 from mlflow_governance.plugin.decision_log import logging_downloads
+from mlflow_governance.plugin.download_count import counting_downloads
 from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
 from mlflow_governance.store.decision_feed import SqlDecisionFeed
@@ -55,6 +56,7 @@ class Assembly:
         store = SqlStore(sessions.for_us, ledger_signer=ledger_signer(settings))
         ports = build_ports(settings, store, artifacts, MlflowCatalogue(sessions))
         ports = logging_downloads(settings, ports, SqlDecisionFeed(sessions.for_us))
+        ports = counting_downloads(settings, ports)
         ports = watched(settings, ports, SqlDifferences(sessions.for_us))
         return cls(
             settings=settings,
