@@ -30,6 +30,7 @@ from mlflow_governance.outbox.checkpoint_options import read_options as read_che
 from mlflow_governance.outbox.interface import Target
 from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
+from mlflow_governance.workflows.download_options import DownloadEntries, read_download_entries
 from mlflow_governance.workflows.policy_ports import Quorum
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
@@ -110,6 +111,9 @@ class Settings:
             by default ``keys/registry.pem``.
         checkpoints: where signed heads of the ledger go, who cosigns and who stamps them; None:
             every minute to the home folder only.
+        download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
+            (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
+            Denials always do.
     """
 
     home: Path
@@ -138,6 +142,7 @@ class Settings:
     ledger_key: Path | str = ""
     registry_key: Path | str = ""
     checkpoints: CheckpointOptions | None = None
+    download_entries: DownloadEntries = field(default_factory=DownloadEntries)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):
@@ -392,4 +397,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "ledger_key": _key,
     "registry_key": _key,
     "checkpoints": read_checkpoint_options,
+    "download_entries": read_download_entries,
 }

@@ -21,6 +21,7 @@ from mlflow_governance.plugin.anchors import anchoring_of
 from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
 from mlflow_governance.plugin.decision_log import logging_downloads
+from mlflow_governance.plugin.download_count import counting_downloads
 from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
 from mlflow_governance.store.checkpoint_book import SqlCheckpointBook
@@ -71,6 +72,7 @@ class Assembly:
         )
         ports = build_ports(settings, store, artifacts, MlflowCatalogue(sessions))
         ports = logging_downloads(settings, ports, SqlDecisionFeed(sessions.for_us))
+        ports = counting_downloads(settings, ports)
         ports = watched(settings, ports, SqlDifferences(sessions.for_us))
         return cls(
             settings=settings,

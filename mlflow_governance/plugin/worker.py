@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +20,7 @@ from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from mlflow_governance.workflows.perform import perform
+from mlflow_governance.workflows.repeats import sum_up
 from mlflow_governance.workflows.trust import note_trust_now
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 _LEASE_SECONDS = 20.0
 """After so long another worker takes over from one that was killed; a living one renews it."""
+_SUM_UP_SECONDS = 15.0
 _RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, *(7200.0,) * 84)
 """A week: a disk that is full over the weekend costs no mirror."""
 
@@ -54,6 +57,7 @@ class Worker:
         self._governance = governance
         self._tasks = tasks
         self._trust_seen = ""
+        self._sum_up_at = 0.0
         settings = governance.settings
         self._relay = Relay(queue, settings.webhooks, source_of(settings.registry_name))
         self._decisions = decision_relay(settings, governance.ports, feed)
@@ -78,7 +82,13 @@ class Worker:
     def _turn(self) -> None:
         self._governance.ports.policy.look()
         self.note_trust()
+        self._sum_up()
         self.run_tasks()
+
+    def _sum_up(self) -> None:
+        if time.monotonic() >= self._sum_up_at:
+            self._sum_up_at = time.monotonic() + _SUM_UP_SECONDS
+            sum_up(self._governance.ports)
 
     def note_trust(self) -> None:
         """Record a change of the trust policy, also where nobody asks for a decision."""

@@ -23,7 +23,7 @@ from mlflow_governance.errors import ConfigurationError, LedgerError
 from mlflow_governance.ledger import checkpoint, entry, handover
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
 from mlflow_governance.ledger.nodes import completed
-from mlflow_governance.ledger.note import NoteSigner
+from mlflow_governance.ledger.note import NoteKey, NoteSigner
 from mlflow_governance.store import appending, tables
 from mlflow_governance.store.versions import Rows
 
@@ -146,6 +146,15 @@ class Head:
         signed = handover.succeeded(note, heir.key)
         self.signer = heir
         return signed
+
+    def key_of(self, note: str) -> NoteKey:
+        """The key of ours that signed a head.
+
+        Raises:
+            LedgerError: none of them did.
+        """
+        self._signed(note)
+        return self.signer.key
 
     def committed(self, stored: StoredHead) -> None:
         """That head was in the database, after a commit: from now on nothing goes back behind it.

@@ -255,6 +255,7 @@ ledger_entries = sa.Table(
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("version_uid", sa.String(64), nullable=False, index=True),
     sa.Column("at", Moment, nullable=False),
+    sa.Index("governance_ledger_entry_act", "act", "position"),
 )
 
 ledger_nodes = sa.Table(
@@ -363,3 +364,17 @@ log_places = sa.Table(
     sa.Column("lease_until", Moment),
 )
 """How far each sink of the decision log is, by the id of the last decision it has."""
+
+repeats = sa.Table(
+    "governance_repeats",
+    metadata,
+    sa.Column("key", _digest(), primary_key=True),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("decision_id", sa.String(64), nullable=False),
+    sa.Column("told", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("first_at", Moment, nullable=False, index=True),
+    sa.Column("last_at", Moment, nullable=False),
+)
+"""Denials of one kind in a period: how many there were, and how many have an entry of their own."""

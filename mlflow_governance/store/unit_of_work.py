@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.documents import DocumentReading
 from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
+from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.ledger_table import (
     Head,
     StoredHead,
@@ -21,6 +22,8 @@ from mlflow_governance.store.ledger_table import (
 )
 from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
+from mlflow_governance.store.proven import EntryReading, Prover
+from mlflow_governance.store.repeats import RepeatReading, RepeatWriting
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
@@ -32,11 +35,15 @@ class SqlReading(
     VersionReading,
     AliasReading,
     TimelineReading,
+    EntryReading,
+    RepeatReading,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, HandoverWriting, SqlReading):
+class SqlUnitOfWork(
+    PolicyWriting, InspectionWriting, AliasWriting, RepeatWriting, HandoverWriting, SqlReading
+):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(
@@ -72,6 +79,7 @@ class SqlStore:
     ) -> None:
         self._sessions = session_factory
         self._head = Head(ledger_signer, renew_signer)
+        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, self._head.key_of)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager
@@ -100,3 +108,11 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=True) as session:
             yield SqlReading(session)
+
+    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Prove that these are entries of the ledger, at these places.
+
+        Raises:
+            LedgerError: one is not in the ledger that our key signed.
+        """
+        self._prover.prove(entries)

@@ -116,7 +116,8 @@ _KINDS: dict[Act, dict[str, Any]] = {
         "facts": {"proposal": "5b0c", "proposed": digest.of_bytes(b"another bundle"),
                   "decision": "approve", "role": "security"}},
     Act.DOWNLOADS_COUNTED: {"before": {}, "after": {}, "person": "system:server",
-        "facts": {"door": "registry", "count": 12, "first": "2026-11-21T09:00:00.000000Z",
+        "facts": {"door": "registry", "count": 12, "people": 3,
+                  "first": "2026-11-21T09:00:00.000000Z",
                   "last": "2026-11-21T09:29:00.000000Z"}},
     Act.ACCOUNT_CHANGED: {"before": {}, "after": {}, "subject": {}, "person": "admin",
         "facts": {"asked": "create_user", "admin": False}},
@@ -140,6 +141,8 @@ _KINDS: dict[Act, dict[str, Any]] = {
         "facts": {"lost": {"size": 34, "root": digest.of_bytes(b"lost")[7:],
                            "note": digest.of_bytes(b"a checkpoint")},
                   "continues": {"size": 31, "root": digest.of_bytes(b"now")[7:]}}},
+    Act.REGISTRY_ALARMED: {"before": {}, "after": {}, "person": "system:server", "allowed": False,
+        "facts": {"found": "an approve as product counts that nobody gave"}},
     Act.REGISTRY_STARTED: {"before": {}, "after": {}, "subject": {}, "person": "system:server"},
 }  # fmt: skip
 
