@@ -9,7 +9,7 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import InvalidRequest
 
-APPROVE, REJECT = "approve", "reject"
+APPROVE, REJECT, WITHDRAW = "approve", "reject", "withdraw"
 MAX_REASON = 4000
 """Characters of a reason; more belongs into a ticket the reason names."""
 
@@ -23,7 +23,7 @@ class ApprovalRequest:
     Args:
         actor: who says it.
         role: the role they speak in, lower case.
-        decision: ``approve`` or ``reject``.
+        decision: ``approve``, ``reject``, or ``withdraw`` what they said in that role before.
         reason: why, in their words.
         policy_digest: the policy they saw; None makes earlier words under any policy count.
 
@@ -38,9 +38,10 @@ class ApprovalRequest:
     policy_digest: Digest | None = None
 
     def __post_init__(self) -> None:
-        if self.decision not in (APPROVE, REJECT):
+        if self.decision not in (APPROVE, REJECT, WITHDRAW):
             raise InvalidRequest(
-                f"{self.decision[:40]!r} is not a decision", advice="Say approve or reject."
+                f"{self.decision[:40]!r} is not a decision",
+                advice="Say approve, reject or withdraw.",
             )
         if not _ROLE.fullmatch(self.role):
             raise InvalidRequest(

@@ -71,18 +71,27 @@ def judge(version: str) -> None:
 @_version
 @click.option("--as", "role", required=True, help="Your role: security or product.")
 @_reason
-@click.option("--reject", is_flag=True, help="Say no instead.")
-def approve(version: str, role: str, reason: str, reject: bool) -> None:
+@click.option("--reject", "decision", flag_value="reject", help="Say no instead.")
+@click.option("--withdraw", "decision", flag_value="withdraw", help="Take back what you said.")
+def approve(version: str, role: str, reason: str, decision: str | None) -> None:
     """Approve NAME/VERSION for your role.
 
     Your word is bound to the content and the policy you saw, and void when either changes.
     Whoever submitted a version cannot approve it, and nobody approves for two roles.
+
+    Only you can take your word back. A version that was released by it stays where it is, and
+    fails when it is judged again; to take it out of use, quarantine or revoke it.
+
+    \b
+    mlflow-governance approve churn/3 --as security --reason "read the report"
+    mlflow-governance approve churn/3 --as security --withdraw --reason "the report was wrong"
     """
     ref = VersionRef.parse(version)
-    decision = "reject" if reject else "approve"
-    given = RegistryClient().approve(ref, role, reason, decision=decision)["approval"]
-    verb = "rejected" if reject else "approved"
-    click.echo(f"{ref} {verb} by {given['person']} for {given['role']}")
+    word = RegistryClient().approve(ref, role, reason, decision=decision or "approve")["approval"]
+    said = {"approve": "approved", "reject": "rejected"}[word["decision"]]
+    if decision == "withdraw":
+        said = f"is no longer {said}"
+    click.echo(f"{ref} {said} by {word['person']} for {word['role']}")
 
 
 def _withdrawal(verb: str, what: str, done: str) -> click.Command:

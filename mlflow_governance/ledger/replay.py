@@ -80,7 +80,7 @@ class ToldVersion:
 class ToldApproval(NamedTuple):
     """One person's word as the ledger tells it, in the entry with the index ``place``.
 
-    ``policy_digest`` is None where the entry does not tell it.
+    ``uid`` is the version's, ``approval`` the word's own, ``person`` the commitment.
     """
 
     place: int
@@ -91,7 +91,7 @@ class ToldApproval(NamedTuple):
     model_digest: str | None
     policy_digest: str | None
     person: str
-    """The commitment."""
+    approval: str
 
 
 class ToldEvidence(NamedTuple):
@@ -109,7 +109,8 @@ class Replay:
 
     ``versions`` has every version that was ever governed by its uid, ``aliases`` every alias that
     was ever moved, ``decisions`` the digest of each decision by its id, ``policy`` the policy in
-    force.
+    force, ``approvals`` every word that was given, and ``withdrawn`` by the uid of a word the entry
+    in which it was taken back or another took its place.
     """
 
     def __init__(self) -> None:
@@ -118,6 +119,7 @@ class Replay:
         self.aliases: dict[AliasKey, Pointing] = {}
         self.decisions: dict[str, str] = {}
         self.approvals: list[ToldApproval] = []
+        self.withdrawn: dict[str, int] = {}
         self.evidence: list[ToldEvidence] = []
         self.policy = PolicyReplay()
         self.problems: list[Problem] = []
@@ -254,10 +256,25 @@ class Replay:
                 decision=str(facts["decision"]),
                 at=str(entry["at"]),
                 model_digest=entry["subject"]["digest"],
-                policy_digest=facts.get("policy_digest"),
+                policy_digest=facts["policy_digest"],
                 person=str(entry["actor"]),
+                approval=str(facts["approval"]),
             )
         )
+        if facts["supersedes"] is not None:
+            self._take_back(index, version, str(facts["supersedes"]), str(facts["role"]))
+
+    def _unsaid(self, index: int, entry: Mapping[str, Any]) -> None:
+        version, facts = self._known(index, entry), entry["facts"]
+        self._take_back(index, version, str(facts["approval"]), str(facts["role"]))
+
+    def _take_back(self, index: int, version: ToldVersion, approval: str, role: str) -> None:
+        word = next((a for a in reversed(self.approvals) if a.approval == approval), None)
+        if word is None or (word.uid, word.role) != (version.uid, role):
+            self._problem(index, f"it takes back the word {approval}, which nobody gave")
+        elif approval in self.withdrawn:
+            self._problem(index, f"it takes back the word {approval}, which did not stand any more")
+        self.withdrawn[approval] = index
 
     def _attached(self, index: int, entry: Mapping[str, Any]) -> None:
         version, facts = self._known(index, entry), entry["facts"]
@@ -291,6 +308,7 @@ _ACTS: dict[str, Callable[[Replay, int, Mapping[str, Any]], None]] = {
     Act.ALIAS_MOVED: Replay._alias,
     Act.ALIAS_DELETED: Replay._alias,
     Act.APPROVAL_GIVEN: Replay._approved,
+    Act.APPROVAL_WITHDRAWN: Replay._unsaid,
     Act.EVIDENCE_ATTACHED: Replay._attached,
 }
 

@@ -198,6 +198,20 @@ class DocumentWriting(DocumentReading, VersionWriting):
         self._connection.execute(sa.insert(approvals), {**row, "withdrawn": False})
         self._touch(approval.version_uid)
 
+    def withdraw_approval(self, approval: ApprovalRecord) -> None:
+        """An approval or rejection counts no longer.
+
+        Raises:
+            Conflict: it did not count any more.
+        """
+        counts = (approvals.c.uid == approval.uid, approvals.c.withdrawn.is_(False))
+        changed = self._connection.execute(
+            sa.update(approvals).where(*counts).values(withdrawn=True)
+        )
+        if changed.rowcount != 1:
+            raise Conflict("that word was taken back already", advice="Look again.")
+        self._touch(approval.version_uid)
+
     def add_decision(self, decision: Decision, dossier: bytes, version_uid: str) -> Digest:
         """Store decision and dossier; returns the digest of the stored decision document.
 

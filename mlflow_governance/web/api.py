@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from flask import Blueprint, Response, request
 
-from mlflow_governance.approval.request import APPROVE, MAX_REASON, REJECT
+from mlflow_governance.approval.request import APPROVE, MAX_REASON, REJECT, WITHDRAW
 from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.web import openapi, policy_views, schemas, views
 from mlflow_governance.web.answers import as_json, refusal
@@ -64,7 +64,12 @@ _LISTING = (
 _APPROVAL = (
     *VERSION,
     Field("role", "The role you speak in.", longest=64),
-    Field("decision", "What you say.", default=APPROVE, choices=(APPROVE, REJECT)),
+    Field(
+        "decision",
+        "What you say; withdraw takes back what you said in that role.",
+        default=APPROVE,
+        choices=(APPROVE, REJECT, WITHDRAW),
+    ),
     _REASON,
 )
 _EVIDENCE = (

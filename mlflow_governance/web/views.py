@@ -82,7 +82,7 @@ def decision_summary(services: WebServices, values: Values) -> Response:
 
 
 def give_approval(services: WebServices, values: Values) -> Document:
-    """Record one person's word for one role."""
+    """Record one person's word for one role, or that they take it back."""
     ports, request = services.ports, _request(services, values)
     given = approve(ports, request, values.text("role"), values.text("decision"))
     record = _record(services, request.ref)

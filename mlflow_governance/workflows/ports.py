@@ -287,7 +287,10 @@ class UnitOfWork(Reading, PolicyWriting, Protocol):
         """Note what is in force now, and keep the document by its own digest."""
 
     def add_approval(self, approval: ApprovalRecord) -> None:
-        """Store an approval."""
+        """Store an approval; it takes the place of the same person's earlier one in that role."""
+
+    def withdraw_approval(self, approval: ApprovalRecord) -> None:
+        """An approval or rejection counts no longer."""
 
     def add_decision(self, decision: Decision, dossier: bytes, version_uid: str) -> Digest:
         """Store decision and dossier; returns the digest of the stored decision document."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -125,68 +124,39 @@ def _decided(decision_id: str) -> str:
 
 def check_approvals(scene: Scene, books: Books) -> Iterator[Finding]:
     """Approvals and objections, each against the entry about it: VAL-056 to VAL-058."""
-    told = _by_word([a for a in scene.told.approvals if scene.looks_at(a.uid)])
-    behind = books.private({one.person for ones in told.values() for one in ones})
-    given: list[tuple[ApprovalRow, ToldApproval]] = []
+    told = {a.approval: a for a in scene.told.approvals if scene.looks_at(a.uid)}
+    behind = books.private({one.person for one in told.values()})
+    left = dict(told)
 
     def check(row: ApprovalRow) -> Iterator[Finding]:
-        word = (row.version_uid, row.role, row.decision, row.at)
-        entry = next((one for one in told[word] if _fits(row, one, behind)), None)
-        if entry is None:
-            yield found("VAL-056", _approval(scene, row), _said(row), "no entry about it")
+        entry = left.get(row.uid)
+        if entry is None or not _fits(row, entry, behind):
+            said = f"{row.decision} by {row.person} at {row.at}"
+            yield found("VAL-056", _approval(scene, row), said, "no entry about it")
             return
-        told[word].remove(entry)
-        given.append((row, entry))
+        del left[row.uid]
+        words = {True: "withdrawn", False: "counts"}
+        here, there = bool(row.withdrawn), row.uid in scene.told.withdrawn
+        if here != there:
+            yield found("VAL-058", _approval(scene, row), words[here], words[there])
 
     rows = [row for row in scene.seen.approvals if _concerns(scene, row.version_uid)]
     yield from each(rows, check, lambda row: f"approval {row.uid}")
-    for (uid, role, decision, at), left in told.items():
-        for _ in left:
-            subject = f"{role} approval of {scene.subject(uid)}"
-            yield found("VAL-057", subject, "no row", f"{decision} at {at}")
-    yield from _withdrawn(scene, given)
-
-
-_Word = tuple[str, str, str, str]
-
-
-def _by_word(approvals: list[ToldApproval]) -> dict[_Word, list[ToldApproval]]:
-    told: dict[_Word, list[ToldApproval]] = defaultdict(list)
-    for one in approvals:
-        told[one.uid, one.role, one.decision, one.at].append(one)
-    return told
+    for one in left.values():
+        subject = f"{one.role} approval of {scene.subject(one.uid)}"
+        yield found("VAL-057", subject, "no row", f"{one.decision} at {one.at}")
 
 
 def _fits(row: ApprovalRow, told: ToldApproval, behind: dict[str, tuple[bytes, str]]) -> bool:
     person = behind.get(told.person)  # None: erased, and nobody can tell any more
-    return (
-        told.model_digest == row.model_digest
-        and told.policy_digest in (None, row.policy_digest)
-        and (person is None or opens(told.person, person[0], row.person))
-    )
-
-
-def _withdrawn(scene: Scene, given: list[tuple[ApprovalRow, ToldApproval]]) -> Iterator[Finding]:
-    # A person's later word in the same role withdraws the earlier one.
-    last: Counter[tuple[str, str, str]] = Counter()
-    for row, entry in given:
-        key = (row.version_uid, row.person, row.role)
-        last[key] = max(last[key], entry.place)
-    for row, entry in given:
-        superseded = entry.place < last[row.version_uid, row.person, row.role]
-        if bool(row.withdrawn) != superseded:
-            words = {True: "withdrawn", False: "counts"}
-            yield found(
-                "VAL-058", _approval(scene, row), words[bool(row.withdrawn)], words[superseded]
-            )
+    stored = (row.version_uid, row.role, row.decision, row.at, row.model_digest, row.policy_digest)
+    return stored == (
+        told.uid, told.role, told.decision, told.at, told.model_digest, told.policy_digest,
+    ) and (person is None or opens(told.person, person[0], row.person))  # fmt: skip
 
 
 def _approval(scene: Scene, row: ApprovalRow) -> str:
     return f"{row.role} approval of {scene.subject(row.version_uid)}"
-
-
-def _said(row: ApprovalRow) -> str:
-    return f"{row.decision} by {row.person} at {row.at}"
 
 
 def check_evidence(scene: Scene) -> Iterator[Finding]:

@@ -158,12 +158,48 @@ def test_an_approval_keeps_a_commitment_and_no_name(story: Story) -> None:
     story.registered()
     told = story.tell(
         Act.APPROVAL_GIVEN, person="sam", before=state("None"), after=state("None"),
-        facts={"role": "security", "decision": "approve", "policy_digest": OTHER},
+        facts={"role": "security", "decision": "approve", "policy_digest": OTHER,
+               "approval": "a1", "supersedes": None},
     )  # fmt: skip
 
     (approval,) = told.approvals
     assert (approval.role, approval.policy_digest, approval.place) == ("security", OTHER, 1)
     assert "sam" not in repr(told.approvals)
+
+
+def word(story: Story, act: Act, **facts: Any) -> Replay:
+    said = {"role": "security", "decision": "approve", "policy_digest": OTHER, "supersedes": None}
+    return story.tell(act, before=state("None"), after=state("None"), facts=said | facts)
+
+
+def test_a_word_that_was_taken_back_or_superseded_is_withdrawn(story: Story) -> None:
+    story.registered()
+    word(story, Act.APPROVAL_GIVEN, approval="a1")
+    word(story, Act.APPROVAL_GIVEN, approval="a2", supersedes="a1")
+    told = word(story, Act.APPROVAL_WITHDRAWN, approval="a2")
+
+    assert told.withdrawn == {"a1": 2, "a2": 3}
+    assert told.problems == []
+
+
+@pytest.mark.parametrize("facts", [{"approval": "a2"}, {"approval": "a1", "role": "product"}])
+def test_taking_back_what_nobody_said_is_a_contradiction(
+    story: Story, facts: dict[str, str]
+) -> None:
+    story.registered()
+    word(story, Act.APPROVAL_GIVEN, approval="a1")
+    told = word(story, Act.APPROVAL_WITHDRAWN, **facts)
+
+    assert len(told.problems) == 1
+
+
+def test_a_word_is_taken_back_once(story: Story) -> None:
+    story.registered()
+    word(story, Act.APPROVAL_GIVEN, approval="a1")
+    word(story, Act.APPROVAL_WITHDRAWN, approval="a1")
+    told = word(story, Act.APPROVAL_WITHDRAWN, approval="a1")
+
+    assert len(told.problems) == 1
 
 
 def test_an_adopted_version_has_no_submitter(story: Story) -> None:

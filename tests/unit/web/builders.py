@@ -273,6 +273,10 @@ class MemoryStore:
         self.words.setdefault(approval.version_uid, []).append(approval)
         self._write(self.records[approval.version_uid])
 
+    def withdraw_approval(self, approval: ApprovalRecord) -> None:
+        self.words[approval.version_uid].remove(approval)
+        self._write(self.records[approval.version_uid])
+
     def add_decision(self, decision: Decision, dossier: bytes, version_uid: str) -> Digest:
         document = decision.to_document()
         stored = {**document, "dossier": canonical.decode(dossier)}

@@ -108,6 +108,14 @@ def test_versions_are_listed_newest_first_filtered_and_paged(governed: Registry)
     assert told["total"] == 4
 
 
+def test_a_word_is_taken_back(governed: Registry) -> None:
+    given = post(governed, "/approvals", **churn(role="security", reason="reviewed"))
+    taken = post(governed, "/approvals", **churn(role="security", decision="withdraw", reason="no"))
+
+    assert taken.get_json() == given.get_json()
+    assert get(governed, "/version", **churn()).get_json()["approvals"] == []
+
+
 def test_a_submitter_may_not_approve_and_is_told_why(governed: Registry) -> None:
     governed.actor = security("sam")
 

@@ -121,6 +121,16 @@ def test_an_approver_is_offered_their_roles(governed: Registry) -> None:
     assert {"approve-reason", "withdraw-reason"} <= set(seen.ids())
 
 
+def test_only_who_gave_a_word_is_offered_to_take_it_back(governed: Registry) -> None:
+    governed.actor = security("ann")
+    body = {"name": "churn", "version": 1, "role": "security", "reason": "read"}
+    governed.app().test_client().post(api.API + "/approvals", json=body)
+
+    assert "take-back-1" in Seen(one(governed).text).ids()
+    governed.actor = security("eve")
+    assert "take-back-1" not in Seen(one(governed).text).ids()
+
+
 @pytest.mark.parametrize(
     ("actor", "why"),
     [
