@@ -355,6 +355,8 @@ _ACTS: dict[str, Callable[[Replay, int, Mapping[str, Any]], None]] = {
     Act.EVIDENCE_ATTACHED: Replay._attached,
     Act.TRUST_CHANGED: Replay._trusted,
 }
+CHANGING = frozenset({*_ACTS, Act.POLICY_CHANGED})
+"""Acts that, where they were allowed, make the state another one."""
 
 
 def _ref(entry: Mapping[str, Any]) -> Ref:
