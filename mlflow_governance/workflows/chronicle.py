@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import LedgerError, NotFound
@@ -13,7 +13,20 @@ from mlflow_governance.ledger.note import NoteKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
 
-ERASED = "somebody whose name was erased"
+
+class About(NamedTuple):
+    """A version, or with no number its whole model."""
+
+    workspace: str
+    name: str
+    version: int | None = None
+
+
+class Told(NamedTuple):
+    """Entries in clear text, ascending; ``after`` is where the next page goes on, if any."""
+
+    entries: list[dict[str, Any]]
+    after: int | None
 
 
 class Chronicle(Protocol):

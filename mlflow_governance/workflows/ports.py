@@ -19,12 +19,13 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Dossier, Outcome, Subject
-from mlflow_governance.core.event import Event
+from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
+from mlflow_governance.workflows.chronicle import About, Told
 from mlflow_governance.workflows.policy_ports import (
     Policies,
     PolicyReading,
@@ -234,6 +235,16 @@ class Reading(PolicyReading, Protocol):
 
     def timeline(self, version_uid: str) -> list[dict[str, Any]]:
         """Ledger entries about a version, oldest first, with people and reasons resolved."""
+
+    def history(self, about: About, after: int, count: int) -> Told:
+        """At most ``count`` entries behind the index ``after`` (-1: from the first): about every
+        version that has or had this name (and number), its aliases, and the model itself."""
+
+    def entries_of(self, act: Act) -> list[dict[str, Any]]:
+        """Every entry of an act about the registry itself, oldest first, resolved."""
+
+    def document(self, digest: str) -> bytes | None:
+        """The bytes kept under this digest, unchecked; None where there are none."""
 
 
 class UnitOfWork(Reading, PolicyWriting, Protocol):

@@ -13,6 +13,7 @@ from mlflow_governance.cli.as_of import read_when
 from mlflow_governance.cli.main import cli
 from mlflow_governance.core import moment
 from mlflow_governance.errors import InvalidRequest, LedgerError
+from tests.unit.workflows.homes import home_of
 from tests.unit.workflows.watched import Watched
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -40,15 +41,8 @@ def test_what_is_no_instant_is_refused(text: str) -> None:
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    made = Watched(tmp_path / "registry")
-    # The folder as a home folder has it.
-    keys = tmp_path / "home" / "keys"
-    keys.mkdir(parents=True)
-    for name in ("ledger.pem", "ledger.pub"):
-        (keys / name).write_bytes((tmp_path / "registry" / name).read_bytes())
-        (keys / name).chmod(0o600)
-    (tmp_path / "home" / "config.yaml").write_text("registry_name: test\n")
-    monkeypatch.setenv("MLFLOW_GOVERNANCE_HOME", str(tmp_path / "home"))
+    made = Watched(tmp_path)
+    monkeypatch.setenv("MLFLOW_GOVERNANCE_HOME", str(home_of(made)))
     return made
 
 
@@ -91,10 +85,10 @@ def test_it_says_what_changed_until_another_instant(registry: Watched) -> None:
 
 
 def test_a_ledger_cut_off_behind_an_exported_checkpoint_is_an_alarm(
-    registry: Watched, tmp_path: Path
+    registry: Watched,
 ) -> None:
     registry.accepted("churn")
-    folder = tmp_path / "home" / "checkpoints"
+    folder = home_of(registry) / "checkpoints"
     folder.mkdir()
     (folder / "9.checkpoint").write_text(_signed(registry, 10_000))
 
