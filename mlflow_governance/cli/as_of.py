@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,7 +66,8 @@ def as_of_command(  # noqa: PLR0913  (one for each option)
     sessions, witnessed = open_ledger(backend_store_uri, home)
     progress = Progress(_size(witnessed), "entries")
     try:
-        document = as_of(witnessed, question, now, progress.at)
+        seen = as_of(witnessed, question, now, progress.at)
+        document = seen.document(witnessed.ledger)
     finally:
         progress.done()
         sessions.dispose()
@@ -82,12 +83,13 @@ def read_when(text: str, now: datetime) -> datetime:
     Raises:
         InvalidRequest: it is none.
     """
+    from mlflow_governance.workflows.as_of import instant_of
+
+    if _DAY.fullmatch(text.strip()):
+        return instant_of(text.strip(), now)
     found = instant(text, now)
     assert found is not None  # noqa: S101  (there is a text)
-    if not _DAY.fullmatch(text.strip()):
-        return found
-    end = found + timedelta(days=1, microseconds=-1)
-    return now if found <= now < end else end
+    return found
 
 
 def open_ledger(backend_store_uri: str, home: str | None) -> tuple[Sessions, Witnessed]:

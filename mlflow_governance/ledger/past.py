@@ -76,6 +76,11 @@ class Past:
         """The Merkle tree hash of the entries that count."""
         return self._tree.root
 
+    @property
+    def behind(self) -> bool:
+        """True once an entry of a later instant was seen: none that follows can count."""
+        return self._now > max(self.at, self.until)
+
     def passing(self, entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         """The same entries; each is taken in once the one who reads them asks for the next."""
         for index, data in entries:

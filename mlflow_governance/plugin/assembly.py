@@ -9,6 +9,7 @@ from mlflow_governance import config
 from mlflow_governance.bootstrap import (
     Publications,
     build_ports,
+    ledger_key,
     ledger_signer,
     prepare_home,
     watched,
@@ -20,10 +21,13 @@ from mlflow_governance.plugin.decision_log import logging_downloads
 from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
 from mlflow_governance.store.decision_feed import SqlDecisionFeed
+from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.differences import SqlDifferences
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.unit_of_work import SqlStore
+from mlflow_governance.web.lookback import Lookback
+from mlflow_governance.workflows.chronicle import Witnessed
 from mlflow_governance.workflows.ports import Ports
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ class Assembly:
     artifacts: ServerArtifacts
     identity: Identity
     ledger: SqlLedger
+    past: Lookback
     publications: Publications
 
     @classmethod
@@ -62,5 +67,15 @@ class Assembly:
             artifacts=artifacts,
             identity=Identity(settings.auth),
             ledger=SqlLedger(sessions.for_us),
+            past=_lookback(settings, sessions),
             publications=Publications(settings, ports),
         )
+
+
+def _lookback(settings: Settings, sessions: JoinableSessions) -> Lookback:
+    def exported() -> list[str]:
+        files = sorted(settings.checkpoints.glob("*.checkpoint"))
+        return [path.read_text("utf-8") for path in files]
+
+    witnessed = Witnessed(SqlLedger(sessions.for_us), ledger_key(settings), exported)
+    return Lookback(witnessed, SqlDecisions(sessions.for_us).one)

@@ -5,10 +5,11 @@ No table of the registry is asked, so nothing that somebody wrote into one can c
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,11 +19,12 @@ from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.ledger.past import Odd, Past
 from mlflow_governance.ledger.replay import AliasKey, Replay, Telling, ToldApproval, ToldVersion
 from mlflow_governance.ledger.verify import LedgerReport
-from mlflow_governance.workflows.chronicle import Names, Witnessed
+from mlflow_governance.workflows.chronicle import Chronicle, Names, Witnessed
 
 Document = dict[str, Any]
 Progress = Callable[[int], None]
 _TELL = 4096
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,26 @@ class Question:
         return subject["name"] is None or self.holds(subject["workspace"], subject["name"])
 
 
+def instant_of(text: str, now: datetime) -> datetime:
+    """An RFC 3339 instant, or a date: the end of that day in UTC, which is now while it lasts.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if not _DAY.fullmatch(text):
+        return moment.parse(text)
+    begin = moment.parse(f"{text}T00:00:00Z")
+    try:
+        end = begin + timedelta(days=1, microseconds=-1)
+    except OverflowError:  # the last day there is
+        end = begin
+    return now if begin <= now < end else end
+
+
 def as_of(
     witnessed: Witnessed, question: Question, now: datetime, progress: Progress = lambda done: None
-) -> Document:
-    """The state at an instant, as a JSON document.
+) -> Seen:
+    """The state at an instant.
 
     The whole ledger is read once and proved against its signed head on the way.
 
@@ -73,9 +91,7 @@ def as_of(
     until = moment.to_text(question.until) if question.until else ""
     past = Past(moment.to_text(question.at), until, question.concerns)
     report = witnessed.prove(lambda entries: past.passing(_counted(entries, progress)))
-    answer = _Answer(past, question)
-    names = Names.of(witnessed.ledger, answer.commitments())
-    return answer.document(report, names)
+    return Seen(past, question, report)
 
 
 def _refuse_future(question: Question, now: datetime) -> None:
@@ -98,9 +114,11 @@ def _counted(
         yield index, data
 
 
-class _Answer:
-    def __init__(self, past: Past, question: Question) -> None:
-        self._past, self._told = past, past.told
+class Seen:
+    """What was seen at an instant. People are commitments here; their names may yet be erased."""
+
+    def __init__(self, past: Past, question: Question, report: LedgerReport) -> None:
+        self._past, self._told, self._report = past, past.told, report
         told = self._told
         self._versions = sorted(
             (v for v in told.living() if question.holds(v.ref.workspace, v.ref.name)),
@@ -117,8 +135,12 @@ class _Answer:
             if word.uid in mine and word.approval not in told.withdrawn:
                 self._words[word.uid].append(word)
 
-    def commitments(self) -> Iterator[str | None]:
-        """Of everybody and every reason that is told."""
+    @property
+    def final(self) -> bool:
+        """True when nothing that is appended later can change it."""
+        return self._past.behind
+
+    def _commitments(self) -> Iterator[str | None]:
         tellings = [v.moved for v in self._versions] + [*self._told.forced.values()]
         tellings += [self._told.pointed[key] for key in self._aliases]
         for telling in filter(None, tellings):
@@ -128,13 +150,18 @@ class _Answer:
         for _, entry in self._past.changes:
             yield from (entry["actor"], entry["reason"])
 
-    def document(self, report: LedgerReport, names: Names) -> Document:
-        past, told = self._past, self._told
+    def document(self, ledger: Chronicle) -> Document:
+        """The state as JSON, in clear text as far as that is kept now.
+
+        Raises:
+            LedgerError: a stored name is not the one that was committed to.
+        """
+        past, told, names = self._past, self._told, Names.of(ledger, self._commitments())
         blocked = told.blocked()
         return {
             "at": past.at,
             "until": past.until or None,
-            "ledger": _proved(past, report),
+            "ledger": _proved(past, self._report),
             "policy": _forced(told, "policy", told.policy.in_force, names),
             "trust": _forced(told, "trust", told.trust, names),
             "versions": [self._version(v, blocked, names) for v in self._versions],

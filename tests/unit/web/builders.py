@@ -20,7 +20,7 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Outcome
-from mlflow_governance.core.event import Event
+from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.manifest import FileEntry, Manifest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.resources import folder
@@ -38,6 +38,8 @@ from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.chronicle import About
+from mlflow_governance.workflows.chronicle import Told as ToldEntries
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.policy_ports import KeptPolicy, Proposal, Word
 from mlflow_governance.workflows.ports import (
@@ -236,6 +238,25 @@ class MemoryStore:
     def timeline(self, version_uid: str) -> list[dict[str, Any]]:
         entries = [canonical.decode_object(data) for data in self.ledger]
         return [resolve(e, self.private) for e in entries if e["subject"]["uid"] == version_uid]
+
+    def history(self, about: About, after: int, count: int) -> ToldEntries:
+        entries = [resolve(canonical.decode_object(data), self.private) for data in self.ledger]
+        wanted = [
+            entry
+            for entry in entries
+            if entry["index"] > after
+            and entry["subject"]["name"] == about.name
+            and about.version in (None, entry["subject"]["version"])
+        ]
+        return ToldEntries(
+            wanted[:count], wanted[count - 1]["index"] if len(wanted) > count else None
+        )
+
+    def entries_of(self, act: Act) -> list[dict[str, Any]]:
+        return []
+
+    def document(self, digest: str) -> bytes | None:
+        return None
 
     def add_version(self, record: VersionRecord) -> None:
         self.records[record.uid] = record

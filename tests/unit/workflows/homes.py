@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
-from tests.unit.workflows.builders import InProcessRegistry
+from tests.unit.workflows.builders import Clock, InProcessRegistry
+
+R = TypeVar("R", bound=InProcessRegistry)
 
 
 def home_of(registry: InProcessRegistry) -> Path:
@@ -18,3 +22,11 @@ def home_of(registry: InProcessRegistry) -> Path:
             (home / "keys" / name).chmod(0o600)
         (home / "config.yaml").write_text("registry_name: test\n")
     return home
+
+
+def later(registry: R) -> R:
+    """A registry that is opened again goes on an hour after it began, not where it began."""
+    clock = registry.ports.clock
+    assert isinstance(clock, Clock)
+    clock.now += timedelta(hours=1)
+    return registry

@@ -138,7 +138,7 @@ class Life(Watched):
 
     def as_of(self, instant: Any, **question: Any) -> dict[str, Any]:
         witnessed = Witnessed(self.ledger, self.ledger_key)
-        return as_of(witnessed, Question(instant, **question), NOW)
+        return as_of(witnessed, Question(instant, **question), NOW).document(self.ledger)
 
 
 def developed(document: dict[str, Any]) -> dict[str, Any]:
@@ -160,10 +160,10 @@ def developed(document: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_at_each_instant_it_is_as_it_was_photographed_then(tmp_path: Path, seed: int) -> None:
     life = Life(tmp_path, seed)
-    life.live(60)
+    life.live(50)
 
     for instant, photograph in life.photographs:
         document = life.as_of(instant)
@@ -228,7 +228,7 @@ def test_a_changed_name_is_refused_and_an_erased_one_is_told_as_erased(tmp_path:
 
 
 def asked(tale: TellTale, instant: str, **question: Any) -> dict[str, Any]:
-    return as_of(tale.witnessed(), Question(at(instant), **question), NOW)
+    return as_of(tale.witnessed(), Question(at(instant), **question), NOW).document(tale)
 
 
 def stages(document: dict[str, Any]) -> dict[str, str]:
@@ -372,6 +372,16 @@ def test_what_changed_between_two_instants_is_told_with_who_and_why(tale: TellTa
     ]
     assert document["changes"][0]["reason"] == "it is complete"
     assert asked(tale, day(4), until=at(day(4)))["changes"] == []
+
+
+def test_only_what_is_behind_a_later_entry_cannot_change_any_more(tale: TellTale) -> None:
+    def final(instant: str, **more: Any) -> bool:
+        return as_of(tale.witnessed(), Question(at(instant), **more), NOW).final
+
+    assert final(day(3))
+    assert final(day(4, "11:59:59.999999"))
+    assert not final(day(4))  # another entry may be of the same instant
+    assert not final(day(3), until=at(day(4)))
 
 
 def test_a_ledger_rolled_back_behind_an_exported_checkpoint_is_refused(tale: TellTale) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,24 @@ from mlflow_governance.workflows.promote import transition
 from mlflow_governance.workflows.withdraw import withdraw
 from tests.unit.policy.builders import shipped
 from tests.unit.workflows.builders import ALICE, PIA, SAM
-from tests.unit.workflows.homes import home_of
+from tests.unit.workflows.homes import home_of, later
 from tests.unit.workflows.watched import Watched
 
 CHURN = VersionRef("churn", 1)
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Watched:
-    made = Watched(tmp_path)
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lived")
+    made = Watched(folder)
     made.approved("churn")
-    return made
+    made.sessions.dispose()
+    return folder
+
+
+@pytest.fixture
+def registry(lived: Path, tmp_path: Path) -> Watched:
+    return later(Watched(Path(shutil.copytree(lived, tmp_path / "copy"))))
 
 
 def asked(registry: Watched, *words: object) -> Result:
