@@ -118,6 +118,12 @@ class RegistryClient:
         """A stored decision with its dossier."""
         return self._get("/decision", id=decision_id)
 
+    def history(
+        self, name: str, version: int, start: int, workspace: str = DEFAULT_WORKSPACE
+    ) -> Document:
+        """``{entries, next}``: what happened to a version, or with 0 to its whole model."""
+        return self._get("/history", name=name, version=version, start=start, workspace=workspace)
+
     def approve(
         self, ref: VersionRef, role: str, reason: str, *, decision: str = "approve"
     ) -> Document:

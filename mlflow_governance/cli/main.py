@@ -33,6 +33,8 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "restore": ("decide", "restore", "Return a quarantined version to its stage."),
     "alias": ("alias", "alias", "Where aliases point; move them, and take a move back."),
     "history": ("decide", "history", "What happened to a version, from the ledger."),
+    "explain": ("explain", "explain_command", "Why it was decided so, proved and made again."),
+    "as-of": ("as_of", "as_of_command", "What stood where at an instant, proved."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
     "witness": ("witness", "witness", "Vouch for ledgers of others."),

@@ -61,6 +61,7 @@ def create_app(app: Any = mlflow_app) -> Any:
         revocations=governance.publications.revocations,
         trust=governance.publications.trust,
         adopt=store.adopt,
+        past=governance.past,
     )
     prefix = compat.static_prefix()
     for blueprint in blueprints(services, prefix):

@@ -9,6 +9,7 @@ from mlflow_governance import config
 from mlflow_governance.bootstrap import (
     Publications,
     build_ports,
+    ledger_key,
     ledger_signer,
     prepare_home,
     watched,
@@ -26,10 +27,13 @@ from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
 from mlflow_governance.store.checkpoint_book import SqlCheckpointBook
 from mlflow_governance.store.decision_feed import SqlDecisionFeed
+from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.differences import SqlDifferences
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.unit_of_work import SqlStore
+from mlflow_governance.web.lookback import Lookback
+from mlflow_governance.workflows.chronicle import Witnessed
 from mlflow_governance.workflows.ports import Ports
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ class Assembly:
     artifacts: ServerArtifacts
     identity: Identity
     ledger: SqlLedger
+    past: Lookback
     publications: Publications
     anchoring: Anchoring
 
@@ -80,6 +85,16 @@ class Assembly:
             artifacts=artifacts,
             identity=Identity(settings.auth),
             ledger=ledger,
+            past=_lookback(settings, sessions),
             publications=Publications(settings, ports),
             anchoring=anchoring,
         )
+
+
+def _lookback(settings: Settings, sessions: JoinableSessions) -> Lookback:
+    def exported() -> list[str]:
+        files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))
+        return [path.read_text("utf-8") for path in files]
+
+    witnessed = Witnessed(SqlLedger(sessions.for_us), ledger_key(settings), exported)
+    return Lookback(witnessed, SqlDecisions(sessions.for_us).one)

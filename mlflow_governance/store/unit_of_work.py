@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
+from mlflow_governance.store.chronicle import ChronicleReading
 from mlflow_governance.store.documents import DocumentReading
 from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
@@ -37,6 +38,7 @@ class SqlReading(
     TimelineReading,
     EntryReading,
     RepeatReading,
+    ChronicleReading,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 

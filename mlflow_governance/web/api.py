@@ -16,7 +16,7 @@ from flask import Blueprint, Response, request
 
 from mlflow_governance.approval.request import APPROVE, MAX_REASON, REJECT, WITHDRAW
 from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.web import openapi, policy_views, schemas, views
+from mlflow_governance.web import openapi, past_views, policy_views, schemas, views
 from mlflow_governance.web.answers import as_json, refusal
 from mlflow_governance.web.fields import VERSION, Field, Values, read_body, read_query
 from mlflow_governance.web.services import WebServices
@@ -82,6 +82,20 @@ _ENTRIES = (
     Field("count", "At most so many.", "integer", default=100, least=1, most=1000),
 )
 
+_HISTORY = (
+    VERSION[0],
+    Field("version", "Its version number; 0 takes the whole model.", "integer", default=0),
+    VERSION[2],
+    Field("start", "Entries from this index on.", "integer", default=0, most=2**53 - 1),
+    Field("count", "At most so many.", "integer", default=500, least=1, most=1000),
+)
+AS_OF = (
+    Field("at", "The instant, RFC 3339 with its zone; a date is its end in UTC.", longest=40),
+    Field("until", "A later one: what changed between the two.", default="", longest=40),
+    Field("model", "Only models of these names, a glob.", default="", longest=256),
+    Field("workspace", "Only this workspace of MLflow.", default="", longest=256),
+)
+
 _POLICY = Field("digest", "sha256:… of the policy.", longest=71)
 _NEWEST = Field("limit", "At most so many.", "integer", default=50, least=1, most=1000)
 _PROPOSAL = (
@@ -102,6 +116,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/aliases", views.aliases, (VERSION[0], VERSION[2]), schemas.ALIASES),
     Route("GET", "/decision", views.decision, (Field("id", "Decision id."),), schemas.DECISION),
     Route("GET", "/decision/summary", views.decision_summary, (Field("id", "Decision id."),)),
+    Route(
+        "GET",
+        "/decision/explanation",
+        past_views.explanation,
+        (Field("id", "Decision id."),),
+        schemas.EXPLANATION,
+    ),
+    Route("GET", "/history", past_views.history, _HISTORY, schemas.HISTORY),
+    Route("GET", "/as-of", past_views.state_at, AS_OF, schemas.AS_OF),
     Route("POST", "/approvals", views.give_approval, _APPROVAL, schemas.APPROVED),
     Route("POST", "/revoke", views.revoke, (*VERSION, _REASON), schemas.MOVED),
     Route("POST", "/quarantine", views.quarantine, (*VERSION, _REASON), schemas.MOVED),

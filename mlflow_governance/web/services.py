@@ -9,6 +9,7 @@ from typing import Protocol
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.web.lookback import Lookback
 from mlflow_governance.workflows.ports import Ports
 
 
@@ -41,6 +42,7 @@ class WebServices:
         trust: a ``trust.yaml`` for consumers, with the registry's own public key.
         adopt: takes responsibility for a version MLflow knows and the registry does not yet;
             raises NotFound when MLflow does not know it either.
+        past: what looks back; None where nobody does.
     """
 
     ports: Ports
@@ -49,3 +51,4 @@ class WebServices:
     revocations: Callable[[], bytes]
     trust: Callable[[], bytes]
     adopt: Callable[[VersionRef], None]
+    past: Lookback | None = None

@@ -26,6 +26,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.ledger.note import NoteSigner
+from mlflow_governance.workflows.chronicle import About, Told
 from mlflow_governance.workflows.policy_ports import (
     Policies,
     PolicyReading,
@@ -291,6 +292,13 @@ class Reading(PolicyReading, Protocol):
         Raises:
             VerificationError: the stored bytes are not those it was stored with.
         """
+
+    def history(self, about: About, after: int, count: int) -> Told:
+        """At most ``count`` entries behind the index ``after`` (-1: from the first): about every
+        version that has or had this name (and number), its aliases, and the model itself."""
+
+    def of_registry(self, act: Act) -> list[dict[str, Any]]:
+        """Every entry of an act about the registry itself, oldest first, resolved."""
 
 
 class UnitOfWork(Reading, PolicyWriting, Protocol):

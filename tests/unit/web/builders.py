@@ -39,6 +39,8 @@ from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.chronicle import About
+from mlflow_governance.workflows.chronicle import Told as ToldEntries
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.policy_ports import KeptPolicy, Proposal, Word
 from mlflow_governance.workflows.ports import (
@@ -269,6 +271,22 @@ class MemoryStore:
 
     def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
         """Nobody else writes here."""
+
+    def history(self, about: About, after: int, count: int) -> ToldEntries:
+        entries = [resolve(canonical.decode_object(data), self.private) for data in self.ledger]
+        wanted = [
+            entry
+            for entry in entries
+            if entry["index"] > after
+            and entry["subject"]["name"] == about.name
+            and about.version in (None, entry["subject"]["version"])
+        ]
+        return ToldEntries(
+            wanted[:count], wanted[count - 1]["index"] if len(wanted) > count else None
+        )
+
+    def of_registry(self, act: Act) -> list[dict[str, Any]]:
+        return []
 
     def add_version(self, record: VersionRecord) -> None:
         self.records[record.uid] = record
