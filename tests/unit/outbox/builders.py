@@ -130,7 +130,7 @@ _KINDS: dict[Act, dict[str, Any]] = {
     Act.LEDGER_EXPIRED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
         "facts": {"entries": 41}},
     Act.LEDGER_REKEYED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
-        "facts": {"key": "example/ledger+c1d2e3f4+AQ=="}},
+        "facts": {"key": "example/ledger+c1d2e3f4+AQ==", "former": "7c2eaf01"}},
     Act.LEDGER_RECOVERED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
         "facts": {"lost": 3}},
     Act.REGISTRY_STARTED: {"before": {}, "after": {}, "subject": {}, "person": "system:server"},
