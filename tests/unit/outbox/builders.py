@@ -135,7 +135,7 @@ _KINDS: dict[Act, dict[str, Any]] = {
     Act.LEDGER_EXPIRED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
         "facts": {"entries": 41}},
     Act.LEDGER_REKEYED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
-        "facts": {"key": "example/ledger+c1d2e3f4+AQ=="}},
+        "facts": {"key": "example/ledger+c1d2e3f4+AQ==", "former": "7c2eaf01"}},
     Act.LEDGER_RECOVERED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
         "reason": "the disk failed; the backup of 2026-11-20 was restored",
         "facts": {"lost": {"size": 34, "root": digest.of_bytes(b"lost")[7:],
