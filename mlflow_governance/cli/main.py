@@ -35,6 +35,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "history": ("decide", "history", "What happened to a version, from the ledger."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
+    "witness": ("witness", "witness", "Vouch for ledgers of others."),
     "validate": ("validate", "validate", "Compare registry, files and ledger."),
     "advisories": ("advisories", "advisories", "Take in advisories; judge again by them."),
     "outbox": ("outbox", "outbox", "What still has to be told, and telling it again."),

@@ -20,6 +20,7 @@ can sign nothing new with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -67,6 +68,26 @@ def read(note: str | bytes) -> Handover | None:
     except (ValueError, ConfigurationError) as error:
         raise LedgerError("the checkpoint hands the ledger over to no key") from error
     return Handover(checkpoints.parse(note), key)
+
+
+def tells(note: str) -> bool:
+    """False for a note that is certainly no handover, at little cost."""
+    return f"\n{_LINE}" in note
+
+
+def succeeded(note: str, key: NoteKey) -> Checkpoint:
+    """What the head of a ledger says that this key goes on signing.
+
+    Raises:
+        LedgerError: the key did not sign it, or handed the ledger over with it.
+    """
+    said = read(note)
+    if said is not None and said.key != key:
+        raise LedgerError(
+            f"the ledger was handed over to the key {_name(said.key)}, and {_name(key)} is here",
+            advice="Give this process the key: ledger_key in config.yaml, and start it again.",
+        )
+    return checkpoints.verify(note, key)
 
 
 @dataclass(frozen=True)
@@ -223,13 +244,10 @@ def require_entries(history: KeyHistory, told: Iterable[tuple[int, Mapping[str, 
 
 
 def _handovers(notes: Iterable[str]) -> Iterator[tuple[Handover, str]]:
-    for note in notes:
-        try:
-            handover = read(note)
-        except LedgerError:
-            continue  # no checkpoint at all; named where every note is verified
-        if handover is not None:
-            yield handover, note
+    for note in filter(tells, notes):
+        with suppress(LedgerError):  # no checkpoint at all; named where every note is verified
+            if (handover := read(note)) is not None:
+                yield handover, note
 
 
 def _name(key: NoteKey) -> str:

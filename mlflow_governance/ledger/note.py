@@ -33,6 +33,8 @@ _ECDSA = b"\x02"
 _RAW_BYTES = 32
 _P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 """How the DER of each uncompressed P-256 key begins (RFC 5480); 64 bytes follow."""
+_ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
+"""The same of each Ed25519 key (RFC 8410); 32 bytes follow."""
 _P256_BYTES = len(_P256) + 64
 _DASH = "\N{EM DASH} "
 
@@ -165,6 +167,17 @@ class NoteKey:
             "a ledger key is Ed25519 or ECDSA P-256, and this one is neither",
             advice="Make one: mlflow-governance keys new PATH --algorithm ed25519",
         )
+
+    @property
+    def spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo, by whose SHA-256 keys are told apart everywhere else."""
+        return self.public if self._is_ecdsa else _ED25519_SPKI + self.public
+
+    @property
+    def pem(self) -> bytes:
+        """PEM of :attr:`spki`."""
+        info = (form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+        return self._key.public_bytes(*info)
 
     @property
     def _is_ecdsa(self) -> bool:

@@ -17,9 +17,11 @@ from mlflow_governance.ledger.entry import carries_columns, read_entry
 from mlflow_governance.ledger.handover import KeyHistory, require_entries
 from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.ledger.recovery import Recovery, note_digest
 from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
 from mlflow_governance.store.ledger_proofs import Prover
 from mlflow_governance.store.ledger_table import resolve_private
+from mlflow_governance.store.recoveries import recoveries
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import (
     as_bytes,
@@ -52,6 +54,11 @@ class SqlLedger:
     def __init__(self, sessions: SessionFactory) -> None:
         self._sessions = sessions
 
+    @property
+    def sessions(self) -> SessionFactory:
+        """Where its sessions come from."""
+        return self._sessions
+
     def head(self) -> str:
         """The signed note of the head; empty when nothing was ever recorded."""
         with transaction(self._sessions, read_only=True) as session:
@@ -69,6 +76,14 @@ class SqlLedger:
         """The signed notes kept in the database, smallest ledger first."""
         query = sa.select(ledger_checkpoints.c.note).order_by(
             ledger_checkpoints.c.size, ledger_checkpoints.c.digest
+        )
+        with transaction(self._sessions, read_only=True) as session:
+            return list(session.connection().execute(query).scalars())
+
+    def handovers(self) -> list[str]:
+        """The notes kept in the database that may tell of another key."""
+        query = sa.select(ledger_checkpoints.c.note).where(
+            ledger_checkpoints.c.note.contains("ledger.rekeyed")
         )
         with transaction(self._sessions, read_only=True) as session:
             return list(session.connection().execute(query).scalars())
@@ -108,8 +123,9 @@ class SqlLedger:
             row = session.connection().execute(limits).one_or_none()
         if row is None:
             raise LedgerError("the ledger has no head row")
-        notes = [*self.checkpoints(), *checkpoints]
-        key = key.following([*notes, row.note])
+        told = [*self.checkpoints(), *checkpoints]
+        key = key.following([*told, row.note])
+        notes = self._standing(told, key)
         # From the smallest index there is, so that one inserted before 0 is seen too.
         rows = [] if row.last is None else self._rows(row.first, row.last + 1)
         stored = _Checked(rows)
@@ -125,6 +141,19 @@ class SqlLedger:
         with transaction(self._sessions, read_only=True) as session:
             rows = session.connection().execute(query.order_by(e.position)).all()
         return [(row.position, read_entry(as_bytes(row.entry))["facts"]) for row in rows]
+
+    def recoveries(self, key: LedgerKey) -> list[Recovery]:
+        """The lost checkpoints that entries acknowledge, each proved to be in the ledger.
+
+        Raises:
+            LedgerError: an entry that claims to be a recovery is not of this ledger.
+        """
+        return recoveries(self._sessions, self, key)
+
+    def leaves(self) -> Iterator[bytes]:
+        """The leaf hash of every entry, from the first on."""
+        for row in self._rows(0, self._last() + 1):
+            yield bytes(row.leaf)
 
     def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
         """The proof that an entry is in the ledger.
@@ -178,6 +207,11 @@ class SqlLedger:
         with transaction(self._sessions, read_only=False) as session:
             gone = sa.delete(private).where(private.c.person == person)
             return session.connection().execute(gone).rowcount
+
+    def _standing(self, notes: list[str], key: LedgerKey) -> list[str]:
+        # Without those the ledger itself says are lost: they would contradict it for ever.
+        lost = {one.note for one in self.recoveries(key)}
+        return [note for note in notes if not lost or note_digest(note) not in lost]
 
     def _last(self) -> int:
         with transaction(self._sessions, read_only=True) as session:

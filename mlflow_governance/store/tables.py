@@ -273,8 +273,29 @@ ledger_checkpoints = sa.Table(
     sa.Column("digest", _digest(), primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
+    sa.Column("stamp", sa.LargeBinary),
+    sa.Column("kept_at", Moment),
+    sa.Index("governance_ledger_checkpoint_size", "size"),
 )
-"""Kept by digest and not by size: two that differ at one size are the proof of a fork."""
+"""Kept by digest and not by size: two that differ at one size are the proof of a fork. ``note`` has
+the cosignatures of witnesses, too; ``stamp`` is a time stamp over its bytes (RFC 3161)."""
+
+checkpoint_places = sa.Table(
+    "governance_checkpoint_places",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.String(71), nullable=False),
+    sa.Column("at", Moment),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("next_at", Moment),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("alarm", sa.Text, nullable=False),
+    sa.Column("lease", sa.String(32), nullable=False),
+    sa.Column("lease_until", Moment),
+)
+"""How far each place outside has got: destinations, witnesses (``witness:NAME``), the time stamp
+authority. ``content`` is the digest of what it took last, ``alarm`` what contradicts the ledger."""
 
 private = sa.Table(
     "governance_private",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.ledger_table import (
     Head,
-    LedgerWriting,
     StoredHead,
     TimelineReading,
     take_turn,
@@ -41,7 +42,7 @@ class SqlReading(
 
 
 class SqlUnitOfWork(
-    PolicyWriting, InspectionWriting, AliasWriting, RepeatWriting, LedgerWriting, SqlReading
+    PolicyWriting, InspectionWriting, AliasWriting, RepeatWriting, HandoverWriting, SqlReading
 ):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
@@ -53,6 +54,10 @@ class SqlUnitOfWork(
         self._stored = stored
         self._write_stage = write_stage
 
+    def committed(self, _: object = None) -> None:
+        """What was read, or written, stands in the database."""
+        self._head.committed(self._written or self._stored)
+
 
 class SqlStore:
     """Opens units of work (:class:`workflows.ports.Store`). Safe to share between threads.
@@ -60,6 +65,7 @@ class SqlStore:
     Args:
         session_factory: called with ``read_only``, gives a fresh session that commits at exit.
         ledger_signer: the ledger key.
+        renew_signer: see :class:`~mlflow_governance.store.ledger_table.Head`.
         mlflow_stage_writer: compare-and-swaps MLflow's own stage in the same session.
     """
 
@@ -68,11 +74,12 @@ class SqlStore:
         session_factory: SessionFactory,
         *,
         ledger_signer: NoteSigner,
+        renew_signer: Callable[[str], NoteSigner | None] | None = None,
         mlflow_stage_writer: StageWriter | None = None,
     ) -> None:
         self._sessions = session_factory
-        self._head = Head(ledger_signer)
-        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, ledger_signer.key)
+        self._head = Head(ledger_signer, renew_signer)
+        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, self._head.signed)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager
@@ -86,7 +93,10 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=False) as session:
             stored = take_turn(session)
-            yield SqlUnitOfWork(session, self._head, stored, self._write_stage)
+            unit = SqlUnitOfWork(session, self._head, stored, self._write_stage)
+            # The session of MLflow's own change commits later than this block ends.
+            sa.event.listen(session, "after_commit", unit.committed, once=True)
+            yield unit
 
     @contextmanager
     def read(self) -> Iterator[SqlReading]:

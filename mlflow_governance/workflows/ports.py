@@ -25,6 +25,7 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
+from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.workflows.policy_ports import (
     Policies,
     PolicyReading,
@@ -359,6 +360,13 @@ class UnitOfWork(Reading, PolicyWriting, Protocol):
 
     def forget_repeat(self, key: Digest) -> None:
         """What was counted of a denial is told."""
+
+    def hand_over(self, event: Event, heir: NoteSigner) -> str:
+        """Record ``ledger.rekeyed``, have both keys sign the head, and go on with ``heir``.
+
+        Returns:
+            The signed note, which is kept among the checkpoints, too.
+        """
 
     def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Note that these attachments stand beside the model and the mirror task is done."""
