@@ -217,7 +217,14 @@ class LedgerWriting(Rows):
             InvalidRequest: the event holds something JSON cannot say.
         """
         before = self._range or self._head.open(self._stored)
-        sealed = _seal(event)
+        sealed, others = _seal(event), _seal_others(event)
+        told = replace(event, facts={**event.facts, **{k: s.text for k, s in others.items()}})
+        if others:
+            event = replace(
+                event, facts={**event.facts, **{k: s.commitment for k, s in others.items()}}
+            )
+            rows = [_private_row(one, one) for one in others.values()]
+            self._connection.execute(sa.insert(tables.private), rows)
         data = canonical.encode(entry.build_entry(event, before.size, sealed))
         leaf = leaf_hash(data)
         grown = before.append(leaf)
@@ -225,7 +232,7 @@ class LedgerWriting(Rows):
         parts = {
             "entry": _entry_row(event, before.size, data, leaf),
             "name": _private_row(sealed.actor, sealed.actor),
-            "event": _event_row(event, sealed, before.size, grown.root),
+            "event": _event_row(told, sealed, before.size, grown.root),
             "head": self._written.row(),
         }
         if sealed.reason is not None:
@@ -273,6 +280,13 @@ def _seal(event: Event) -> entry.Commitments:
     if not event.reason:
         return entry.Commitments(actor)
     return entry.Commitments(actor, entry.seal(event.reason, secrets.token_bytes(entry.SALT_BYTES)))
+
+
+def _seal_others(event: Event) -> dict[str, entry.Sealed]:
+    return {
+        key: entry.seal(name, secrets.token_bytes(entry.SALT_BYTES))
+        for key, name in event.people.items()
+    }
 
 
 def _entry_row(event: Event, index: int, data: bytes, leaf: bytes) -> dict[str, Any]:
