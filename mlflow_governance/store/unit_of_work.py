@@ -81,7 +81,7 @@ class SqlStore:
     ) -> None:
         self._sessions = session_factory
         self._head = Head(ledger_signer, renew_signer)
-        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, self._head.key_of)
+        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, self._head.signed)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager

@@ -120,7 +120,7 @@ _KINDS: dict[Act, dict[str, Any]] = {
                   "first": "2026-11-21T09:00:00.000000Z",
                   "last": "2026-11-21T09:29:00.000000Z"}},
     Act.ACCOUNT_CHANGED: {"before": {}, "after": {}, "subject": {}, "person": "admin",
-        "facts": {"asked": "create_user", "admin": False}},
+        "facts": {"asked": "users/update-admin", "account": "ann", "is_admin": True}},
     Act.ADVISORIES_CHANGED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
         "facts": {"sources": {"advisories": digest.of_bytes(b"all.zip")}}},
     Act.EVIDENCE_EXPORTED: {"before": state("Approved"), "after": state("Approved"),
