@@ -48,6 +48,13 @@ class KeptCheckpoint(NamedTuple):
     stamp: bytes = b""
 
 
+class Keys(NamedTuple):
+    """What verifies notes of the ledger, and its verifier keys as published, oldest first."""
+
+    verifying: NoteKey
+    published: Sequence[str]
+
+
 class StoredLedger(Protocol):
     """The ledger of a registry, for reading."""
 
@@ -72,7 +79,7 @@ class Exported:
 def export_ledger(
     ledger: StoredLedger,
     path: Path,
-    keys: Sequence[NoteKey],
+    keys: Keys,
     kept: Iterable[KeptCheckpoint],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exported:
@@ -81,7 +88,7 @@ def export_ledger(
     Args:
         ledger: where entries come from.
         path: the folder; new, empty, or an earlier export of the same ledger.
-        keys: the ledger's keys, oldest first; the last one signs now.
+        keys: what verifies the ledger's notes, and how it is published.
         kept: every checkpoint that is known besides the head.
         progress: told how many of how many entries are done.
 
@@ -94,10 +101,10 @@ def export_ledger(
     note = ledger.head()
     if not note:
         raise NotFound("nothing is recorded in this ledger yet")
-    head = checkpoints.verify(note, keys[-1])
+    head = checkpoints.verify(note, keys.verifying)
     with ExportFolder(path) as folder:
-        before = _before(folder, head, keys)
-        marks = _marks(kept, head, keys)
+        before = _before(folder, head, keys.verifying)
+        marks = _marks(kept, head, keys.verifying)
         known = [mark for mark, _, _ in marks] + ([before] if before else [])
         writing = _Writing(folder, head, known)
         done = before.size if before else 0
@@ -110,16 +117,16 @@ def export_ledger(
             folder.write(f"{name}.checkpoint", one.note.encode())
             if one.stamp:
                 folder.write(f"{name}.tsr", one.stamp)
-        folder.write(KEYS, "".join(key.encode() + "\n" for key in keys).encode())
+        folder.write(KEYS, "".join(f"{vkey}\n" for vkey in keys.published).encode())
         folder.publish(note.encode(), _outdated(before, head))
     return Exported(head.origin, head.size, head.root.hex(), head.size - done, len(marks))
 
 
-def _before(folder: ExportFolder, head: Checkpoint, keys: Sequence[NoteKey]) -> Checkpoint | None:
+def _before(folder: ExportFolder, head: Checkpoint, key: NoteKey) -> Checkpoint | None:
     if not folder.exists:
         return None
     try:
-        before = _verified(folder.note(), keys)
+        before = checkpoints.verify(folder.note(), key)
     except LedgerError as error:
         raise InvalidRequest(
             f"{folder.path} is no export of this ledger: {error.message}",
@@ -135,12 +142,12 @@ def _before(folder: ExportFolder, head: Checkpoint, keys: Sequence[NoteKey]) -> 
 
 
 def _marks(
-    kept: Iterable[KeptCheckpoint], head: Checkpoint, keys: Sequence[NoteKey]
+    kept: Iterable[KeptCheckpoint], head: Checkpoint, key: NoteKey
 ) -> list[tuple[Checkpoint, KeptCheckpoint, str]]:
     """Each checkpoint with what names its file, smallest ledger first."""
     found = {}
     for one in kept:
-        mark = _verified(one.note, keys)
+        mark = checkpoints.verify(one.note, key)
         if mark.size > head.size:
             raise LedgerError(
                 f"the ledger was truncated or rolled back: it ends at {head.size} entries, and "
@@ -151,15 +158,6 @@ def _marks(
         if one.stamp or (mark.size, stem) not in found:
             found[mark.size, stem] = (mark, one, stem)
     return [found[key] for key in sorted(found)]
-
-
-def _verified(note: str | bytes, keys: Sequence[NoteKey]) -> Checkpoint:
-    for key in keys[:-1]:
-        try:
-            return checkpoints.verify(note, key)
-        except LedgerError:
-            continue
-    return checkpoints.verify(note, keys[-1])
 
 
 def _batches(rows: Iterator[tuple[int, bytes, bytes]]) -> Iterator[list[StoredEntry]]:

@@ -51,13 +51,14 @@ def export(
 
     Exit code 3: the ledger does not verify, or does not continue what the folder holds.
     """
-    from mlflow_governance.audit.export import export_ledger
+    from mlflow_governance.audit.export import Keys, export_ledger
     from mlflow_governance.cli.operation import open_store, operator
     from mlflow_governance.store.ledger import SqlLedger
     from mlflow_governance.store.sessions import session_factory_for
 
     settings = config.load(config.home_folder(home))
-    keys = [ledger_key(settings)]
+    key = ledger_key(settings)
+    keys = Keys(key, [key.encode()])
     store = open_store(settings, backend_store_uri)
     view = SqlLedger(session_factory_for(backend_store_uri.removeprefix("governance+")))
     with store.begin() as uow:  # first, so that nothing leaves the house without a record of it
@@ -87,7 +88,7 @@ def export(
         f"{folder}: {done.size} entries ({done.added} new), {done.checkpoints} checkpoints, "
         f"root {done.root}"
     )
-    click.echo(f"key {keys[-1].encode()}")
+    click.echo(f"key {keys.published[-1]}")
 
 
 @click.command()

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from mlflow_governance.audit.export import Exported, KeptCheckpoint, export_ledger
+from mlflow_governance.audit.export import Exported, KeptCheckpoint, Keys, export_ledger
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.merkle import Growing, leaf_hash
 from mlflow_governance.ledger.note import Ed25519Signer
@@ -56,7 +56,11 @@ class MemoryLedger:
         return KeptCheckpoint(self.note)
 
     def export(self, folder: Path, *kept: KeptCheckpoint) -> Exported:
-        return export_ledger(self, folder, [self.signer.key], kept)
+        return export_ledger(self, folder, self.keys, kept)
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.signer.key, [self.vkey])
 
     @property
     def vkey(self) -> str:

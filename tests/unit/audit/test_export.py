@@ -85,7 +85,7 @@ def test_an_interrupted_export_goes_on(times: int, tmp_path: Path) -> None:
                 yield row
 
     with pytest.raises(Killed):
-        export_ledger(Dying(ledger.signer, note=ledger.note), out, [ledger.signer.key], [])
+        export_ledger(Dying(ledger.signer, note=ledger.note), out, ledger.keys, [])
     assert not out.exists(), "half an export never has the name of a whole one"
     ledger.asked = 0
     ledger.export(out)
