@@ -812,6 +812,7 @@ def signed_by(note: Note, keys: list[Key]) -> None:
 # 7. Evidence bundles
 # ---------------------------------------------------------------------------------------------
 
+STAMP = "ledger/checkpoint.tsr"
 MANIFESTS = ("manifest.json", "manifest.dsse")
 PAYLOAD_TYPE = "application/vnd.mlflow-governance.evidence+json"
 WAY = {"None": "Candidate", "Candidate": "Staging", "Staging": "Approved", "Approved": "Deprecated"}
@@ -941,8 +942,8 @@ def policy_digest(archive: bytes, where: str) -> str:
 class Bundle:
     """What a registry says of a version, or of a period, and whether its ledger says the same.
 
-    What is missing where people's names were erased or withheld cannot be told; it is kept in
-    ``open`` and ends with exit code 2. ``remarks`` only say how far the check went.
+    What is missing, as where names were erased or withheld, is kept in ``open``: it cannot be told,
+    which is exit code 2. ``remarks`` only say how far the check went.
     """
 
     def __init__(self, archive: Archive, keys: list[Key], registry_key: bytes | None) -> None:
@@ -990,9 +991,6 @@ class Bundle:
         given = self.registry_key
         pem = self.archive.read("keys/registry.pub", SMALL) if given is None else given
         verify_envelope(self.archive.read("manifest.dsse"), data, pem, "manifest.dsse")
-        if given is None:
-            self.open.append("who signed the manifest: report, README and trust.yaml rest on the "
-                             "registry's key, which you give with --registry-key")  # fmt: skip
         listed = self.manifest["files"]
         for name in sorted((self.archive.names - set(MANIFESTS)) ^ set(listed)):
             refuse(name, "is missing" if name in listed else "is not listed in manifest.json")
@@ -1141,30 +1139,27 @@ class Bundle:
         """Each approval a promotion rests on was given before it, and not by the submitter."""
         words = {i: e for i, e in self.entries.items() if e["act"].startswith("approval.")
                  and e["allowed"]}  # fmt: skip
-        ended: dict[str, int] = {}
+        ended: dict[Any, int] = {}  # from which entry on a word stands no more
         for index, word in words.items():
-            given = word["act"] == "approval.given"
-            ended.setdefault(str(word["facts"].get("supersedes" if given else "approval")), index)
+            former = "supersedes" if word["act"] == "approval.given" else "approval"
+            if word["facts"].get(former) is not None:
+                ended.setdefault(word["facts"][former], index)
         for index, dossier in self.dossiers.items():
-            entry, left = self.entries[index], dict(words)
+            entry = self.entries[index]
             if not moves(entry) or entry["after"]["stage"] in OUT:
                 continue
+            left = [word for i, word in words.items()
+                    if i < index <= ended.get(word["facts"].get("approval"), index)]  # fmt: skip
             for one in dossier["approvals"]:
-                found = [
-                    i
-                    for i, word in left.items()
-                    if i < index
-                    and _says(word, one, entry)
-                    and ended.get(str(word["facts"].get("approval")), index) >= index
-                    and self.texts.get(word["actor"], one["person"]) == one["person"]
-                ]
-                if not found:  # fmt: skip
+                given = [word for word in left if self._says(word, one, entry)]
+                if not given:
                     refuse(
-                        f"dossiers of entry {index}",
-                        f"it rests on an approval for "
-                        f"{one['role']} that nobody gave before, or that was taken back",
+                        f"dossier of entry {index}",
+                        f"it rests on an approval for {one['role']} that nobody gave before, or "
+                        "that was taken back",
                     )
-                self._apart(index, left.pop(found[0]), entry)
+                left.remove(given[0])
+                self._apart(index, given[0], entry)
         for one in parse_json(self.archive.read("approvals.json"), "approvals.json"):
             word = words.get(one["index"], {"facts": {}, "act": "", "at": "", "actor": ""})
             same = [word["facts"].get("role"), word["facts"].get("decision"), word["at"]]
@@ -1173,6 +1168,16 @@ class Bundle:
                 refuse("approvals.json", f"entry {one['index']} does not say that")
             if person != one["person"]:
                 refuse("approvals.json", f"entry {one['index']} is of somebody else")
+
+    def _says(self, word: dict[str, Any], one: dict[str, Any], entry: dict[str, Any]) -> bool:
+        """True when an entry tells of this approval, of what another entry is about."""
+        facts, subject = word["facts"], word["subject"]
+        told = (word["act"], facts["role"], facts["decision"], word["at"], subject["digest"])
+        return (
+            told == ("approval.given", one["role"], one["decision"], one["at"], one["model_digest"])
+            and subject["uid"] == entry["subject"]["uid"]
+            and self.texts.get(word["actor"], one["person"]) == one["person"]
+        )
 
     def _apart(self, index: int, word: dict[str, Any], entry: dict[str, Any]) -> None:
         registered = self.registered.get(entry["subject"]["uid"])
@@ -1196,8 +1201,9 @@ class Bundle:
                     told = f"sha256:{name[9:-5]}" if name != "manifest.json" else digests[-1:]
                     if digest not in digests or digest not in told:
                         refuse(folder + name, "is not the model that the entries name")
-            if about[-1]["act"] == "version.deleted":
-                continue
+            acts = [entry["act"] for entry in about]
+            if "version.registered" not in acts or acts[-1] == "version.deleted":
+                continue  # of others only what they have to do with these
             if digests and "manifest.json" not in inside:
                 self.open.append(f"{folder}manifest.json is not in the bundle")
             there = {
@@ -1226,7 +1232,7 @@ class Bundle:
         for entry in about:
             if entry["act"] == "evidence.attached" and entry["allowed"]:
                 yield entry["facts"]["digest"], entry["facts"]["name"]
-            if moves(entry) and entry["before"]["stage"] != "None":
+            if moves(entry):
                 for one in self.dossiers.get(entry["index"], {}).get("attached", ()):
                     yield one["digest"], one["name"]
 
@@ -1268,17 +1274,6 @@ def moves(entry: dict[str, Any]) -> bool:
     return entry["act"] in acts and entry["allowed"] is True and before != after
 
 
-def _says(word: dict[str, Any], one: dict[str, Any], entry: dict[str, Any]) -> bool:
-    """True when an entry tells of this approval of what another entry is about."""
-    facts, subject = word["facts"], word["subject"]
-    return (
-        word["act"] == "approval.given"
-        and (facts["role"], facts["decision"], word["at"])
-        == (one["role"], one["decision"], one["at"])
-        and (subject["uid"], subject["digest"]) == (entry["subject"]["uid"], one["model_digest"])
-    )
-
-
 def _moment(data: bytes) -> str:
     at = data.find(b',"at":"')
     return data[at + 7 : data.find(b'"', at + 7)].decode("ascii", "replace")
@@ -1298,6 +1293,7 @@ def options() -> argparse.ArgumentParser:
         metavar="VKEY|FILE",
         help="verifier key of the ledger; never take it from the archive",
     )
+    shared.add_argument("--tsa-root", metavar="PEM", help="certificates that end a chain of stamps")
     shared.add_argument("--json", action="store_true", help="print the report as JSON")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -1319,15 +1315,27 @@ def options() -> argparse.ArgumentParser:
         help="key of a witness (c2sp.org/tlog-cosignature)",
     )
     ledger.add_argument("--quorum", type=int, help="how many of them; all when not given")
-    ledger.add_argument("--tsa-root", metavar="PEM", help="certificates that end a chain of stamps")
     bundle = kinds.add_parser("bundle", parents=[shared], help="an evidence bundle")
     bundle.add_argument("path", metavar="ZIP|DIR")
     bundle.add_argument("--registry-key", metavar="PEM", help="the registry's own public key")
+    bundle.add_argument(
+        "--incomplete",
+        action="store_true",
+        help="accept that something is not there: erased, or past its retention",
+    )
     bundle.add_argument("--ledger", metavar="DIR", help="an export: was anything left out?")
     proof = kinds.add_parser("proof", parents=[shared], help="one entry, by its inclusion proof")
     proof.add_argument("path", metavar="FILE")
     proof.add_argument("--entry", required=True, metavar="FILE", help="the entry's exact bytes")
     return parser  # fmt: skip
+
+
+def read_roots(path: str | None) -> list[x509.Certificate]:
+    """The certificates that may end the chain of a time stamp."""
+    try:
+        return x509.load_pem_x509_certificates(read_file(path, SMALL)) if path else []
+    except ValueError as error:
+        raise NotCheckedError(f"{path} holds no certificates: {error}") from error
 
 
 def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
@@ -1338,12 +1346,7 @@ def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     quorum = len(witnesses) if told.quorum is None else told.quorum
     if not 0 <= quorum <= len(witnesses) or (witnesses and not quorum):
         raise NotCheckedError(f"no quorum of {quorum} among {len(witnesses)} witnesses")
-    try:
-        pem = read_file(told.tsa_root, SMALL) if told.tsa_root else b""
-        tsa = x509.load_pem_x509_certificates(pem) if pem else []
-    except ValueError as error:
-        raise NotCheckedError(f"{told.tsa_root} holds no certificates: {error}") from error
-    ledger = Ledger(told.path, keys, None, witnesses, tsa)
+    ledger = Ledger(told.path, keys, None, witnesses, read_roots(told.tsa_root))
     for path in told.checkpoint:
         ledger.mark(Note(read_file(path, SMALL), path))
     report = ledger.verify()
@@ -1360,14 +1363,23 @@ def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     pem = read_file(told.registry_key, SMALL) if told.registry_key else None
     bundle = Bundle(Archive(told.path), keys, pem)
     report = bundle.verify()
+    if STAMP in bundle.archive.names and told.tsa_root:
+        stamp, roots = bundle.archive.read(STAMP, SMALL), read_roots(told.tsa_root)
+        report["stamped"] = verify_stamp(stamp, bundle.note.data, roots, STAMP)
+    elif STAMP in bundle.archive.names:
+        report["remarks"].append(f"{STAMP}: not checked, for want of --tsa-root")
     if told.ledger:
         report["ledger"] = bundle.against(told.ledger)["size"]
     else:
         report["remarks"].append("held against the registry's own list of entries; with the whole "
                                  "ledger (--ledger) nobody's word is needed")  # fmt: skip
-    if bundle.open:
-        raise NotCheckedError("; ".join(["everything there verifies, but it cannot be told",
-                                         *bundle.open]))  # fmt: skip
+    if pem is None:
+        raise NotCheckedError("what the ledger tells verifies; README, report and trust.yaml rest "
+                              "on the registry's key: give it with --registry-key")  # fmt: skip
+    if bundle.open and not told.incomplete:
+        raise NotCheckedError("what is there verifies, and this is missing (--incomplete accepts "
+                              "it): " + "; ".join(bundle.open))  # fmt: skip
+    report["remarks"] += bundle.open
     return report
 
 
