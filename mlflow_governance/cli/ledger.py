@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlflow_governance import config
 from mlflow_governance.bootstrap import ledger_key
-from mlflow_governance.errors import LedgerError, NotFound
+from mlflow_governance.cli import ledger_proofs
+from mlflow_governance.cli.history import Progress, backend, home
+from mlflow_governance.cli.unfinished import Run, Unfinished
+from mlflow_governance.errors import InvalidRequest, LedgerError
+from mlflow_governance.ledger import checkpoint
+from mlflow_governance.ledger.merkle import CompactRange
 
-_home = click.option("--home", default=None, help="Home folder of the installation.")
-_backend = click.option(
-    "--backend-store-uri", default="sqlite:///mlflow.db", show_default=True, help="The database."
-)
+if TYPE_CHECKING:
+    from mlflow_governance.ledger.note import NoteKey
+    from mlflow_governance.ledger.verify import LedgerReport
+    from mlflow_governance.store.ledger import SqlLedger
+
+_SECONDS = 1.0
+"""Between two notes of how far it is."""
 
 
 @click.group()
@@ -23,23 +34,78 @@ def ledger() -> None:
 
 
 @ledger.command()
-@_backend
-@_home
+@backend
+@home
+@click.option(
+    "--since",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="CHECKPOINT",
+    help="Read only entries after this signed checkpoint, which you trust.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run ended.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="How many read at once; default: one for each processor, of a long ledger.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def verify(backend_store_uri: str, home: str | None, as_json: bool) -> None:
+def verify(backend_store_uri: str, home: str | None, as_json: bool, **options: Any) -> None:
     """Prove the whole ledger against its signed head and every exported checkpoint.
 
-    Exit code 3 names what was edited, dropped, inserted, reordered or cut off.
-    """
-    from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
+    Exit code 3 names what was edited, deleted, inserted, reordered, cut off, forked or rolled back.
 
+    \b
+      mlflow-governance ledger verify --backend-store-uri postgresql+psycopg://…
+      mlflow-governance ledger verify --since last-audit.checkpoint
+
+    A run that is interrupted goes on with --resume, within a day: rows read before the
+    interruption are not read again, and the report says so. With --since, entries before the
+    checkpoint are not read either; that they led to it, and the ledger to its head, is proved.
+    """  # fmt: skip
+    from mlflow_governance.store.ledger_scan import Reading
+
+    since, resume = options["since"], options["resume"]
+    if since is not None and resume:
+        raise InvalidRequest("give --since or --resume, not both")
     settings = config.load(config.home_folder(home))
-    exported = [
-        path.read_text("utf-8") for path in sorted(settings.checkpoints.glob("*.checkpoint"))
-    ]
-    view = SqlLedger(session_factory_for(backend_store_uri))
-    report = view.verify(ledger_key(settings), exported)
+    key = ledger_key(settings)
+    notes = [path.read_text("utf-8") for path in sorted(settings.checkpoints.glob("*.checkpoint"))]
+    run = Run.new(key.encode(), backend_store_uri)
+    start = None
+    with ledger_proofs.opened(backend_store_uri) as view:
+        if since is not None:
+            notes.append(since.read_text("utf-8"))
+            start = _start(view, notes[-1], key)
+        elif resume:
+            unfinished = Unfinished.load(settings.home, run)
+            run, start = unfinished.run, unfinished.tree
+        follow = _Follow(settings.home, run, keep=since is None)
+        with follow:
+            report = view.verify(key, notes, Reading(start, options["processes"], follow.more))
+    _print(report, as_json, _not_read(report, since, run))
+
+
+def _start(view: SqlLedger, note: str, key: NoteKey) -> CompactRange:
+    from mlflow_governance.ledger.part import PART
+
+    size = checkpoint.verify(note, key).size
+    # A whole number of parts; those between are read, and must lead to the checkpoint.
+    return view.subtrees(size - size % PART)
+
+
+def _not_read(report: LedgerReport, since: Path | None, run: Run) -> str:
+    if since is not None and report.read_from:
+        return f"entries before {report.read_from} were not read: {since.name} vouches for them"
+    if report.read_from:
+        return (
+            f"entries before {report.read_from} were read by the interrupted run that began at "
+            f"{run.began}, and not again"
+        )
+    return ""
+
+
+def _print(report: LedgerReport, as_json: bool, not_read: str) -> None:
     if as_json:
         click.echo(json.dumps(report.to_document()))
         return
@@ -47,44 +113,59 @@ def verify(backend_store_uri: str, home: str | None, as_json: bool) -> None:
         f"the ledger verifies: {report.size} entries, root {report.root}, "
         f"{report.checkpoints} checkpoints"
     )
+    if not_read:
+        click.echo(not_read)
 
 
-@ledger.command()
-@click.argument("index", type=int)
-@_backend
-@_home
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="File; default: print.")
-def prove(index: int, backend_store_uri: str, home: str | None, output: Path | None) -> None:
-    """Write the inclusion proof of one entry (C2SP tlog-proof)."""
-    from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
+@dataclass
+class _Follow:
+    """Told how far a verification is: shows it, and keeps it for a run that is interrupted."""
 
-    view = SqlLedger(session_factory_for(backend_store_uri))
-    proof = view.inclusion_proof(index)
-    rows = list(view.entries(index, 1))
-    if not rows:
-        raise NotFound(f"the ledger has no entry {index}")
-    proof.verify(rows[0][1], ledger_key(config.load(config.home_folder(home))))
-    text = proof.encode()
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        output.write_text(text, "utf-8")
+    home: Path
+    run: Run
+    keep: bool
+    _progress: Progress | None = None
+    _tree: CompactRange = field(default_factory=CompactRange)
+    _kept: float = field(default_factory=time.monotonic)
+
+    def more(self, tree: CompactRange, size: int) -> None:
+        """So much of it is verified."""
+        from mlflow_governance.ledger.part import PART
+
+        if self._progress is None:
+            self._progress = Progress(size, "entries")
+        self._progress.more(tree.size - self._tree.size)
+        if tree.size % PART == 0:  # the last part is seldom whole
+            self._tree = tree
+        if self.keep and time.monotonic() - self._kept > _SECONDS:
+            self._kept = time.monotonic()
+            Unfinished(self.run, self._tree).save(self.home)
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End: with an answer, after which there is nothing to go on with, or without one."""
+        if self._progress is not None:
+            self._progress.done()
+        if not self.keep:
+            return
+        if kind is None or issubclass(kind, LedgerError):
+            Unfinished.forget(self.home)
+        elif self._tree.size:
+            Unfinished(self.run, self._tree).save(self.home)
+            click.echo(
+                f"interrupted after {self._tree.size} entries; to go on: "
+                "mlflow-governance ledger verify --resume",
+                err=True,
+            )
 
 
-@ledger.command()
-@click.argument("text", type=click.Path(path_type=Path, exists=True))
-@click.option("--against", type=click.Path(path_type=Path, exists=True), required=True)
-@_home
-def check(text: Path, against: Path, home: str | None) -> None:
-    """Check an inclusion proof TEXT against the entry's bytes, offline."""
-    from mlflow_governance.ledger.proof import InclusionProof
-
-    proof = InclusionProof.parse(text.read_text("utf-8"))
-    try:
-        checkpoint = proof.verify(
-            against.read_bytes(), ledger_key(config.load(config.home_folder(home)))
-        )
-    except LedgerError as error:
-        raise LedgerError(error.message, advice="The entry is not what the ledger says.") from error
-    click.echo(f"included in the ledger of {checkpoint.size} entries")
+for _command in (
+    ledger_proofs.prove,
+    ledger_proofs.consistency,
+    ledger_proofs.check,
+    ledger_proofs.head,
+    ledger_proofs.key,
+):
+    ledger.add_command(_command)

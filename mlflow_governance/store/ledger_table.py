@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_governance.core import canonical, moment
 from mlflow_governance.core.event import Event
-from mlflow_governance.errors import ConfigurationError, LedgerError
+from mlflow_governance.errors import ConfigurationError, InvalidRequest, LedgerError
 from mlflow_governance.ledger import checkpoint, entry
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
 from mlflow_governance.ledger.nodes import completed
@@ -166,11 +166,16 @@ class LedgerWriting(Rows):
 
         Raises:
             LedgerError: the stored head is not the one that was signed last.
-            InvalidRequest: the event holds something JSON cannot say.
+            InvalidRequest: the event holds something JSON cannot say, or too much.
         """
         before = self._range or self._head.open(self._stored)
         sealed = _seal(event)
         data = canonical.encode(entry.build_entry(event, before.size, sealed))
+        if len(data) > entry.MAX_BYTES:
+            raise InvalidRequest(
+                f"the entry of {event.act.value} would have {len(data)} bytes, and the ledger "
+                f"takes {entry.MAX_BYTES}"
+            )
         leaf = leaf_hash(data)
         grown = before.append(leaf)
         parts = {
