@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from cryptography.hazmat.primitives import serialization
 
 from mlflow_governance.cli.main import cli
 from mlflow_governance.core import canonical
@@ -26,7 +25,7 @@ from mlflow_governance.ledger.nodes import Node, completed
 from mlflow_governance.store import tables
 from tests.contract.store.conftest import empty_database
 from tests.unit.ledger.builders import signer
-from tests.unit.store.builders import Database, open_database
+from tests.unit.store.builders import Database, home_of, open_database
 
 SIZE, HERE = 300, 100
 SIGNED = (64, 200)
@@ -101,17 +100,6 @@ def registry(
             (home / "checkpoints" / f"{size}.checkpoint").write_text(notes[size], "utf-8")
         yield Registry(database, home, url, rows, nodes, notes)
         database.sessions.dispose()
-
-
-def home_of(database: Database, home: Path) -> Path:
-    for folder in ("keys", "checkpoints"):
-        (home / folder).mkdir(parents=True)
-    (home / "config.yaml").write_text("registry_name: registry.example.org\n", "utf-8")
-    pem = database.signer.private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    (home / "keys" / "ledger.pub").write_bytes(pem)
-    return home
 
 
 @pytest.fixture
@@ -283,7 +271,7 @@ def test_subtrees_that_were_forgotten_point_to_an_edit(untouched: Registry) -> N
     untouched.write(rows, untouched.nodes, SIZE, tree)
     (untouched.home / "checkpoints" / "200.checkpoint").unlink()
     try:
-        with pytest.raises(LedgerError, match="entries 0 to 255 .*differs"):
+        with pytest.raises(LedgerError, match=r"entries 0 to 255 .*differs"):
             untouched.verify()
     finally:
         later = untouched.home / "checkpoints" / "200.checkpoint"
