@@ -48,13 +48,6 @@ class KeptCheckpoint(NamedTuple):
     stamp: bytes = b""
 
 
-class Keys(NamedTuple):
-    """What verifies notes of the ledger, and its verifier keys as published, oldest first."""
-
-    verifying: NoteKey
-    published: Sequence[str]
-
-
 class StoredLedger(Protocol):
     """The ledger of a registry, for reading."""
 

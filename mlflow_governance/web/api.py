@@ -54,6 +54,9 @@ class Route:
     max_bytes: int = _SMALL
 
 
+_MOST = 2**53 - 1
+"""The largest integer JSON is sure to carry."""
+
 _REASON = Field("reason", "Why, in your own words. It is recorded.", longest=MAX_REASON)
 _LISTING = (
     Field("name", "Only this registered model.", default="", longest=256),
@@ -78,7 +81,7 @@ _EVIDENCE = (
     Field("content", "The file in standard base64.", longest=_LARGE),
 )
 _ENTRIES = (
-    Field("start", "Index of the first entry.", "integer", default=0, most=2**53 - 1),
+    Field("start", "Index of the first entry.", "integer", default=0, most=_MOST),
     Field("count", "At most so many.", "integer", default=100, least=1, most=1000),
 )
 
@@ -138,8 +141,19 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/ledger/proof",
         views.ledger_proof,
-        (Field("index", "Index of the entry.", "integer", most=2**53 - 1),),
+        (
+            Field("index", "Index of the entry.", "integer", most=_MOST),
+            Field("checkpoint", "Signed earlier; by default the head.", default="", longest=8192),
+        ),
         schemas.PROOF,
+    ),
+    Route("GET", "/ledger/checkpoint", views.ledger_checkpoint),
+    Route(
+        "GET",
+        "/ledger/consistency",
+        views.ledger_consistency,
+        (Field("old", "Entries of the ledger you know.", "integer", least=1, most=_MOST),),
+        schemas.CONTINUATION,
     ),
     Route("GET", "/revocations", views.revocations, public=True),
     Route("GET", "/trust", views.trust),

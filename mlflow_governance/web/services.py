@@ -22,11 +22,19 @@ class LedgerView(Protocol):
     def head(self) -> str:
         """The signed checkpoint of the whole ledger; empty when nothing was ever recorded."""
 
-    def inclusion_proof(self, index: int) -> InclusionProof:
-        """The path from an entry to the signed head.
+    def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
+        """The path from an entry to a signed checkpoint, by default the head.
 
         Raises:
             NotFound: the ledger has no such entry.
+            LedgerError: the checkpoint is not of this ledger.
+        """
+
+    def continuation(self, old: int) -> tuple[list[bytes], str]:
+        """The RFC 6962 proof that the signed head continues the first entries, and that head.
+
+        Raises:
+            LedgerError: the ledger never had that size.
         """
 
 

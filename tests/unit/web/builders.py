@@ -360,15 +360,21 @@ class MemoryStore:
             return ""
         return checkpoint.make(self.tree.size, self.tree.root, self.key)
 
-    def inclusion_proof(self, index: int) -> InclusionProof:
-        if index >= len(self.ledger):
+    def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
+        signed = checkpoint.parse(note or self.head()) if self.ledger else None
+        if signed is None or index >= signed.size:
             raise NotFound(f"the ledger has no entry {index}")
+        leaves = [leaf_hash(data) for data in self.ledger[: signed.size]]
+        ranges = merkle.inclusion_ranges(index, signed.size)
+        path = [merkle.range_root(leaves[part.start : part.stop]) for part in ranges]
+        proof = InclusionProof(index, tuple(path), note or self.head())
+        proof.check(leaves[index])
+        return proof
+
+    def continuation(self, old: int) -> tuple[list[bytes], str]:
         leaves = [leaf_hash(data) for data in self.ledger]
-        path = [
-            merkle.range_root(leaves[part.start : part.stop])
-            for part in merkle.inclusion_ranges(index, len(leaves))
-        ]
-        return InclusionProof(index, tuple(path), self.head())
+        ranges = merkle.consistency_ranges(old, len(leaves))
+        return [merkle.range_root(leaves[part.start : part.stop]) for part in ranges], self.head()
 
     def _write(self, record: VersionRecord) -> None:
         revision = self.records[record.uid].revision + 1
