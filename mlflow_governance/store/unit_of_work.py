@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.evidence import EvidenceRows
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
 from mlflow_governance.store.ledger_table import (
     Head,
@@ -31,6 +32,7 @@ class SqlReading(
     VersionReading,
     AliasReading,
     TimelineReading,
+    EvidenceRows,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
