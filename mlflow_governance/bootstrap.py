@@ -35,9 +35,11 @@ from mlflow_governance.workflows.live_policies import Engines, LivePolicies
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
+    from mlflow_governance.audit.bundle import Exporter
     from mlflow_governance.outbox.decision_event import Recorder
     from mlflow_governance.policy.bundle import Bundle
     from mlflow_governance.policy.process import Budget
+    from mlflow_governance.workflows.evidence_ports import EvidenceStore
     from mlflow_governance.workflows.shadow import Notes
 
 LEDGER_NAME = "ledger"
@@ -363,16 +365,36 @@ class Publications:
 
     def trust(self) -> bytes:
         """``trust.yaml`` for a consumer: the signers, and the registry's own key."""
-        import yaml
+        return published_trust(self.settings)
 
-        registry = load_private_key(self.settings.registry_key).public
-        said = TrustPolicy.load(self.settings.trust_file).to_document()
-        said["signers"].append(
-            {
-                "name": f"registry:{self.settings.registry_name}",
-                "key": registry.pem,
-                "for": ["registry"],
-                "models": ["*"],
-            }
-        )
-        return yaml.safe_dump(said, sort_keys=False).encode()
+
+def published_trust(settings: Settings) -> bytes:
+    """Who may sign what, with the registry's own key, as YAML."""
+    import yaml
+
+    registry = load_private_key(settings.registry_key).public
+    said = TrustPolicy.load(settings.trust_file).to_document()
+    said["signers"].append(
+        {
+            "name": f"registry:{settings.registry_name}",
+            "key": registry.pem,
+            "for": ["registry"],
+            "models": ["*"],
+        }
+    )
+    return yaml.safe_dump(said, sort_keys=False).encode()
+
+
+def evidence_exporter(settings: Settings, store: EvidenceStore) -> Exporter:
+    """Makes evidence bundles from a store."""
+    from mlflow_governance.audit.bundle import Exporter
+
+    return Exporter(
+        store=store,
+        clock=moment.now,
+        registry=settings.registry_name,
+        ledger_keys=[ledger_key(settings)],
+        signer=lambda: load_private_key(settings.registry_key),
+        trust=lambda: published_trust(settings),
+        own_controls=settings.home / "controls",
+    )

@@ -56,3 +56,6 @@ class _Forward:
 
     def flush(self) -> None:
         self._to.flush()
+
+    def close(self) -> None:
+        """Whoever gave it closes it."""

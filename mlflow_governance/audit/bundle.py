@@ -191,11 +191,9 @@ Read report.html or report.pdf: both say the same.
 
 Verify it without the registry, on any machine with Python and the package "cryptography":
 
-    python verify.py . --key LEDGER_KEY
+    {report.COMMAND}
 
-LEDGER_KEY is the ledger's public key as you got it from the registry's operators, or its
-file. Take it from them and not from keys/ of this archive: whoever could change the archive
-could change that, too.
+LEDGER_KEY and REGISTRY_KEY are files with the public keys, as you got them from the registry's
+operators. Take them from there and not from keys/ of this archive: whoever could change the
+archive could change those, too.
 """
-
-

@@ -35,7 +35,7 @@ class Mark:
     @property
     def sign(self) -> str:
         """What stands before it."""
-        return {"good": "✓", "bad": "✕", "warn": "○", "plain": "–"}[self.tone]
+        return {"good": "✓", "bad": "✕", "warn": "○", "plain": "-"}[self.tone]
 
 
 Inline = Text | Mark

@@ -126,7 +126,9 @@ def load(own: Path, bundles: Iterable[Bundle] = ()) -> list[Framework]:
         ConfigurationError: a file does not fit its schema, or names a code nobody knows; it says
             which file, and the line.
     """
-    paths = {path.name: path for path in sorted((folder("attestations") / "controls").glob("*.yaml"))}
+    paths = {
+        path.name: path for path in sorted((folder("attestations") / "controls").glob("*.yaml"))
+    }
     try:
         paths |= {path.name: path for path in sorted(own.glob("*.yaml"))}
     except OSError as error:

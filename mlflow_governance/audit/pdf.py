@@ -23,6 +23,8 @@ _TONES = {
     "plain": ("#1f568c", "#e3eefa"),
 }
 _MARGIN = 42.0
+_PADDING = 6.0
+"""Of reportlab's frames, which tables do not keep to."""
 _WIDTH = 595.27 - 2 * _MARGIN
 _FONTS = {
     "Report": ("DejaVuSans.ttf", "Vera.ttf"),
@@ -50,7 +52,8 @@ def render(report: Report) -> bytes:
         out = io.BytesIO()
         document = SimpleDocTemplate(
             out, invariant=1, title=report.title, subject=report.answer, lang="en",
-            creator="mlflow-governance", leftMargin=_MARGIN, rightMargin=_MARGIN,
+            creator="mlflow-governance",
+            leftMargin=_MARGIN - _PADDING, rightMargin=_MARGIN - _PADDING,
             topMargin=_MARGIN, bottomMargin=_MARGIN + 14,
         )  # fmt: skip
         page = _Page(_set(report.foot))
@@ -66,7 +69,7 @@ class _Page:
         canvas.saveState()
         canvas.setFont("Report", 7)
         canvas.setFillColor(_QUIET)
-        canvas.drawString(_MARGIN, 28, self._foot[:110])
+        canvas.drawString(_MARGIN, 28, self._foot[:120])
         canvas.drawRightString(_MARGIN + _WIDTH, 28, f"page {document.page}")
         canvas.restoreState()
 
@@ -92,13 +95,13 @@ def _answer(report: Report) -> Any:
     ink, ground = _TONES[report.tone]
     rows = [
         _paragraph(report.answer, "answer", ink),
-        *(_paragraph(f"•  {ground_}", "ground") for ground_ in report.grounds),
+        *(_paragraph(f"•  {said}", "ground") for said in report.grounds),
         _rich(
             f"This archive verifies without the registry: {_font(report.command, 'Report-Mono')}",
             "ground",
         ),
     ]
-    box = Flow([[row] for row in rows], colWidths=[_WIDTH], splitInRow=1)
+    box = Flow([[row] for row in rows], colWidths=[_WIDTH], splitInRow=1, hAlign="LEFT")
     box.setStyle([
         ("BACKGROUND", (0, 0), (-1, -1), ground), ("LINEBEFORE", (0, 0), (0, -1), 5, ink),
         ("LEFTPADDING", (0, 0), (-1, -1), 14), ("TOPPADDING", (0, 0), (-1, 0), 11),
@@ -114,7 +117,9 @@ def _section(section: Section) -> list[Any]:
     style = "chapter" if section.level == 2 else "heading"
     found: list[Any] = [CondPageBreak(90), _paragraph(section.title, style)]
     for block in section.blocks:
-        found += [_block(block), Spacer(1, 5)]
+        if isinstance(block, Table):
+            found += [CondPageBreak(60), _paragraph(block.about, "quiet")]
+        found += [_block(block), Spacer(1, 6)]
     return found
 
 
@@ -138,7 +143,7 @@ def _grid(rows: list[list[Any]], widths: tuple[int, ...], *, head: bool) -> Any:
 
     shares = [_WIDTH * width / sum(widths) for width in widths]
     # A row higher than a page is split, too: nothing anybody wrote may stop the report.
-    grid = LongTable(rows, colWidths=shares, repeatRows=int(head), splitInRow=1)
+    grid = LongTable(rows, colWidths=shares, repeatRows=int(head), splitInRow=1, hAlign="LEFT")
     grid.setStyle([
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("RIGHTPADDING", (0, 0), (-1, -1), 7), ("TOPPADDING", (0, 0), (-1, -1), 2.2),

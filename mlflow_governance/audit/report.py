@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlflow_governance.audit import content, sections
+from mlflow_governance.audit import closing, content, sections, timeline
 from mlflow_governance.audit.content import Cell, Report, Section, Table, Tone
 from mlflow_governance.audit.controls import Framework, Judged, Shown, judge
 from mlflow_governance.audit.found import RELEASED, found_in, four_eyes
@@ -17,7 +17,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.workflows.evidence_export import OfPeriod
 from mlflow_governance.workflows.evidence_told import Told, ToldEntry, ToldOne
 
-COMMAND = "python verify.py . --key LEDGER_KEY"
+COMMAND = "python verify.py bundle . --key LEDGER_KEY --registry-key REGISTRY_KEY"
 _DETAILED = 25
 """Versions of a period that are told in full; the archive has every file of the others, too."""
 
@@ -45,18 +45,16 @@ def build(told: Told, frameworks: Sequence[Framework], registry: str) -> Report:
     )
 
 
-def _sections(
-    told: Told, judged: list[tuple[Framework, list[Judged]]]
-) -> list[Section]:
+def _sections(told: Told, judged: list[tuple[Framework, list[Judged]]]) -> list[Section]:
     period = isinstance(told.exported.asked.of, OfPeriod)
     found = [_versions(told)] if period else []
     for one in told.versions[:_DETAILED]:
         found += sections.of_version(told, one, level=3 if period else 2)
-    found.append(sections.time_line(told))
-    found.append(sections.aliases(told))
-    found.append(sections.gaps(told, _DETAILED))
+    found.append(timeline.time_line(told))
+    found.append(timeline.aliases(told))
+    found.append(closing.gaps(told, _DETAILED))
     found += _controls(judged)
-    found.append(sections.verifying(told, COMMAND))
+    found.append(closing.verifying(told, COMMAND))
     return found
 
 
@@ -132,7 +130,7 @@ def _grounds(told: Told, one: ToldOne, entry: ToldEntry | None) -> list[str]:
 def _withdrawn(told: Told, one: ToldOne, entry: ToldEntry | None) -> list[str]:
     grounds = []
     if entry is not None:
-        why = f': “{entry.reason}”' if entry.reason else ""
+        why = f": “{entry.reason}”" if entry.reason else ""
         grounds.append(f"Withdrawn by {entry.actor} in entry {entry.index}{why}.")
     before = [e for e in told.about(one) if e.document["after"].get("stage") in RELEASED]
     if before:
@@ -228,7 +226,7 @@ def _controls(judged: list[tuple[Framework, list[Judged]]]) -> list[Section]:
         count = Counter(each.shown for each in found)
         rows.append((
             content.strong(framework.title),
-            *(content.plain(count[shown] or "–") for shown in Shown),
+            *(content.plain(count[shown]) for shown in Shown),
         ))  # fmt: skip
     overview = Section(
         "Controls",
@@ -275,4 +273,3 @@ def _codes(each: Judged) -> Cell:
     if partly:
         said += content.plain(f"for some versions: {', '.join(partly)}")
     return said + (content.quiet(f"not found: {', '.join(none)}") if none else ())
-

@@ -1,14 +1,15 @@
-"""The chapters of a report, from what was collected."""
+"""The chapters of a report about one version."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import groupby
 from typing import Any
 
 from mlflow_governance.audit import content
 from mlflow_governance.audit.content import Cell, Facts, Paragraph, Section, Table, Tone
 from mlflow_governance.audit.found import four_eyes
+from mlflow_governance.audit.meanings import meanings
+from mlflow_governance.audit.timeline import MOST_ROWS, act_in_words, outcome_of
 from mlflow_governance.audit.words import (
     day,
     facts_in_words,
@@ -20,14 +21,12 @@ from mlflow_governance.audit.words import (
 )
 from mlflow_governance.core.event import Act
 from mlflow_governance.evidence.model_card import ANNEX_IV
-from mlflow_governance.workflows.evidence_told import Told, ToldEntry, ToldOne
+from mlflow_governance.workflows.evidence_told import Told, ToldOne
 
 _TONES: Mapping[str, Tone] = {
     "passed": "good", "failed": "bad", "error": "bad", "missing": "plain",
     "Approved": "good", "Revoked": "bad", "Quarantined": "bad", "Deprecated": "warn",
 }  # fmt: skip
-_MOST_ROWS = 1_000
-"""Rows of one table: beyond them the files of the archive are the place to look."""
 _HEADINGS = (
     "purpose", "audience", "limitations", "risks", "metrics", "datasets", "fairness",
     "environmental", "human_oversight", "monitoring",
@@ -89,8 +88,8 @@ def _people(told: Told, one: ToldOne) -> Iterator[content.Block]:
                        *content.plain(f"{said} approved this content"))),
     ))  # fmt: skip
     asked = [
-        (content.strong(e.actor), content.plain(_act(e)), content.plain(""),
-         _outcome(e), content.plain(day(e.document["at"])), content.plain(e.index),
+        (content.strong(e.actor), content.plain(act_in_words(e)), content.plain(""),
+         outcome_of(e), content.plain(day(e.document["at"])), content.plain(e.index),
          content.quiet(e.reason))
         for e in told.about(one)
         if e.document["act"] == Act.VERSION_TRANSITIONED
@@ -144,7 +143,7 @@ def _evidence(told: Told, one: ToldOne) -> Iterator[content.Block]:
     )  # fmt: skip
     if files:
         yield Table("Files in this archive", ("File", "From", "SHA-256", "Size"),
-                    files[:_MOST_ROWS], (35, 11, 44, 10))  # fmt: skip
+                    files[:MOST_ROWS], (35, 11, 44, 10))  # fmt: skip
 
 
 def _passed_first(item: tuple[str, Mapping[str, Any]]) -> tuple[int, str]:
@@ -173,16 +172,21 @@ def _policy(told: Told, one: ToldOne) -> Iterator[content.Block]:
         since = f"since {day(entry.document['at'])}, by {entry.actor}, entry {entry.index}"
         rows.append(("In force", content.plain(since)))
     yield Facts(tuple(rows))
-    checks = tuple(_check(told, decision, code) for code in sorted(decision["checks"]))
-    yield Table("Every check of that decision", ("Check", "Outcome", "Said"), checks, (14, 22, 64))
+    fails = meanings(told.bundles.get(digest), decision["gate"])
+    checks = tuple(_check(told, decision, code, fails) for code in sorted(decision["checks"]))
+    head = ("Check", "Outcome", "It fails when")
+    yield Table("Every check of that decision", head, checks, (14, 20, 66))
 
 
-def _check(told: Told, decision: Mapping[str, Any], code: str) -> tuple[Cell, ...]:
+def _check(
+    told: Told, decision: Mapping[str, Any], code: str, fails: Mapping[str, str]
+) -> tuple[Cell, ...]:
     passed = decision["checks"][code]
     waived = next((w for w in decision.get("waived", ()) if w["code"] == code), None)
     mode = decision.get("modes", {}).get(code, "")
     said = [*decision["reasons"], *decision["warnings"], *decision.get("shadow", ())]
-    message = next((str(s.get("message", "")) for s in said if s.get("code") == code), "")
+    told_then = (str(s.get("message", "")) for s in said if s.get("code") == code)
+    message = next(told_then, fails.get(code, "not said by these rules"))
     outcome: Cell = content.mark("passed" if passed else "failed", "good" if passed else "bad")
     if waived is not None:
         owner = told.persons.told(waived.get("owner"))
@@ -245,7 +249,7 @@ def _components(told: Told, one: ToldOne) -> Iterator[content.Block]:
         nothing = known.get("problem") or "No known vulnerability was found in them."
         yield Paragraph(content.plain(told.persons.scrub(nothing)))
     else:
-        vulnerable = tuple(_vulnerability(told, each) for each in found[:_MOST_ROWS])
+        vulnerable = tuple(_vulnerability(told, each) for each in found[:MOST_ROWS])
         yield Table("Known vulnerabilities", ("Id", "Component", "Severity", "CVSS", "Assessed"),
                     vulnerable, (22, 34, 13, 9, 22))  # fmt: skip
     waived = tuple(
@@ -271,140 +275,3 @@ def _vulnerability(told: Told, found: Mapping[str, Any]) -> tuple[Cell, ...]:
         content.plain("" if cvss is None else cvss),
         content.plain(by or "not assessed"),
     )
-
-
-# About the whole archive
-
-
-def time_line(told: Told) -> Section:
-    """Every entry, oldest first; a run of refused downloads is one row."""
-    rows: list[tuple[Cell, ...]] = []
-    for together, group in groupby(told.entries, key=_run):
-        found = list(group)
-        if together is None or len(found) < 3:
-            rows += [_row(entry) for entry in found]
-        else:
-            rows.append(_rows(found))
-    left = len(rows) - _MOST_ROWS
-    blocks: list[content.Block] = [
-        Table("Ledger entries, oldest first", ("Entry", "At", "Act", "About", "By", "Outcome"),
-              tuple(rows[:_MOST_ROWS]), (10, 15, 27, 18, 17, 13)),
-    ]  # fmt: skip
-    if left > 0:
-        blocks.append(Paragraph(content.plain(f"{left} more rows are in ledger/entries/.")))
-    return Section("Time line", tuple(blocks))
-
-
-def _run(entry: ToldEntry) -> tuple[str, ...] | None:
-    if entry.document["act"] != Act.DOWNLOAD_DENIED:
-        return None
-    subject = entry.document["subject"]
-    return str(subject["name"]), str(subject["version"]), str(subject["workspace"])
-
-
-def _row(entry: ToldEntry) -> tuple[Cell, ...]:
-    said = content.plain(_act(entry))
-    if entry.reason:
-        said += content.quiet(f"“{entry.reason}”")
-    return (
-        content.strong(entry.index), content.plain(day(entry.document["at"])), said,
-        content.plain(_about(entry)), content.plain(entry.actor), _outcome(entry),
-    )  # fmt: skip
-
-
-def _rows(found: list[ToldEntry]) -> tuple[Cell, ...]:
-    first, last = found[0], found[-1]
-    who = names(sorted({entry.actor for entry in found})[:4])
-    return (
-        content.strong(f"{first.index} to {last.index}"),
-        content.plain(f"{day(first.document['at'])} to {day(last.document['at'])}"),
-        content.plain(f"{len(found)} downloads"), content.plain(_about(first)),
-        content.plain(who), _outcome(first),
-    )  # fmt: skip
-
-
-def _about(entry: ToldEntry) -> str:
-    subject = entry.document["subject"]
-    if not subject["name"]:
-        return "the registry"
-    return f"{subject['name']}/{subject['version']}" if subject["version"] else subject["name"]
-
-
-def _act(entry: ToldEntry) -> str:
-    document = entry.document
-    said = of_name(document["act"])
-    action = document["facts"].get("action") or {}
-    if action.get("alias"):
-        return f"{said}: {action['alias']} → {action.get('to_version') or 'nowhere'}"
-    origin, target = action.get("from"), action.get("to")
-    if origin and target and origin != target:
-        return f"{said}: {origin} → {target}"
-    name = document["facts"].get("name") or document["facts"].get("role")
-    return f"{said}: {name}" if isinstance(name, str) else said
-
-
-def _outcome(entry: ToldEntry) -> Cell:
-    if entry.document["allowed"]:
-        return content.mark("done", "good")
-    return content.mark("refused", "bad")
-
-
-def aliases(told: Told) -> Section:
-    """Where aliases point that ever had to do with these versions."""
-    names_of = {(one.ref.workspace, one.ref.name) for one in told.versions}
-    rows = tuple(
-        (content.strong(key.alias), content.plain(key.name), _version(now), _version(before))
-        for key, (now, before) in sorted(told.replay.aliases.items())
-        if (key.workspace, key.name) in names_of
-    )
-    if not rows:
-        return Section("Aliases", (Paragraph(content.quiet("No alias was ever moved.")),))
-    head = ("Alias", "Model", "Points at version", "Before")
-    about = "As far as the entries in this archive tell"
-    return Section("Aliases", (Table(about, head, rows, (30, 34, 20, 16)),))
-
-
-def _version(number: int | None) -> Cell:
-    return content.quiet("nowhere") if number is None else content.plain(number)
-
-
-def gaps(told: Told, detailed: int) -> Section:
-    """What this archive does not show, as honestly as it can be said."""
-    rows = [(content.plain(path), content.plain(why)) for path, why in told.left_out[:_MOST_ROWS]]
-    said = [
-        "The model's own bytes are not in here: its manifest names each file by digest.",
-        "Decisions are recorded with the very input they were made from; making them again takes "
-        "the policy engine: mlflow-governance policy explain.",
-        "What nobody attached as evidence and what happened outside the registry is not shown.",
-    ]
-    erased = sum(entry.actor == told.persons.told(None) for entry in told.entries)
-    if erased:
-        said.append(f"The names behind {many(erased, 'entry')} were erased, as the law may demand.")
-    if told.persons.pseudonymous:
-        said.append("Nobody is named: commitments in the ledger stand unopened.")
-    if len(told.versions) > detailed:
-        said.append(f"Only {detailed} of {len(told.versions)} versions are told here in full.")
-    for one in told.versions:
-        missing = [of_name(k) for k, o in sorted(one.evidence.items()) if o["status"] != "passed"]
-        if missing:
-            said.append(f"{one.ref}: nothing was proved of {names(missing)}.")
-    blocks: list[content.Block] = [Paragraph(content.plain(text)) for text in said]
-    if rows:
-        blocks.append(Table("Files that are not here", ("File", "Why"), tuple(rows), (62, 38)))
-    return Section("What could not be shown", tuple(blocks))
-
-
-def verifying(told: Told, command: str) -> Section:
-    """How to check all of this."""
-    return Section("How to verify it", (
-        Paragraph(content.plain(
-            "On any machine with Python and the package cryptography, with the ledger's public "
-            "key as its operators gave it to you (not from this archive):")),
-        Paragraph(content.code(command)),
-        Facts((
-            ("Ledger", content.plain(f"{told.origin}, {many(told.size, 'entry')} as signed")),
-            ("This export", content.plain(f"entry {told.exported.index}")),
-            ("Entries in here", content.plain(len(told.entries))),
-            ("Made at", content.plain(day(told.exported.at.isoformat()))),
-        )),
-    ))  # fmt: skip

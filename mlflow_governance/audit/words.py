@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from mlflow_governance.errors import InvalidRequest
 __all__ = ["day", "facts_in_words", "many", "names", "of_name", "short", "size"]
 
 _MOST = 8
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*")
 _PEOPLE = ("signer", "signers", "owner")
 """Facts that name whoever signed or answers; they have a place of their own."""
 
@@ -59,11 +61,21 @@ def _value(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "not said"}[value]
     if isinstance(value, Mapping):
-        return many(len(value), "entry")
+        return _entries(len(value))
     if isinstance(value, list):
-        texts = [v for v in value if isinstance(v, str)]
-        return names(texts) if texts and len(value) <= 3 else many(len(value), "entry")
-    return str(value)
+        called = [_called(each) for each in value]
+        return names(called) if all(called) and 0 < len(called) <= 3 else _entries(len(value))
+    return day(value) if _INSTANT.fullmatch(str(value)) else str(value)
+
+
+def _entries(count: int) -> str:
+    return many(count, "entry") if count else "none"
+
+
+def _called(value: object) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("name") or value.get("id") or value.get("profile")
+    return value if isinstance(value, str) else ""
 
 
 def signers_of(facts: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlflow_governance import config
+from mlflow_governance.audit.desk import Desk
 from mlflow_governance.bootstrap import (
     Publications,
     build_ports,
+    evidence_exporter,
     ledger_signer,
     prepare_home,
     watched,
@@ -40,6 +42,7 @@ class Assembly:
     identity: Identity
     ledger: SqlLedger
     publications: Publications
+    evidence: Desk
 
     @classmethod
     def build(cls, engine: Engine, sessions: JoinableSessions) -> Assembly:
@@ -63,4 +66,7 @@ class Assembly:
             identity=Identity(settings.auth),
             ledger=SqlLedger(sessions.for_us),
             publications=Publications(settings, ports),
+            evidence=Desk(
+                lambda: evidence_exporter(settings, store), settings.home / "evidence.lock"
+            ),
         )

@@ -70,9 +70,7 @@ class EvidenceRows(Rows):
         """The signed note of the whole ledger."""
         return str(self._connection.execute(sa.select(tables.ledger_head.c.note)).scalar_one())
 
-    def inclusion_paths(
-        self, indices: Iterable[int], size: int
-    ) -> Mapping[int, tuple[bytes, ...]]:
+    def inclusion_paths(self, indices: Iterable[int], size: int) -> Mapping[int, tuple[bytes, ...]]:
         """The RFC 6962 inclusion proof of each entry in the ledger of ``size`` entries.
 
         Reads every leaf hash once, however many entries are asked for.

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlflow_governance.audit.desk import Spool
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.workflows.evidence_export import Asked
 from mlflow_governance.workflows.ports import Ports
 
 
@@ -39,6 +41,7 @@ class WebServices:
         ledger: the public side of the ledger.
         revocations: the signed revocation list, JSON.
         trust: a ``trust.yaml`` for consumers, with the registry's own public key.
+        evidence: records that somebody takes an evidence bundle, and makes it.
         adopt: takes responsibility for a version MLflow knows and the registry does not yet;
             raises NotFound when MLflow does not know it either.
     """
@@ -48,4 +51,5 @@ class WebServices:
     ledger: LedgerView
     revocations: Callable[[], bytes]
     trust: Callable[[], bytes]
+    evidence: Callable[[Asked], Spool]
     adopt: Callable[[VersionRef], None]

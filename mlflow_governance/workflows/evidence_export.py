@@ -6,6 +6,7 @@ word that nothing was left out, and whoever has the whole ledger can hold the bu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ _LISTED = 4_000
 length is written in two bytes. More are named by the digest of their list, which the bundle holds.
 """
 _CONTEXT = (Act.POLICY_CHANGED, Act.TRUST_CHANGED)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _ALIAS = (Act.ALIAS_MOVED, Act.ALIAS_DELETED)
 
 
@@ -69,7 +71,20 @@ class OfPeriod:
         return {"since": moment.to_text(self.since), "until": moment.to_text(self.until)}
 
     def __str__(self) -> str:
-        return f"{moment.to_text(self.since)[:19]}Z to {moment.to_text(self.until)[:19]}Z"
+        return f"{_plain(self.since)} to {_plain(self.until)}"
+
+
+def period(since: str, until: str) -> OfPeriod:
+    """The period between two dates or instants; a date is its midnight in UTC.
+
+    Raises:
+        InvalidRequest: one of them is neither, or the end comes first.
+    """
+    return OfPeriod(_instant(since), _instant(until))
+
+
+def _instant(text: str) -> datetime:
+    return moment.parse(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,7 @@ def require_auditor(store: EvidenceStore, asked: Asked, now: datetime) -> None:
         Denied: somebody else is.
     """
     actor = asked.actor
-    if actor.authenticated and (actor.admin or AUDITOR in actor.roles):
+    if may_take(actor):
         return
     with store.begin() as uow:
         facts = {"asked": "evidence bundle", "of": asked.of.to_document()}
@@ -121,6 +136,11 @@ def require_auditor(store: EvidenceStore, asked: Asked, now: datetime) -> None:
     if not actor.authenticated:
         raise Unauthenticated("an evidence bundle is for people who are logged in", advice=advice)
     raise Denied(f"an evidence bundle takes the role {AUDITOR}, or an administrator", advice=advice)
+
+
+def may_take(actor: Actor) -> bool:
+    """True for auditors and administrators who are logged in."""
+    return actor.authenticated and (actor.admin or AUDITOR in actor.roles)
 
 
 def record_export(store: EvidenceStore, asked: Asked, now: datetime) -> Exported:
@@ -145,6 +165,11 @@ def record_export(store: EvidenceStore, asked: Asked, now: datetime) -> Exported
             },
         )
         return Exported(asked, now, uow.record(event), entries)
+
+
+def _plain(at: datetime) -> str:
+    text = moment.to_text(at)
+    return text[:10] if text[10:19] == "T00:00:00" else f"{text[:19]}Z"
 
 
 def listed(entries: Sequence[int]) -> dict[str, Any]:

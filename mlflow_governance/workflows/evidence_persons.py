@@ -50,7 +50,9 @@ class Persons:
         """How somebody is spoken of."""
         if name is None:
             return ERASED
-        if not self.pseudonymous or not is_person(name):
+        if not is_person(name):
+            return f"the registry ({name.partition(':')[2]})" if ":" in name else "nobody known"
+        if not self.pseudonymous:
             return name
         self.meet([name])
         return self._labels[name]

@@ -61,9 +61,7 @@ class EvidenceReading(Reading, Protocol):
     def head(self) -> str:
         """The signed note of the whole ledger."""
 
-    def inclusion_paths(
-        self, indices: Iterable[int], size: int
-    ) -> Mapping[int, tuple[bytes, ...]]:
+    def inclusion_paths(self, indices: Iterable[int], size: int) -> Mapping[int, tuple[bytes, ...]]:
         """The RFC 6962 inclusion proof of each entry in the ledger of ``size`` entries."""
 
     def openings(self, commitments: Iterable[str]) -> dict[str, Opening]:

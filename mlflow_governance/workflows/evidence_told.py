@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.ledger.replay import Replay, ToldVersion
+from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.workflows.evidence_export import Exported
 from mlflow_governance.workflows.evidence_persons import Persons
 
@@ -24,7 +25,8 @@ class ToldFile(NamedTuple):
     size: int
 
 
-class ToldEntry(NamedTuple):
+@dataclass(frozen=True)
+class ToldEntry:
     """A ledger entry with people and reasons as they may be told."""
 
     document: Document
@@ -37,7 +39,8 @@ class ToldEntry(NamedTuple):
         return int(self.document["index"])
 
 
-class ToldWord(NamedTuple):
+@dataclass(frozen=True)
+class ToldWord:
     """What somebody said for a role; ``index`` of the entry that proves it."""
 
     person: str
@@ -98,6 +101,7 @@ class Told:
         decisions: by id, without dossiers; refused downloads are not among them.
         policies: digest of each policy that decided → how its bundle came into the archive;
             empty where it is not there.
+        bundles: those bundles, by the digest of the policy.
         left_out: files that are not there, each with why.
     """
 
@@ -110,6 +114,7 @@ class Told:
     versions: list[ToldOne] = field(default_factory=list)
     decisions: dict[str, Document] = field(default_factory=dict)
     policies: dict[str, str] = field(default_factory=dict)
+    bundles: dict[str, Bundle] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
     def about(self, one: ToldOne) -> Sequence[ToldEntry]:
