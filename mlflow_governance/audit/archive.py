@@ -21,7 +21,8 @@ class Archive:
     """
 
     def __init__(self, to: BinaryIO) -> None:
-        self._zip = zipfile.ZipFile(_Forward(to), "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+        self._to = _Forward(to)
+        self._zip = zipfile.ZipFile(self._to, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
         self._names: set[str] = set()
         self.files: dict[str, Digest] = {}
 
@@ -41,8 +42,13 @@ class Archive:
         self._zip.writestr(info, data)
         self.files[path] = of_bytes(data)
 
-    def close(self) -> None:
-        """Write the directory; nothing may be added afterwards."""
+    def __enter__(self) -> Archive:
+        """The archive, which is whole once the block ends well."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write the directory; after an error nothing more is written, and it opens nowhere."""
+        self._to.silent = kind is not None
         self._zip.close()
 
 
@@ -50,12 +56,14 @@ class _Forward:
     # Without tell and seek, zipfile writes sizes behind each file instead of going back.
     def __init__(self, to: BinaryIO) -> None:
         self._to = to
+        self.silent = False
 
     def write(self, data: bytes) -> int:
-        return self._to.write(data)
+        return len(data) if self.silent else self._to.write(data)
 
     def flush(self) -> None:
-        self._to.flush()
+        if not self.silent:
+            self._to.flush()
 
     def close(self) -> None:
         """Whoever gave it closes it."""

@@ -40,6 +40,7 @@ from mlflow_governance.workflows.evidence_export import (
     record_export,
     require_auditor,
 )
+from mlflow_governance.workflows.evidence_ledger import NAMED
 from mlflow_governance.workflows.evidence_ports import EvidenceStore
 from mlflow_governance.workflows.evidence_told import Told
 from mlflow_governance.workflows.explain import kept_bundle
@@ -105,26 +106,28 @@ class Exporter:
         require_auditor(self.store, asked, now)
         frameworks, trust, signer = self._frameworks(), self.trust(), self.signer()
         exported = record_export(self.store, asked, now)
-        archive = Archive(to)
+        with Archive(to) as archive:
+            told = self._collect(archive, exported)
+            self._keys(archive, signer)
+            if told.persons.may_leave(trust):
+                archive.add("trust.yaml", trust)
+            else:
+                told.left_out.append(("trust.yaml", NAMED))
+            answer = self._for_people(archive, told, frameworks)
+            manifest = self._manifest(archive, told)
+            archive.add("manifest.json", manifest)
+            archive.add("manifest.dsse", envelope.sign(manifest, PAYLOAD_TYPE, [signer]))
+        return Made(exported.index, len(archive.files), of_bytes(manifest), answer)
+
+    def _collect(self, archive: Archive, exported: Exported) -> Told:
         with self.store.read() as reading:
             collection = Collection(reading, exported, self.ledger_keys[-1])
             for file in collection.files():
                 archive.add(*file)
             stamp = self.stamp(reading.head())
-        told = collection.told
         if stamp is not None:
             archive.add("ledger/checkpoint.tsr", stamp)
-        self._keys(archive, signer)
-        if told.persons.may_leave(trust):
-            archive.add("trust.yaml", trust)
-        else:
-            told.left_out.append(("trust.yaml", "it names people, and this archive does not"))
-        answer = self._for_people(archive, told, frameworks)
-        manifest = self._manifest(archive, told)
-        archive.add("manifest.json", manifest)
-        archive.add("manifest.dsse", envelope.sign(manifest, PAYLOAD_TYPE, [signer]))
-        archive.close()
-        return Made(exported.index, len(archive.files), of_bytes(manifest), answer)
+        return collection.told
 
     def _frameworks(self) -> list[controls.Framework]:
         # Read before anything is recorded: a file with a mistake in it must not leave a trace of

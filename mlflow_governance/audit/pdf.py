@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,7 +43,7 @@ def render(report: Report) -> bytes:
         ConfigurationError: the package that writes PDF is not installed.
     """
     try:
-        from reportlab.platypus import SimpleDocTemplate
+        from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
     except ImportError as error:
         raise ConfigurationError(
             "a report as PDF needs the package reportlab", advice="pip install reportlab"
@@ -50,28 +51,30 @@ def render(report: Report) -> bytes:
     with _ONE_AT_A_TIME:
         _fonts()
         out = io.BytesIO()
-        document = SimpleDocTemplate(
+        document = BaseDocTemplate(
             out, invariant=1, title=report.title, subject=report.answer, lang="en",
             creator="mlflow-governance",
             leftMargin=_MARGIN - _PADDING, rightMargin=_MARGIN - _PADDING,
             topMargin=_MARGIN, bottomMargin=_MARGIN + 14,
         )  # fmt: skip
-        page = _Page(_set(report.foot))
-        document.build(_story(report), onFirstPage=page.foot, onLaterPages=page.foot)
+        frame = Frame(document.leftMargin, document.bottomMargin, document.width, document.height)
+        # The foot is drawn last, so that whoever has the page read to them hears the answer first.
+        page = PageTemplate(frames=[frame], onPageEnd=_foot(_set(report.foot)))
+        document.addPageTemplates([page])
+        document.build(_story(report))
     return out.getvalue()
 
 
-class _Page:
-    def __init__(self, foot: str) -> None:
-        self._foot = foot
-
-    def foot(self, canvas: Any, document: Any) -> None:
+def _foot(text: str) -> Callable[[Any, Any], None]:
+    def draw(canvas: Any, document: Any) -> None:
         canvas.saveState()
         canvas.setFont("Report", 7)
         canvas.setFillColor(_QUIET)
-        canvas.drawString(_MARGIN, 28, self._foot[:120])
+        canvas.drawString(_MARGIN, 28, text[:120])
         canvas.drawRightString(_MARGIN + _WIDTH, 28, f"page {document.page}")
         canvas.restoreState()
+
+    return draw
 
 
 def _story(report: Report) -> list[Any]:
@@ -143,7 +146,10 @@ def _grid(rows: list[list[Any]], widths: tuple[int, ...], *, head: bool) -> Any:
 
     shares = [_WIDTH * width / sum(widths) for width in widths]
     # A row higher than a page is split, too: nothing anybody wrote may stop the report.
-    grid = LongTable(rows, colWidths=shares, repeatRows=int(head), splitInRow=1, hAlign="LEFT")
+    grid = LongTable(
+        rows, colWidths=shares, repeatRows=int(head), splitInRow=1, hAlign="LEFT",
+        emptyTableAction="ignore",
+    )  # fmt: skip
     grid.setStyle([
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("RIGHTPADDING", (0, 0), (-1, -1), 7), ("TOPPADDING", (0, 0), (-1, -1), 2.2),

@@ -19,7 +19,7 @@ from mlflow_governance.workflows.evidence_ports import EvidenceReading
 from mlflow_governance.workflows.evidence_told import Told, ToldEntry
 
 ADVICE = "Find out what else was changed: mlflow-governance validate"
-_NAMED = "it names people, and this archive does not"
+NAMED = "it names people, and this archive does not"
 
 
 class File(NamedTuple):
@@ -115,7 +115,7 @@ class LedgerPart:
         if may and self.told.persons.may_leave(data):
             yield File(path, data)
         else:
-            self.told.left_out.append((path, _NAMED))
+            self.told.left_out.append((path, NAMED))
 
 
 def checked(data: bytes | None, digest: str, what: str) -> bytes:
