@@ -142,13 +142,14 @@ def _table(table: Table) -> Any:
 
 
 def _grid(rows: list[list[Any]], widths: tuple[int, ...], *, head: bool) -> Any:
-    from reportlab.platypus import LongTable
+    from reportlab.platypus import LongTable, Spacer
 
+    if not rows:
+        return Spacer(1, 0)
     shares = [_WIDTH * width / sum(widths) for width in widths]
     # A row higher than a page is split, too: nothing anybody wrote may stop the report.
     grid = LongTable(
         rows, colWidths=shares, repeatRows=int(head), splitInRow=1, hAlign="LEFT",
-        emptyTableAction="ignore",
     )  # fmt: skip
     grid.setStyle([
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
