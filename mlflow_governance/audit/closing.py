@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflow_governance.audit import content
 from mlflow_governance.audit.content import Facts, Paragraph, Section, Table
+from mlflow_governance.audit.outcomes import verdict
 from mlflow_governance.audit.timeline import MOST_ROWS
 from mlflow_governance.audit.words import day, many, names, of_name
 from mlflow_governance.workflows.evidence_told import Told
@@ -26,9 +27,13 @@ def gaps(told: Told, detailed: int) -> Section:
     if len(told.versions) > detailed:
         said.append(f"Only {detailed} of {len(told.versions)} versions are told here in full.")
     for one in told.versions:
-        missing = [of_name(k) for k, o in sorted(one.evidence.items()) if o["status"] != "passed"]
+        missing = [
+            of_name(kind)
+            for kind, outcome in sorted(one.evidence.items())
+            if not verdict(kind, outcome).counts
+        ]
         if missing:
-            said.append(f"{one.ref}: nothing was proved of {names(missing)}.")
+            said.append(f"{one.ref}: nothing good was proved of {names(missing)}.")
     blocks: list[content.Block] = [Paragraph(content.plain(text)) for text in said]
     if rows:
         blocks.append(Table("Files that are not here", ("File", "Why"), tuple(rows), (62, 38)))

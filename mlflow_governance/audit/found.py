@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import reduce
 
 from mlflow_governance.audit.controls import Found
+from mlflow_governance.audit.outcomes import verdict
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.model_card import ANNEX_IV
@@ -58,7 +59,7 @@ def _of_the_record(told: Told) -> Iterator[str]:
 def _of_version(told: Told, one: ToldOne) -> Iterator[str]:
     yield from _checks(told, one)
     for kind, outcome in one.evidence.items():
-        if outcome["status"] == "passed":
+        if verdict(kind, outcome).counts:
             yield f"evidence:{kind}"
     yield from _card(one)
     if one.model_files is not None:

@@ -10,6 +10,7 @@ from mlflow_governance.audit import closing, content, sections, timeline
 from mlflow_governance.audit.content import Cell, Report, Section, Table, Tone
 from mlflow_governance.audit.controls import Framework, Judged, Shown, judge
 from mlflow_governance.audit.found import RELEASED, found_in, four_eyes
+from mlflow_governance.audit.outcomes import verdict
 from mlflow_governance.audit.words import day, many, names, short
 from mlflow_governance.core import moment
 from mlflow_governance.core.event import Act
@@ -109,7 +110,7 @@ def _grounds(told: Told, one: ToldOne, entry: ToldEntry | None) -> list[str]:
             f"{entry.document['decision_id'][:12]}, asked for by {entry.actor}; the ledger tells "
             f"it in entry {entry.index}."
         )
-    passed = [k for k, outcome in one.evidence.items() if outcome["status"] == "passed"]
+    passed = [kind for kind, outcome in one.evidence.items() if verdict(kind, outcome).counts]
     checks = one.judged.get("checks", {})
     waived = [w["code"] for w in one.judged.get("waived", ())]
     grounds.append(

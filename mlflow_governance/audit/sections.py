@@ -9,6 +9,7 @@ from mlflow_governance.audit import content
 from mlflow_governance.audit.content import Cell, Facts, Paragraph, Section, Table, Tone
 from mlflow_governance.audit.found import four_eyes
 from mlflow_governance.audit.meanings import meanings
+from mlflow_governance.audit.outcomes import verdict
 from mlflow_governance.audit.timeline import MOST_ROWS, act_in_words, outcome_of
 from mlflow_governance.audit.words import (
     day,
@@ -122,11 +123,11 @@ def _evidence(told: Told, one: ToldOne) -> Iterator[content.Block]:
     rows = tuple(
         (
             content.strong(of_name(kind)),
-            content.mark(outcome["status"], _TONES.get(outcome["status"], "plain")),
+            content.mark(*verdict(kind, outcome)[:2]),
             content.plain(names(map(say.told, signers_of(outcome["facts"])))),
             content.plain(say.scrub(outcome["problem"] or facts_in_words(outcome["facts"]))),
         )
-        for kind, outcome in sorted(one.evidence.items(), key=_passed_first)
+        for kind, outcome in sorted(one.evidence.items(), key=_gravest_first)
     )
     head = ("Kind", "Outcome", "Signed by", "What was found")
     if rows:
@@ -146,9 +147,9 @@ def _evidence(told: Told, one: ToldOne) -> Iterator[content.Block]:
                     files[:MOST_ROWS], (35, 11, 44, 10))  # fmt: skip
 
 
-def _passed_first(item: tuple[str, Mapping[str, Any]]) -> tuple[int, str]:
-    order = {"failed": 0, "error": 0, "passed": 1, "missing": 2}
-    return order.get(item[1]["status"], 0), item[0]
+def _gravest_first(item: tuple[str, Mapping[str, Any]]) -> tuple[int, str]:
+    order = ("bad", "warn", "good", "plain")
+    return order.index(verdict(*item).tone), item[0]
 
 
 def _policy(told: Told, one: ToldOne) -> Iterator[content.Block]:
@@ -246,7 +247,12 @@ def _components(told: Told, one: ToldOne) -> Iterator[content.Block]:
     yield Facts(tuple(rows))
     found = known.get("facts", {}).get("vulnerabilities", [])
     if not found:
-        nothing = known.get("problem") or "No known vulnerability was found in them."
+        looked = known.get("facts", {}).get("advisories_at")
+        nothing = known.get("problem") or (
+            "No known vulnerability was found in them."
+            if looked
+            else "There were no advisories, so no vulnerability was looked for."
+        )
         yield Paragraph(content.plain(told.persons.scrub(nothing)))
     else:
         vulnerable = tuple(_vulnerability(told, each) for each in found[:MOST_ROWS])

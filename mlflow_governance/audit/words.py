@@ -14,8 +14,8 @@ __all__ = ["day", "facts_in_words", "many", "names", "of_name", "short", "size"]
 
 _MOST = 8
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*")
-_PEOPLE = ("signer", "signers", "owner")
-"""Facts that name whoever signed or answers; they have a place of their own."""
+_ELSEWHERE = ("signer", "signers", "owner", "count", "scanner", "serial_number")
+"""Facts that have a place of their own, and those no reader looks for here."""
 
 
 def day(at: object) -> str:
@@ -53,7 +53,7 @@ def of_name(name: str) -> str:
 
 def facts_in_words(facts: Mapping[str, Any]) -> str:
     """What was proved, in a line: values that are short, and how many of what is a list."""
-    said = [f"{of_name(k)} {_value(v)}" for k, v in sorted(facts.items()) if k not in _PEOPLE]
+    said = [f"{of_name(k)} {_value(v)}" for k, v in sorted(facts.items()) if k not in _ELSEWHERE]
     return "; ".join(said[:_MOST]) + (f"; {len(said) - _MOST} more" if len(said) > _MOST else "")
 
 

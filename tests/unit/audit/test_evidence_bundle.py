@@ -247,6 +247,13 @@ def test_an_administrator_may(registry: Audited) -> None:
     assert registry.take(CHURN, by=ROOT).made.answer.startswith("Yes")
 
 
+def test_taking_a_bundle_leaves_a_registry_that_agrees_with_its_record(registry: Audited) -> None:
+    registry.settled()
+    registry.take(CHURN)
+
+    assert registry.findings() == []
+
+
 def test_a_version_nobody_ever_registered_is_not_found_and_nothing_recorded(
     registry: Audited,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,9 +12,13 @@ import pytest
 
 from mlflow_governance.audit import content, html, pdf
 from mlflow_governance.audit.content import Facts, Paragraph, Report, Section, Table
+from mlflow_governance.audit.outcomes import verdict
 from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import GovernanceError
+from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import transition
@@ -252,3 +257,46 @@ def test_a_version_name_is_no_path() -> None:
 
     assert re.fullmatch(r"evidence-[\w.-]+\.zip", default_name(hostile))
     assert default_name(Asked(ALICE, NOVEMBER)) == "evidence-2026-11-01-to-2026-12-01.zip"
+
+
+def test_that_it_verified_does_not_say_that_it_is_good(tmp_path: Path) -> None:
+    registry = Audited(tmp_path)
+    registry.outcomes.spoiled = {
+        Kind.VULNERABILITIES: Outcome.passed(vulnerabilities=[], advisories=0, advisories_at=None),
+        Kind.CANARY: Outcome.passed(result="ROLLBACK", at="2026-11-20T00:00:00Z"),
+    }
+    ref = registry.register("churn")
+    with suppress(GovernanceError):
+        registry.settle(ref)
+
+    found = registry.take(ref)
+
+    assert "There were no advisories, so no vulnerability was looked for." in found.pdf
+    assert "nothing looked up" in found.html
+    assert "ROLLBACK" in found.html
+    after = found.html[found.html.index("<bdi>RA-5</bdi>") :]
+    assert "not found: evidence:vulnerabilities" in after[: after.index("</tr>")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "word", "counts"),
+    [
+        ("test_result", {"result": "FAILED"}, "FAILED", False),
+        ("test_result", {"result": "PASSED"}, "passed", True),
+        ("malware", {"verdict": "refused"}, "refused", False),
+        ("model_card", {"complete": False}, "incomplete", False),
+        ("slo", {"met": False}, "not met", False),
+        ("reproduction", {"matches": False}, "no match", False),
+        ("vulnerabilities", {"advisories_at": "x", "vulnerabilities": [{}]}, "1 known", True),
+        ("vulnerabilities", {"advisories_at": "x", "vulnerabilities": []}, "none known", True),
+        ("vulnerabilities", {}, "nothing looked up", False),
+        ("signature", {}, "passed", True),
+    ],
+)
+def test_a_verdict_is_what_the_facts_say(
+    kind: str, facts: dict[str, object], word: str, counts: bool
+) -> None:
+    found = verdict(kind, {"status": "passed", "facts": facts})
+
+    assert (found.word, found.counts) == (word, counts)
+    assert not verdict(kind, {"status": "missing", "facts": {}}).counts
