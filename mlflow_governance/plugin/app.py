@@ -61,6 +61,7 @@ def create_app(app: Any = mlflow_app) -> Any:
         ledger=governance.ledger,
         revocations=governance.publications.revocations,
         trust=governance.publications.trust,
+        evidence=governance.evidence.bundle,
         adopt=store.adopt,
         past=governance.past,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 
 import sqlalchemy as sa
@@ -197,9 +198,18 @@ class Prover:
     def _read(self, level: int, first: int, end: int) -> Sequence[bytes]:
         if self._connection is None:
             raise LedgerError("the tree is read in a transaction only")
-        values = {"from": first, "end": end}
-        if level:
-            found = self._connection.execute(_NODES, {"level": level, **values})
-        else:
-            found = self._connection.execute(_LEAVES, values)
-        return [as_bytes(value) for value in found.scalars()]
+        return _read(self._connection, level, first, end)
+
+
+def tree_of(connection: sa.Connection, size: int) -> Tree:
+    """The tree of the first ``size`` entries as it is kept; whoever asks it checks what it says."""
+    return Tree(Tiles(partial(_read, connection)), size)
+
+
+def _read(connection: sa.Connection, level: int, first: int, end: int) -> Sequence[bytes]:
+    values = {"from": first, "end": end}
+    if level:
+        found = connection.execute(_NODES, {"level": level, **values})
+    else:
+        found = connection.execute(_LEAVES, values)
+    return [as_bytes(value) for value in found.scalars()]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
+from mlflow_governance.audit.desk import Spool
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core import digest as digests
 from mlflow_governance.core.actor import Actor
@@ -41,6 +43,7 @@ from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
 from mlflow_governance.workflows.chronicle import About
 from mlflow_governance.workflows.chronicle import Told as ToldEntries
+from mlflow_governance.workflows.evidence_export import Asked
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.policy_ports import KeptPolicy, Proposal, Word
 from mlflow_governance.workflows.ports import (
@@ -467,8 +470,12 @@ class Registry:
                 {"blocked": [d for d, _, _ in self.store.blocked()]}
             ).encode(),
             trust=lambda: b'{"keys":[]}',
+            evidence=self.evidence,
             adopt=self.adopt,
         )
+
+    def evidence(self, asked: Asked) -> Spool:
+        return Spool("evidence.zip", io.BytesIO(f"about {asked.of}".encode()), ExitStack())
 
     def adopt(self, ref: VersionRef) -> None:
         if ref not in self.adoptable:
