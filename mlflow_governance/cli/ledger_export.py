@@ -58,7 +58,7 @@ def export(
 
     settings = config.load(config.home_folder(home))
     key = ledger_key(settings)
-    keys = Keys(key, [key.encode()])
+    keys = Keys(key, key.encode().split())
     store = open_store(settings, backend_store_uri)
     view = SqlLedger(session_factory_for(backend_store_uri.removeprefix("governance+")))
     with store.begin() as uow:  # first, so that nothing leaves the house without a record of it
