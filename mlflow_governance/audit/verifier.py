@@ -31,6 +31,7 @@ import tarfile
 import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -47,7 +48,7 @@ SMALL = 1024 * 1024
 """Bytes of a note, a key, a proof or a time stamp: none is read beyond this."""
 LARGE = 256 * 1024 * 1024
 """Bytes of one file in an evidence bundle."""
-MEMBERS = 200_000
+MEMBERS = 400_000
 """Files in an evidence bundle."""
 
 
@@ -555,7 +556,8 @@ class Ledger:
         self.rows: list[list[bytes]] = [[]]
         self.roots: dict[int, Note] = {}
         self.proved = self.empty = 0
-        self.told: dict[bytes, list[tuple[int, bytes]]] = {}
+        self.acts: Counter[bytes] = Counter()
+        self.rekeyed: dict[int, bytes] = {}
         self.parts: dict[tuple[object, int], list[int]] = {}
         self.mark(self.head)
         self._inventory()
@@ -578,8 +580,11 @@ class Ledger:
                 self._tile(level, size >> 8 * (level + 1), row)
         for note in reversed(waiting):
             self._compare(note, self.rows)
-        self._check_keys()
-        if self.empty and b"expired" not in self.told:
+        try:
+            self._check_keys()
+        except (KeyError, TypeError, AttributeError):
+            refuse("tile/entries", "an entry about the ledger's key is not of the form it has")
+        if self.empty and not self.acts[b"expired"]:
             refuse("tile/entries", f"{self.empty} entries hold no bytes, and no entry records that "
                    "they were deleted after their time")  # fmt: skip
         return {
@@ -589,7 +594,7 @@ class Ledger:
             "checkpoints": len(self.notes) - 1,
             "keys": [key.text for key in self.keys],
             "expired": self.empty,
-            "lost": len(self.told.get(b"recovered", ())),
+            "recovered": self.acts[b"recovered"],
             "stamped": [
                 f"{size} entries at {at}" for size, at in sorted(self.stamped.items())[-1:]
             ],
@@ -682,7 +687,9 @@ class Ledger:
             elif leaf != hashed or place_of(entry) != index:
                 self._name(name, entries, at, start)
             elif entry.startswith(b'{"act":"ledger.'):
-                self.told.setdefault(entry[15 : entry.find(b'"', 15)], []).append((index, entry))
+                self.acts[entry[15 : entry.find(b'"', 15)]] += 1
+                if entry.startswith(b'rekeyed"', 15):
+                    self.rekeyed[index] = entry
             if self.look:
                 self.look(index, entry)
             leaves.append(leaf)
@@ -748,25 +755,24 @@ class Ledger:
         The last of the entries it counts is ``ledger.rekeyed`` and names the same key.
         """
         until: list[int] = []
-        told = dict(self.told.get(b"rekeyed", []))
+        told = {index: parse_json(entry, "entry") for index, entry in self.rekeyed.items()}
         for place, key in enumerate(self.keys[1:]):
             sizes = {one.size for one, by in self.notes if one.heir == key.text
                      and {place, place + 1} <= by}  # fmt: skip
             if len(sizes) != 1:
                 refuse("checkpoints", "not one checkpoint hands over to the key " + key.text[:120])
             until += sizes
-            entry = told.pop(until[-1] - 1, b"null")
-            if parse_json(entry, "tile/entries")["facts"]["key"] != key.text:
+            entry = told.pop(until[-1] - 1, {})
+            if not entry.get("allowed") or entry["facts"].get("key") != key.text:
                 refuse("tile/entries", f"entry {until[-1] - 1} hands over to another key")
         if told or len(set(until)) != len(until) or sorted(until) != until:
             refuse("keys/ledger.vkeys", "the entries tell of other changes of the key")
         for note, by in self.notes:
             if note.heir and note.size not in until:
                 refuse(note.where, "hands the ledger over to a key that is none of it")
+            begins, ends = [0, *until], [*until, note.size]
             for place in by:
-                if (place and note.size < until[place - 1]) or note.size > [*until, note.size][
-                    place
-                ]:
+                if not begins[place] <= note.size <= ends[place]:
                     refuse(note.where, f"the key {self.keys[place].text[:120]} was not the "
                            f"ledger's at {note.size} entries")  # fmt: skip
 
@@ -1124,6 +1130,8 @@ class Bundle:
                 if uid in stages or entry["after"]["stage"] != "None":
                     refuse(where, "registers a version that is there, or not at its beginning")
                 stages[uid], self.registered[uid] = "None", entry
+            if act == "version.deleted":
+                stages.pop(uid, None)
             if not moves(entry):
                 continue
             before, after = entry["before"]["stage"], entry["after"]["stage"]
@@ -1159,7 +1167,12 @@ class Bundle:
                         "that was taken back",
                     )
                 left.remove(given[0])
-                self._apart(index, given[0], entry)
+                if one["decision"] == "approve":
+                    self._apart(index, given[0], entry)
+        self._told(words)
+
+    def _told(self, words: dict[int, dict[str, Any]]) -> None:
+        """``approvals.json`` says what the entries say."""
         for one in parse_json(self.archive.read("approvals.json"), "approvals.json"):
             word = words.get(one["index"], {"facts": {}, "act": "", "at": "", "actor": ""})
             same = [word["facts"].get("role"), word["facts"].get("decision"), word["at"]]
@@ -1192,26 +1205,36 @@ class Bundle:
 
     def _models(self) -> None:
         """What stands in ``versions/`` has the digests that the entries name."""
-        for folder, about in self._folders().items():
+        versions, files = self._folders(), self._files_of()
+        for folder in files.keys() - versions.keys():
+            refuse(folder, "is about a version that no entry names")
+        for folder, about in versions.items():
+            inside, acts = files.get(folder, set()), [entry["act"] for entry in about]
             digests = [e["subject"]["digest"] for e in about if e["subject"]["digest"]]
-            inside = {n[len(folder) :] for n in self.archive.names if n.startswith(folder)}
             for name in inside:
                 if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", name):
-                    digest = sha256(self.archive.read(folder + name))
-                    told = f"sha256:{name[9:-5]}" if name != "manifest.json" else digests[-1:]
-                    if digest not in digests or digest not in told:
+                    told = digests[-1:] if name == "manifest.json" else [f"sha256:{name[9:-5]}"]
+                    if sha256(self.archive.read(folder + name)) not in {*told} & {*digests}:
                         refuse(folder + name, "is not the model that the entries name")
-            acts = [entry["act"] for entry in about]
             if "version.registered" not in acts or acts[-1] == "version.deleted":
                 continue  # of others only what they have to do with these
             if digests and "manifest.json" not in inside:
                 self.open.append(f"{folder}manifest.json is not in the bundle")
-            there = {
-                self.manifest["files"][folder + n] for n in inside if n.startswith("evidence/")
-            }
-            for digest, what in self._evidence(about):
-                if digest not in there:
-                    self.open.append(f"{folder}evidence: {what} is not in the bundle")
+            there = {self.manifest["files"][folder + n] for n in inside if n[:9] == "evidence/"}
+            self.open += [
+                f"{folder}evidence: {what} is not in the bundle"
+                for digest, what in self._evidence(about)
+                if digest not in there
+            ]
+
+    def _files_of(self) -> dict[str, set[str]]:
+        """The files of each version, by their folder."""
+        found: dict[str, set[str]] = {}
+        for name in self.archive.names:
+            if name.startswith("versions/"):
+                *folders, inner = name.split("/", 3)
+                found.setdefault("/".join([*folders, ""]), set()).add(inner)
+        return found
 
     def _folders(self) -> dict[str, list[dict[str, Any]]]:
         """The entries about each version, by the folder of its files."""
@@ -1223,9 +1246,6 @@ class Bundle:
                 whole = subject["name"] if space == "default" else f"{space}:{subject['name']}"
                 name = re.sub(r"^\.", "%2E", quote(whole, safe=" "))
                 found.setdefault(f"versions/{name}/{subject['version']}/", []).append(entry)
-        for name in self.archive.names:
-            if name.startswith("versions/") and not name.startswith(tuple(found)):
-                refuse(name, "is about a version that no entry names")
         return found
 
     def _evidence(self, about: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -1275,8 +1295,8 @@ def moves(entry: dict[str, Any]) -> bool:
 
 
 def _moment(data: bytes) -> str:
-    at = data.find(b',"at":"')
-    return data[at + 7 : data.find(b'"', at + 7)].decode("ascii", "replace")
+    found = re.search(rb'"allowed":(?:true|false),"at":"([^"]{1,40})","before":', data)
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1408,6 +1428,8 @@ def check(arguments: list[str]) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     """Check, print, and return the exit code."""
     as_json = "--json" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may not know every letter
     try:
         report = check(arguments)
         code, word = 0, "VERIFIED"

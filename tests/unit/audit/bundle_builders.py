@@ -16,6 +16,7 @@ from mlflow_governance.audit.bundle import Exporter, Made
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.evidence.keys import load_private_key
+from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.workflows.evidence_export import AUDITOR, Asked, OfPeriod, OfVersion
 from tests.unit.workflows.watched import Watched
 
@@ -75,7 +76,7 @@ class Audited(Watched):
             store=self.ports.store,
             clock=self.ports.clock,
             registry="registry.example.org",
-            ledger_keys=[self.ledger_key],
+            ledger_keys=KeyHistory((self.ledger_key,)),
             signer=lambda: load_private_key(self.folder / "registry.pem"),
             trust=lambda: self.trust,
             own_controls=self.folder / "controls",

@@ -323,6 +323,11 @@ def _born_approved(story: Story) -> None:
     story.entry("version.registered", before={}, after={"stage": "Approved"})
 
 
+def _from_the_grave(story: Story) -> None:
+    story.entry("version.deleted", after={})
+    story.move("Approved")
+
+
 def _twice(story: Story) -> None:
     story.entry("version.registered", before={}, after={"stage": "None"})
 
@@ -353,6 +358,7 @@ def _another_policy(story: Story) -> None:
         (_after_the_end, "the life cycle has no way from Revoked"),
         (_back_elsewhere, "the life cycle has no way from Quarantined"),
         (_born_approved, "not at its beginning"),
+        (_from_the_grave, "and the version was None"),
         (_twice, "registers a version that is there"),
         (_about_another, "is about something else than entry"),
         (_another_policy, "says something else than entry"),
@@ -393,6 +399,17 @@ def test_an_adopted_version_has_no_submitter(desk: Desk) -> None:
     )
     story.move("Candidate")
     story.approve("bob")
+    story.move("Staging")
+    story.export()
+    assert desk.check(story, story.bundle()).code == 0
+
+
+def test_what_a_submitter_objects_to_is_no_approval(desk: Desk) -> None:
+    story = Story()
+    story.register()
+    story.move("Candidate")
+    story.approve("bob", decision="reject")
+    story.words[0]["decision"] = story.approvals[0]["decision"] = "reject"
     story.move("Staging")
     story.export()
     assert desk.check(story, story.bundle()).code == 0
