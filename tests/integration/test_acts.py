@@ -31,12 +31,16 @@ def test_what_is_done_to_accounts_is_an_entry(world: World) -> None:
     assert made.status_code == 200
     refused = world.ask("rita", "PATCH", USERS + "update-admin", json={**ann, "is_admin": True})
     assert refused.status_code == 403
-    role = world.ask("admin", "POST", ROLES + "create", json={"name": "tea", "workspace": "default"})
+    role = world.ask(
+        "admin", "POST", ROLES + "create", json={"name": "tea", "workspace": "default"}
+    )
     role_id = role.json()["role"]["id"]
     world.ask("admin", "POST", ROLES + "assign", json={**ann, "role_id": role_id})
     world.ask("admin", "PATCH", USERS + "update-admin", json={**ann, "is_admin": True})
     world.ask("admin", "DELETE", USERS + "delete", json=ann)
-    taken = world.ask("admin", "POST", USERS + "create", json={"username": "rita", "password": PASSWORD})
+    taken = world.ask(
+        "admin", "POST", USERS + "create", json={"username": "rita", "password": PASSWORD}
+    )
     assert taken.status_code == 400
 
     told = entries(world, "account.changed")[before:]

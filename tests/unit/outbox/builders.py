@@ -122,7 +122,7 @@ _KINDS: dict[Act, dict[str, Any]] = {
     Act.ACCOUNT_CHANGED: {"before": {}, "after": {}, "subject": {}, "person": "admin",
         "facts": {"asked": "users/update-admin", "account": "ann", "is_admin": True}},
     Act.ADVISORIES_CHANGED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
-        "facts": {"sources": {"advisories": digest.of_bytes(b"all.zip")}}},
+        "facts": {"files": {"advisories": digest.of_bytes(b"all.zip")}, "forced": False}},
     Act.EVIDENCE_EXPORTED: {"before": state("Approved"), "after": state("Approved"),
         "facts": {"entries": [3, 9, 12]}},
     Act.PERSON_EXPORTED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops"},
