@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import LedgerError, NotFound
-from mlflow_governance.ledger import checkpoint
+from mlflow_governance.ledger.merkle import Growing
 from mlflow_governance.ledger.note import NoteKey
 from mlflow_governance.ledger.proof import InclusionProof
-from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
+from mlflow_governance.ledger.verify import LedgerReport
 
 
 class About(NamedTuple):
@@ -38,9 +38,6 @@ class Chronicle(Protocol):
     def entries(self, start: int, count: int) -> Iterable[tuple[int, bytes]]:
         """Index and stored bytes from ``start`` on, ascending, at most ``count``."""
 
-    def checkpoints(self) -> list[str]:
-        """The signed notes kept in the database."""
-
     def inclusion_proof(self, index: int) -> InclusionProof:
         """The path from an entry to the signed head."""
 
@@ -48,7 +45,8 @@ class Chronicle(Protocol):
         """The text behind each commitment; an erased one is not among them."""
 
     def verify(self, key: NoteKey, checkpoints: Iterable[str]) -> LedgerReport:
-        """Verify everything; names the entry that is not as it was signed."""
+        """Verify everything, by the checkpoints of the database as well; names the entry that is
+        not as it was signed."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +63,27 @@ class Witnessed:
     key: NoteKey
     exported: Callable[[], Iterable[str]] = tuple
 
-    def prove(
-        self, through: Callable[[Iterable[tuple[int, bytes]]], Iterator[tuple[int, bytes]]]
-    ) -> LedgerReport:
-        """Read every entry once, through somebody, and prove them all.
+    def read(self, take: Callable[[int, bytes], None], tree: Growing) -> LedgerReport:
+        """Prove the whole ledger, and have somebody take in the very entries that were proved.
+
+        Args:
+            take: is given index and bytes of each, ascending.
+            tree: of the entries taken in.
 
         Raises:
             NotFound: nothing was ever recorded.
-            LedgerError: the ledger does not verify; what was read is worth nothing.
+            LedgerError: the ledger does not verify; what was taken in is worth nothing.
         """
-        head = self.ledger.head()
-        if not head:
+        if not self.ledger.head():
             raise NotFound("the ledger is empty: nothing was ever recorded")
         exported = list(self.exported())
-        notes = [*self.ledger.checkpoints(), *exported]
-        entries = self.ledger.entries(0, checkpoint.verify(head, self.key).size)
-        try:
-            return verify_ledger(through(entries), head, notes, self.key)
-        except LedgerError:
-            self.ledger.verify(self.key, exported)  # names the entry itself
-            raise
+        report = self.ledger.verify(self.key, exported)
+        for index, data in self.ledger.entries(0, report.size):
+            take(index, data)
+        if (tree.size, tree.root.hex()) != (report.size, report.root):
+            self.ledger.verify(self.key, exported)  # names the entry
+            raise LedgerError("the ledger was changed while it was read", advice="Ask again.")
+        return report
 
     def entry(self, index: int) -> tuple[bytes, InclusionProof]:
         """An entry with the proof that it is in the ledger, verified.
