@@ -7,24 +7,24 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from mlflow_governance.config import Settings
 from mlflow_governance.core import canonical, moment
 from mlflow_governance.core.resources import folder
+from mlflow_governance.custody import apart, registry
+from mlflow_governance.custody import ledger as custody
+from mlflow_governance.custody.files import require_home
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.evidence import envelope
 from mlflow_governance.evidence.authority import KeyHolder, When
 from mlflow_governance.evidence.examiner import default_verifiers
-from mlflow_governance.evidence.keys import PrivateKey, generate_key_pair, load_private_key
+from mlflow_governance.evidence.keys import PrivateKey
 from mlflow_governance.evidence.live import LiveExaminer
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import Signer, TrustPolicy
-from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
+from mlflow_governance.ledger.note import LedgerKey, NoteSigner
 from mlflow_governance.policy import config_schema
 from mlflow_governance.policy.download import Access
 from mlflow_governance.policy.embedded import EmbeddedEngine
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from mlflow_governance.policy.process import Budget
     from mlflow_governance.workflows.shadow import Notes
 
-LEDGER_NAME = "ledger"
 _EVERY_MODEL = "*"
 
 _TRUST_TEMPLATE = """\
@@ -66,18 +65,13 @@ def prepare_home(settings: Settings) -> Prepared:
     """
     home, created = settings.home, []
     try:
-        for path in (home, home / "keys", settings.advisories, settings.checkpoints):
+        for path in (home, home / "keys", settings.advisories, settings.checkpoint_folder):
             if not path.is_dir():
                 path.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(f"the home folder {home} cannot be made: {error}") from error
-    for path, purpose in (
-        (settings.ledger_key, "signs the ledger"),
-        (settings.registry_key, "signs decisions, releases and revocation lists"),
-    ):
-        if not path.exists():
-            generate_key_pair(path, algorithm="ed25519")
-            created.append(f"{path}: {purpose}")
+    created += custody.prepare(settings)
+    created += registry.prepare(settings)
     if not settings.trust_file.exists():
         settings.trust_file.write_text(_TRUST_TEMPLATE, "utf-8")
         created.append(f"{settings.trust_file}: who may sign what (nobody yet)")
@@ -86,59 +80,41 @@ def prepare_home(settings: Settings) -> Prepared:
 
 
 def refuse_shared_keys(settings: Settings) -> None:
-    """Refuse a key that serves two purposes: the ledger, the registry and signers stay apart.
+    """Refuse a key that serves two purposes, or is not private: each has one of its own.
 
     Raises:
         ConfigurationError: a key is used twice, or cannot be read safely.
+        Unavailable: a device that holds one does not answer.
     """
-    ledger = load_private_key(settings.ledger_key).public.key_id
-    registry = load_private_key(settings.registry_key).public.key_id
-    if ledger == registry:
-        raise ConfigurationError(
-            "the ledger and the registry use the same key",
-            advice=f"Move {settings.registry_key} away and start again: a new one is made.",
-        )
+    require_home(settings.home)
+    ledger_signer(settings)
+    registry.registry_key(settings)
+    own = apart.own_keys(settings)
     try:
-        signers = TrustPolicy.load(settings.trust_file).signers
+        policy = TrustPolicy.load(settings.trust_file)
     except ConfigurationError:
         return  # reported where it is used: until mended, nobody is trusted
-    for signer in signers:
-        if signer.by.id in (ledger, registry):
-            raise ConfigurationError(
-                f"trust.yaml lets {signer.name!r} sign evidence with a key of the registry",
-                advice="Give the signer a key of its own: mlflow-governance keys new PATH",
-            )
+    apart.refuse_own(policy, own)
 
 
-def ledger_signer(settings: Settings) -> Ed25519Signer:
-    """The ledger's key.
+def ledger_signer(settings: Settings) -> NoteSigner:
+    """The key that signs the ledger now.
 
     Raises:
-        ConfigurationError: absent, readable by others, or not Ed25519.
+        ConfigurationError: absent or unsafe, or another one than the ledger is signed with.
+        Unavailable: the service that keeps the key does not answer.
     """
-    load_private_key(settings.ledger_key)  # checks who may read it
-    return Ed25519Signer.from_pem(
-        f"{settings.registry_name}/{LEDGER_NAME}", settings.ledger_key.read_bytes()
-    )
+    return custody.ledger_signer(settings)
 
 
-def ledger_key(settings: Settings) -> NoteKey:
-    """The public key the ledger's heads are verified with; the private one is not needed.
+def ledger_key(settings: Settings) -> LedgerKey:
+    """The public keys the ledger's notes are opened with; no private one is needed.
 
     Raises:
-        ConfigurationError: the public key is absent or not Ed25519.
+        ConfigurationError: there is none, or one cannot be read.
+        LedgerError: the exported checkpoints tell of another history of it.
     """
-    path = settings.ledger_key.with_suffix(".pub")
-    try:
-        public = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"the ledger's public key {path} cannot be read: {error}",
-            advice="Name the home folder: --home DIR",
-        ) from error
-    if not isinstance(public, Ed25519PublicKey):
-        raise ConfigurationError(f"{path} is not an Ed25519 key")
-    return NoteKey(f"{settings.registry_name}/{LEDGER_NAME}", public.public_bytes_raw())
+    return custody.ledger_keys(settings)
 
 
 @dataclass(frozen=True)
@@ -176,7 +152,7 @@ def policy_keys(settings: Settings) -> list[TrustedKey]:
     """The keys of trust.yaml that may sign a bundle, with why one does not count now.
 
     Raises:
-        ConfigurationError: trust.yaml is absent or malformed.
+        ConfigurationError: trust.yaml is absent or malformed, or trusts a key of ours.
     """
     now = moment.now()
     return [
@@ -185,7 +161,7 @@ def policy_keys(settings: Settings) -> list[TrustedKey]:
             signer.by.key.pem,
             _limited(signer) or signer.untimely(When(now, now)),
         )
-        for signer in TrustPolicy.load(settings.trust_file).signers
+        for signer in apart.trust_policy(settings).signers
         if isinstance(signer.by, KeyHolder) and Purpose.POLICY in signer.purposes
     ]
 
@@ -264,8 +240,12 @@ def build_ports(
         artifacts=artifacts,
         catalogue=catalogue,
         policy=policy,
-        examiner=LiveExaminer(settings.trust_file, default_verifiers(settings.advisories)),
-        signer=StatementSigner(load_private_key(settings.registry_key)),
+        examiner=LiveExaminer(
+            settings.trust_file,
+            default_verifiers(settings.advisories),
+            lambda policy: apart.refuse_own(policy, apart.own_keys(settings)),
+        ),
+        signer=StatementSigner(registry.registry_key(settings)),
         rules=Rules(
             strict_registration=settings.strict_registration,
             sync_limit_bytes=settings.sync_limit_bytes,
@@ -358,21 +338,31 @@ class Publications:
             epoch=epoch,
             issued_at=now,
             lifetime=timedelta(minutes=self.settings.revocation_lifetime_minutes),
-            key=load_private_key(self.settings.registry_key),
+            key=self._key,
         )
 
     def trust(self) -> bytes:
         """``trust.yaml`` for a consumer: the signers, and the registry's own key."""
         import yaml
 
-        registry = load_private_key(self.settings.registry_key).public
-        said = TrustPolicy.load(self.settings.trust_file).to_document()
+        own = self._key.public
+        said = apart.trust_policy(self.settings).to_document()
         said["signers"].append(
             {
                 "name": f"registry:{self.settings.registry_name}",
-                "key": registry.pem,
+                "key": own.pem,
                 "for": ["registry"],
                 "models": ["*"],
             }
         )
         return yaml.safe_dump(said, sort_keys=False).encode()
+
+    @cached_property
+    def _key(self) -> PrivateKey:
+        # A device is asked for it once; a server that gets another key is started again.
+        signer = self.ports.signer
+        return (
+            signer.key
+            if isinstance(signer, StatementSigner)
+            else registry.registry_key(self.settings)
+        )

@@ -4,7 +4,7 @@ The home folder (``--home``, ``MLFLOW_GOVERNANCE_HOME``, default ``./.mlflow-gov
 
     config.yaml      the settings below
     trust.yaml       who may sign what
-    keys/            ledger.pem, registry.pem (0600) and their .pub
+    keys/            ledger.pem, registry.pem (0600), their .pub, ledger.vkeys
     checkpoints/     signed ledger heads, to be copied off this host
     advisories/      OSV advisories, optional
     basic_auth.ini   MLflow's own authentication, when it is on
@@ -24,9 +24,13 @@ import yaml
 from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import ConfigurationError, InvalidRequest
+from mlflow_governance.evidence.key_reference import is_reference
+from mlflow_governance.outbox.checkpoint_options import CheckpointOptions
+from mlflow_governance.outbox.checkpoint_options import read_options as read_checkpoint_options
 from mlflow_governance.outbox.interface import Target
 from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
+from mlflow_governance.workflows.download_options import DownloadEntries, read_download_entries
 from mlflow_governance.workflows.policy_ports import Quorum
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
@@ -100,6 +104,16 @@ class Settings:
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
         decision_log: decisions as records in OPA's format; None keeps no such log.
+        ledger_key: the key that signs the ledger, Ed25519 or EC P-256: a file, or a reference to
+            a device or service (``hsm:2``, ``awskms:…``, ``hv:…``). By default
+            ``keys/ledger.pem``, made at the first start.
+        registry_key: the key that signs decisions, releases and revocation lists, given likewise;
+            by default ``keys/registry.pem``.
+        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them; None:
+            every minute to the home folder only.
+        download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
+            (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
+            Denials always do.
     """
 
     home: Path
@@ -125,8 +139,15 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     decision_log: LogOptions | None = None
+    ledger_key: Path | str = ""
+    registry_key: Path | str = ""
+    checkpoints: CheckpointOptions | None = None
+    download_entries: DownloadEntries = field(default_factory=DownloadEntries)
 
     def __post_init__(self) -> None:
+        for name in ("ledger", "registry"):
+            if not getattr(self, f"{name}_key"):
+                object.__setattr__(self, f"{name}_key", self.home / "keys" / f"{name}.pem")
         if self.policy_scope and not (self.policy_signed or self.from_elsewhere):
             raise ValueError(
                 "policy_scope asks for nothing of a local bundle without policy_signed"
@@ -149,14 +170,19 @@ class Settings:
         return self.home / "trust.yaml"
 
     @property
-    def ledger_key(self) -> Path:
-        """Private key of the ledger."""
-        return self.home / "keys" / "ledger.pem"
+    def ledger_public(self) -> Path:
+        """Public half of the key that signs the ledger now."""
+        return self.home / "keys" / "ledger.pub"
 
     @property
-    def registry_key(self) -> Path:
-        """Private key with which the registry signs what it says."""
-        return self.home / "keys" / "registry.pem"
+    def registry_public(self) -> Path:
+        """Public half of the key with which the registry signs what it says."""
+        return self.home / "keys" / "registry.pub"
+
+    @property
+    def installed(self) -> bool:
+        """True when the home folder is one: a registry was started in it once."""
+        return self.ledger_public.exists()
 
     @property
     def advisories(self) -> Path:
@@ -164,9 +190,14 @@ class Settings:
         return self.home / "advisories"
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoint_folder(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
+
+    @property
+    def checkpoint_options(self) -> CheckpointOptions:
+        """How checkpoints leave the host."""
+        return self.checkpoints or CheckpointOptions()
 
     @property
     def log_salt(self) -> Path:
@@ -264,6 +295,9 @@ _TYPES: dict[str, type] = {
     "policy_engine": str,
     "policy_budget": dict,
     "decision_log": dict,
+    "ledger_key": str,
+    "registry_key": str,
+    "checkpoints": dict,
 }
 
 
@@ -316,6 +350,10 @@ def _policies(home: Path, text: str) -> Path | str:
     return (home / text).resolve()
 
 
+def _key(home: Path, text: str) -> Path | str:
+    return text if is_reference(text) else (home / text).resolve()
+
+
 def _seconds(_: Path, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 3600:
         raise ValueError("policy_reload_seconds is a number from 1 to 3600")
@@ -356,4 +394,8 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "ungoverned_models": _patterns,
     "policy_budget": lambda _, bounds: Budget(**bounds),
     "decision_log": read_options,
+    "ledger_key": _key,
+    "registry_key": _key,
+    "checkpoints": read_checkpoint_options,
+    "download_entries": read_download_entries,
 }

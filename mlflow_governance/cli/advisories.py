@@ -165,7 +165,7 @@ def rejudge(
 
 def _installation(home: str | None) -> Settings:
     settings = config.load(config.home_folder(home))
-    if not settings.ledger_key.exists():
+    if not settings.installed:
         raise NotFound(
             f"{settings.home} is not the home folder of an installation",
             advice="Name it with --home, or start the server once: mlflow-governance server",

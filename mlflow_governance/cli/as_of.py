@@ -106,7 +106,7 @@ def open_ledger(backend_store_uri: str, home: str | None) -> tuple[Sessions, Wit
     settings = config.load(config.home_folder(home))
     key = ledger_key(settings)
     exported = [
-        path.read_text("utf-8") for path in sorted(settings.checkpoints.glob("*.checkpoint"))
+        path.read_text("utf-8") for path in sorted(settings.checkpoint_folder.glob("*.checkpoint"))
     ]
     sessions = session_factory_for(backend_store_uri)
     return sessions, Witnessed(SqlLedger(sessions), key, lambda: exported)

@@ -13,10 +13,12 @@ import click
 
 from mlflow_governance import bootstrap, config
 from mlflow_governance.config import Settings
+from mlflow_governance.custody import ledger as custody
 from mlflow_governance.errors import ConfigurationError, GovernanceError
 
 if TYPE_CHECKING:
     from mlflow_governance.policy.interface import PolicyEngine
+    from mlflow_governance.store.ledger import SqlLedger
 
 _OK, _WARNING, _FAILED = "ok", "warning", "FAILED"
 
@@ -82,6 +84,14 @@ def _examine(home: os.PathLike[str], backend: str | None) -> Iterator[Finding]:
 def _keys(settings: Settings) -> Iterator[Finding]:
     bootstrap.refuse_shared_keys(settings)
     yield Finding(_OK, "keys", "ledger and registry keys are apart and private")
+    place = custody.ledger_signer(settings).place
+    if place != settings.ledger_key:
+        yield Finding(
+            _WARNING,
+            "ledger key",
+            f"config.yaml does not name the key that signs, which is {place}",
+            f"ledger_key: {place}",
+        )
 
 
 def _trust(settings: Settings) -> Iterator[Finding]:
@@ -209,8 +219,32 @@ def _database(settings: Settings, backend: str) -> Iterator[Finding]:
         yield Finding(_FAILED, "ledger", error.message, error.advice)
         return
     yield Finding(_OK, "ledger", f"{report.size} entries verify")
+    yield from _anchors(settings, ledger)
     yield from _in_force(settings, backend)
     yield from _queues(backend)
+
+
+def _anchors(settings: Settings, ledger: SqlLedger) -> Iterator[Finding]:
+    from mlflow_governance.cli import anchors
+
+    try:
+        unread = anchors.refuse_rollback(settings, ledger)
+    except GovernanceError as error:
+        yield Finding(_FAILED, "checkpoints", error.message, error.advice)
+        return
+    for place, why in unread.items():
+        yield Finding(_WARNING, "checkpoints", f"{place} cannot be read: {why}")
+    mend = "mlflow-governance ledger verify"
+    for state, place, told in anchors.standing(settings, ledger):
+        how = {"ok": _OK, "stale": _WARNING}.get(state, _FAILED)
+        yield Finding(how, "checkpoints", f"{place} {told}", "" if how == _OK else mend)
+    if not settings.checkpoint_options.destinations and not settings.checkpoint_options.witnesses:
+        yield Finding(
+            _WARNING,
+            "checkpoints",
+            "none leaves this host, so nobody outside notices a ledger that was rewritten",
+            "checkpoints in config.yaml; docs/operations.md",
+        )
 
 
 def _in_force(settings: Settings, backend: str) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ import click
 from mlflow_governance import config
 from mlflow_governance.bootstrap import prepare_home
 from mlflow_governance.config import Settings
+from mlflow_governance.custody import apart
 from mlflow_governance.errors import ConfigurationError
 
 _AUTH_TEMPLATE = """\
@@ -84,7 +85,9 @@ def _prepare_databases(registry_uri: str) -> None:
     from mlflow_governance.workflows.start import record_start
 
     governance = build(registry_uri).governance
-    record_start(governance.ports, {"auth": governance.settings.auth})
+    settings = governance.settings
+    key = apart.public_key(settings.registry_public).key_id  # another one is not taken unnoticed
+    record_start(governance.ports, {"auth": settings.auth, "registry_key": key})
 
 
 def _prepare_auth(settings: Settings, backend: str) -> list[str]:

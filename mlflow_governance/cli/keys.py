@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from mlflow_governance.evidence.keys import Algorithm, generate_key_pair, load_private_key
+from mlflow_governance.evidence.keys import Algorithm, generate_key_pair, open_key
 
 
 @click.group()
 def keys() -> None:
-    """Make and inspect signing keys.
+    """Make, inspect and change signing keys.
 
     A key signs models and statements only if trust.yaml says so: `mlflow-governance trust add`.
     Keys of cosign (`cosign generate-key-pair`) work everywhere a key file is asked for.
@@ -42,8 +42,66 @@ def new(path: Path, algorithm: Algorithm, password: bool) -> None:
 
 
 @keys.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def show(path: Path) -> None:
-    """Say which key PATH holds."""
-    key = load_private_key(path).public
+@click.argument("path")
+def show(path: str) -> None:
+    """Say which key PATH holds: a file, or a reference such as hsm:2."""
+    key = open_key(path).public
     click.echo(f"{key.algorithm} {key.key_id}")
+
+
+@keys.group()
+def rotate() -> None:
+    """Change a key of the installation."""
+
+
+@rotate.command("ledger")
+@click.option("--to", default="", help="The new key: a file, or hsm:2, awskms:…; default: made.")
+@click.option("--reason", required=True, help="Why, for the record.")
+@click.option("--destroy", is_flag=True, help="Remove the old private key instead of keeping it.")
+@click.option(
+    "--backend-store-uri", default="sqlite:///mlflow.db", show_default=True, help="The database."
+)
+@click.option("--home", default=None, help="Home folder of the installation.")
+def rotate_ledger_key(
+    to: str, reason: str, destroy: bool, backend_store_uri: str, home: str | None
+) -> None:
+    """Hand the ledger over to another key.
+
+    One transaction records `ledger.rekeyed` under the old key and has both keys sign the head.
+    From then on the new key signs; the old one counts for what was before and for nothing else,
+    whoever has it. The old file is kept beside the new one as ledger-….pem.retired.
+
+    Servers may run meanwhile: those with this home folder go on with the new key by themselves,
+    others refuse to write until they have it. Whoever verifies the ledger elsewhere needs nothing
+    new: checkpoints/ holds the one that both signed.
+
+    \b
+    mlflow-governance keys rotate ledger --reason "yearly"
+    mlflow-governance keys rotate ledger --to 'hsm:2?pin-source=/run/secrets/pin' --reason "to HSM"
+    """
+    from mlflow_governance import config
+    from mlflow_governance.cli.operation import open_store, operator
+    from mlflow_governance.custody.rotation import Rotation, rotate_ledger
+    from mlflow_governance.errors import NotFound
+    from mlflow_governance.store.ledger import SqlLedger
+    from mlflow_governance.store.sessions import session_factory_for
+
+    settings = config.load(config.home_folder(home))
+    if not settings.installed:
+        raise NotFound(
+            f"{settings.home} is not the home folder of an installation",
+            advice="Name it with --home, or start the server once: mlflow-governance server",
+        )
+    history = rotate_ledger(
+        settings,
+        open_store(settings, backend_store_uri),
+        SqlLedger(session_factory_for(backend_store_uri)),
+        Rotation(operator(), reason, to, destroy),
+    )
+    at = history.handovers[-1].at
+    click.echo(f"handed over after {at.size} entries, signed by both keys:")
+    click.echo(f"  before {history.keys[-2].encode()}")
+    click.echo(f"  now    {history.newest.encode()}")
+    click.echo(f"copy off this host: {settings.checkpoint_folder / f'{at.size:012d}.checkpoint'}")
+    if to:
+        click.echo(f"next: set ledger_key: {to} in config.yaml")

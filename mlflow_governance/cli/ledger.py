@@ -9,6 +9,8 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.bootstrap import ledger_key
+from mlflow_governance.cli.anchors import Outside, anchors, recover
+from mlflow_governance.cli.ledger_export import export, verifier
 from mlflow_governance.errors import LedgerError, NotFound
 
 _home = click.option("--home", default=None, help="Home folder of the installation.")
@@ -26,27 +28,45 @@ def ledger() -> None:
 @_backend
 @_home
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def verify(backend_store_uri: str, home: str | None, as_json: bool) -> None:
-    """Prove the whole ledger against its signed head and every exported checkpoint.
+@click.option(
+    "--checkpoint", "files", multiple=True, type=click.Path(path_type=Path, exists=True),
+    help="A checkpoint somebody kept, with FILE.tsr beside it; may be given again.",
+)  # fmt: skip
+@click.option("--offline", is_flag=True, help="Do not read the destinations of checkpoints.")
+def verify(
+    backend_store_uri: str,
+    home: str | None,
+    as_json: bool,
+    files: tuple[Path, ...],
+    offline: bool,
+) -> None:
+    """Prove the whole ledger against its signed head and every checkpoint kept anywhere.
 
-    Exit code 3 names what was edited, dropped, inserted, reordered or cut off.
+    Reads the checkpoints of the database, of the home folder, of every destination and of each
+    FILE, and says how far witnesses, time stamps and destinations hold the ledger. Exit code 3
+    names what was edited, dropped, inserted, reordered or cut off; 7: a destination could not be
+    read, and everything else verifies.
     """
     from mlflow_governance.store.ledger import SqlLedger
     from mlflow_governance.store.sessions import session_factory_for
 
     settings = config.load(config.home_folder(home))
-    exported = [
-        path.read_text("utf-8") for path in sorted(settings.checkpoints.glob("*.checkpoint"))
-    ]
     view = SqlLedger(session_factory_for(backend_store_uri))
-    report = view.verify(ledger_key(settings), exported)
+    outside = Outside.look(settings, view, files, offline=offline)
+    with outside.named():
+        report = view.verify(ledger_key(settings), outside.notes)
+    anchored = outside.report(report.size)
     if as_json:
-        click.echo(json.dumps(report.to_document()))
-        return
-    click.echo(
-        f"the ledger verifies: {report.size} entries, root {report.root}, "
-        f"{report.checkpoints} checkpoints"
-    )
+        document = {**report.to_document(), "anchors": anchored.to_document()}
+        click.echo(json.dumps(document))
+    else:
+        click.echo(
+            f"the ledger verifies: {report.size} entries, root {report.root}, "
+            f"{report.checkpoints} checkpoints"
+        )
+        for line in anchored.lines(settings.checkpoint_options):
+            click.echo(line)
+    outside.refuse_unread()
 
 
 @ledger.command()
@@ -88,3 +108,9 @@ def check(text: Path, against: Path, home: str | None) -> None:
     except LedgerError as error:
         raise LedgerError(error.message, advice="The entry is not what the ledger says.") from error
     click.echo(f"included in the ledger of {checkpoint.size} entries")
+
+
+ledger.add_command(anchors)
+ledger.add_command(recover)
+ledger.add_command(export)
+ledger.add_command(verifier)

@@ -37,6 +37,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "as-of": ("as_of", "as_of_command", "What stood where at an instant, proved."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
+    "witness": ("witness", "witness", "Vouch for ledgers of others."),
     "validate": ("validate", "validate", "Compare registry, files and ledger."),
     "advisories": ("advisories", "advisories", "Take in advisories; judge again by them."),
     "outbox": ("outbox", "outbox", "What still has to be told, and telling it again."),

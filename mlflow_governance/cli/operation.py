@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mlflow_governance.bootstrap import ledger_signer
 from mlflow_governance.config import Settings
 from mlflow_governance.core.actor import Actor
+from mlflow_governance.custody.ledger import successor
 
 if TYPE_CHECKING:
     from mlflow_governance.store.unit_of_work import SqlStore
@@ -35,4 +36,6 @@ def open_store(settings: Settings, url: str) -> SqlStore:
     from mlflow_governance.store.unit_of_work import SqlStore
 
     sessions = session_factory_for(url.removeprefix("governance+"))
-    return SqlStore(sessions, ledger_signer=ledger_signer(settings))
+    return SqlStore(
+        sessions, ledger_signer=ledger_signer(settings), renew_signer=successor(settings)
+    )

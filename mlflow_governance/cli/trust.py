@@ -11,6 +11,7 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.core import moment
+from mlflow_governance.custody import apart
 from mlflow_governance.errors import InvalidRequest, NotFound
 from mlflow_governance.evidence import authority
 from mlflow_governance.evidence.authority import Authority
@@ -72,6 +73,8 @@ def add(name: str, purposes: str, models: str, home: str | None, **options: Any)
         until=_instant(options["until"]),
     )
     path = _trust_file(home)
+    own = apart.own_keys(config.load(config.home_folder(home)))
+    apart.refuse_own(TrustPolicy((signer,)), own)
     add_signer(path, signer)
     click.echo(f"{path}: {name} is trusted for {', '.join(sorted(signer.purposes))}")
 
@@ -142,7 +145,7 @@ def export(output: Path | None) -> None:
 
 def _trust_file(home: str | None) -> Path:
     settings = config.load(config.home_folder(home))
-    if not settings.ledger_key.exists():
+    if not settings.installed:
         raise NotFound(
             f"{settings.home} is not the home folder of an installation",
             advice="Name it with --home, or start the server once: mlflow-governance server",

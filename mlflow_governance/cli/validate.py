@@ -120,7 +120,7 @@ def _books(settings: Settings, backend: str) -> SqlBooks:
     from mlflow_governance.store.sessions import session_factory_for
 
     exported = [
-        path.read_text("utf-8") for path in sorted(settings.checkpoints.glob("*.checkpoint"))
+        path.read_text("utf-8") for path in sorted(settings.checkpoint_folder.glob("*.checkpoint"))
     ]
     return SqlBooks(session_factory_for(backend), ledger_key(settings), exported)
 

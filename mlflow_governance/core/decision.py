@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlflow_governance.core.digest import Digest
+from mlflow_governance.core.digest import Digest, new_salt
 from mlflow_governance.core.dossier import Gate
 
 
@@ -53,6 +53,8 @@ class Decision:
     error: str = ""
     duration: int = 0
     decision_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    salt: str = field(default_factory=new_salt)
+    """Hides what a digest of this document stands for: its messages may name people."""
 
     def to_document(self) -> dict[str, Any]:
         """The decision as stored, signed and sent."""
@@ -73,6 +75,7 @@ class Decision:
             "dossier_digest": self.dossier_digest,
             "decision_id": self.decision_id,
             "duration": self.duration,
+            "salt": self.salt,
         }
 
     def explain(self, headline: str) -> str:

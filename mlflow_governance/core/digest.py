@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from typing import NewType
 
 from mlflow_governance.errors import InvalidRequest
@@ -32,3 +33,8 @@ def parse(text: object) -> Digest:
 def hex_of(digest: Digest) -> str:
     """The 64 hexadecimal digits, as in-toto subjects write them."""
     return digest.removeprefix("sha256:")
+
+
+def new_salt() -> str:
+    """128 random bits in hexadecimal: with them in a document, its digest gives nothing away."""
+    return secrets.token_hex(16)

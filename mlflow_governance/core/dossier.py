@@ -159,6 +159,10 @@ class Dossier:
     now: datetime
     attached: tuple[Mapping[str, str], ...] = ()
     """The files that were examined for this decision, ``{name, digest}`` each."""
+    salt: str = ""
+    """128 random bits in hexadecimal (:func:`~mlflow_governance.core.digest.new_salt`). The ledger
+    keeps the digest of a dossier, and a dossier names people: without the salt nobody can try
+    names until one fits. Dossiers recorded before there were salts have none."""
 
     def to_document(self) -> dict[str, Any]:
         """The JSON value policy sees; ``policies/dossier.schema.json`` describes it."""
@@ -179,7 +183,9 @@ class Dossier:
     @cached_property
     def frame(self) -> dict[str, Any]:
         """The document with no evidence in it: what is new in each decision. Nobody changes it."""
+        salt = {"salt": self.salt} if self.salt else {}
         return {
+            **salt,
             "schema": SCHEMA,
             "gate": self.gate.value,
             "actor": self.actor.to_document(),
@@ -225,6 +231,7 @@ class Dossier:
                 approvals=tuple(document["approvals"]),
                 runtime=document["runtime"],
                 now=moment.parse(document["now"]),
+                salt=document.get("salt", ""),
             )
             same = _is_plain_form(found.to_document(), data) or found.encoded == data
         except InvalidRequest as error:

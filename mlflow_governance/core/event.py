@@ -48,6 +48,7 @@ class Act(StrEnum):
     LEDGER_EXPIRED = "ledger.expired"
     LEDGER_REKEYED = "ledger.rekeyed"
     LEDGER_RECOVERED = "ledger.recovered"
+    REGISTRY_ALARMED = "registry.alarmed"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,17 @@ class LiveExaminer:
     Args:
         trust: ``trust.yaml``.
         verifiers: one for each kind of evidence.
+        refuse: raises ConfigurationError for a policy that trusts whom it must not.
     """
 
-    def __init__(self, trust: Path, verifiers: Sequence[Verifier]) -> None:
+    def __init__(
+        self,
+        trust: Path,
+        verifiers: Sequence[Verifier],
+        refuse: Callable[[TrustPolicy], None] = lambda _: None,
+    ) -> None:
         self._path = trust
+        self._refuse = refuse
         self._verifiers = tuple(verifiers)
         self._lock = threading.Lock()
         self._seen: tuple[_Stamp | None, ...] | None = None
@@ -118,7 +125,9 @@ class LiveExaminer:
         try:
             self._key_files = trust_file.files(self._path)
             self._seen = (_stamp(status), *map(_stamp_of, self._key_files))
-            self._examiner = EvidenceExaminer(TrustPolicy.load(self._path), self._verifiers)
+            policy = TrustPolicy.load(self._path)
+            self._refuse(policy)
+            self._examiner = EvidenceExaminer(policy, self._verifiers)
             self._problem = ""
         except ConfigurationError as error:
             self._seen = (_stamp(status), *map(_stamp_of, self._key_files))

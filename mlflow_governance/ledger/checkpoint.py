@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mlflow_governance.errors import LedgerError
 from mlflow_governance.ledger import note as notes
 from mlflow_governance.ledger.merkle import HASH_BYTES
-from mlflow_governance.ledger.note import NoteKey, NoteSigner
+from mlflow_governance.ledger.note import LedgerKey, NoteSigner
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -46,13 +46,13 @@ def parse(note: str | bytes) -> Checkpoint:
     return _read(text)
 
 
-def verify(note: str | bytes, key: NoteKey) -> Checkpoint:
-    """What a checkpoint says, signed by this key about the ledger of this key.
+def verify(note: str | bytes, key: LedgerKey) -> Checkpoint:
+    """What a checkpoint says, signed by the key of the ledger about that ledger.
 
     Raises:
         LedgerError: it is not a checkpoint, of another ledger, or its signature does not verify.
     """
-    checkpoint = _read(notes.open_note(note, key))
+    checkpoint = _read(key.open(note))
     if checkpoint.origin != key.name:
         raise LedgerError(
             f"the checkpoint is of the ledger {checkpoint.origin[:80]!r}, not of {key.name!r}"

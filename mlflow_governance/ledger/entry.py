@@ -19,6 +19,9 @@ from mlflow_governance.errors import InvalidRequest, LedgerError
 SCHEMA = 1
 SALT_BYTES = 32
 
+MAX_BYTES = 2**16 - 1
+"""Of one entry: tiles (c2sp.org/tlog-tiles) tell its length in sixteen bits."""
+
 _SUBJECT = ("name", "version", "workspace", "uid", "digest")
 _INDEX = b'"index":'
 
@@ -80,6 +83,22 @@ def build_entry(event: Event, index: int, commitments: Commitments) -> dict[str,
         "decision_digest": event.decision_digest,
         "facts": dict(event.facts),
     }
+
+
+def encode_entry(document: Mapping[str, Any]) -> bytes:
+    """The RFC 8785 bytes of an entry document.
+
+    Raises:
+        InvalidRequest: it has none, or they are too long to leave the registry as a tile.
+    """
+    data = canonical.encode(document)
+    if len(data) > MAX_BYTES:
+        raise InvalidRequest(
+            f"the ledger entry of this {document['act']} would have {len(data)} bytes, and an "
+            f"entry has at most {MAX_BYTES}",
+            advice="Nothing was changed. Ask for less at once.",
+        )
+    return data
 
 
 def subject_of(event: Event) -> dict[str, Any]:

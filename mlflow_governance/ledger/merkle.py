@@ -47,7 +47,7 @@ class CompactRange:
     @property
     def root(self) -> bytes:
         """The Merkle tree hash."""
-        return _fold(self.nodes)
+        return fold(self.nodes)
 
     def to_bytes(self) -> bytes:
         """The nodes, one after the other."""
@@ -81,7 +81,17 @@ class Growing:
     @property
     def root(self) -> bytes:
         """The Merkle tree hash of the leaves so far."""
-        return _fold(self._nodes)
+        return fold(self._nodes)
+
+
+def fold(nodes: Sequence[bytes]) -> bytes:
+    """The Merkle tree hash over perfect subtrees, largest first, given by their roots."""
+    if not nodes:
+        return EMPTY_ROOT
+    root = nodes[-1]
+    for node in reversed(nodes[:-1]):
+        root = node_hash(node, root)
+    return root
 
 
 def range_root(leaves: Iterable[bytes]) -> bytes:
@@ -202,15 +212,6 @@ def _push(nodes: list[bytes], size: int, leaf: bytes) -> None:
         leaf = _sha256(b"\x01" + nodes.pop() + leaf).digest()
         size >>= 1
     nodes.append(leaf)
-
-
-def _fold(nodes: Sequence[bytes]) -> bytes:
-    if not nodes:
-        return EMPTY_ROOT
-    root = nodes[-1]
-    for node in reversed(nodes[:-1]):
-        root = node_hash(node, root)
-    return root
 
 
 def _split(size: int) -> int:

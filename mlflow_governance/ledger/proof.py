@@ -19,7 +19,7 @@ from mlflow_governance.errors import LedgerError
 from mlflow_governance.ledger import checkpoint as checkpoints
 from mlflow_governance.ledger import merkle, note
 from mlflow_governance.ledger.checkpoint import Checkpoint
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 
 HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
@@ -59,14 +59,22 @@ class InclusionProof:
             raise LedgerError("the proof holds something else than SHA-256 hashes")
         return cls(int(place[1]), path, signed)
 
-    def verify(self, entry: bytes, key: NoteKey) -> Checkpoint:
+    def verify(self, entry: bytes, key: LedgerKey) -> Checkpoint:
         """The checkpoint that commits to these entry bytes at this index.
 
         Raises:
             LedgerError: it does not, or the ledger key did not sign it.
         """
         signed = checkpoints.verify(self.checkpoint, key)
-        leaf = merkle.leaf_hash(entry)
+        self.check(merkle.leaf_hash(entry))
+        return signed
+
+    def check(self, leaf: bytes) -> None:
+        """Check that this leaf hash stands at this index below the root; not who signed it.
+
+        Raises:
+            LedgerError: it does not.
+        """
+        signed = checkpoints.parse(self.checkpoint)
         if merkle.root_from_inclusion(self.index, signed.size, leaf, self.path) != signed.root:
             raise LedgerError(f"the entry is not number {self.index} of the signed ledger")
-        return signed

@@ -26,7 +26,7 @@ from mlflow_governance.ledger import checkpoint as checkpoints_
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.entry import carries_index
 from mlflow_governance.ledger.merkle import Growing, leaf_hash
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 
 _ADVICE = "Keep the database as it is and compare it with a backup and the exported checkpoints."
 
@@ -54,7 +54,7 @@ def verify_ledger(
     entries: Iterable[tuple[int, bytes]],
     head_note: str,
     checkpoints: Iterable[str],
-    key: NoteKey,
+    key: LedgerKey,
     leaves: Iterable[bytes | None] | None = None,
 ) -> LedgerReport:
     """Verify every entry against the signed head and the checkpoints kept before.
@@ -91,14 +91,14 @@ def verify_ledger(
     return LedgerReport(head.origin, head.size, head.root.hex(), len(marks) - 1)
 
 
-def _head(note: str, key: NoteKey) -> Checkpoint:
+def _head(note: str, key: LedgerKey) -> Checkpoint:
     try:
         return checkpoints_.verify(note, key)
     except LedgerError as error:
         raise LedgerError(f"the head of the ledger: {error.message}", advice=_ADVICE) from error
 
 
-def _marks(notes: Iterable[str], head: Checkpoint, key: NoteKey) -> Sequence[Checkpoint]:
+def _marks(notes: Iterable[str], head: Checkpoint, key: LedgerKey) -> Sequence[Checkpoint]:
     marks = []
     for note in notes:
         try:

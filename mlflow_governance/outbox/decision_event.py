@@ -5,8 +5,8 @@ The fields and their types are those of OPA's ``EventV1`` (docs, "Decision Logs"
 by its digest, ``path`` is the query OPA would have been asked. What only this registry knows stands
 under ``custom``, where OPA puts what its plugins add.
 
-Neither the digest of the dossier nor that of the decision is in the record: all the rest of the
-dossier is, so whoever has the digest could try names until it fits.
+Neither the digest of the dossier nor that of the decision is in the record, and neither is a salt:
+all the rest of the dossier is, so whoever has digest and salt could try names until they fit.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def event_of(
         "decision_id": decision["decision_id"],
         "bundles": {BUNDLE: {"revision": decision["policy_digest"]}},
         "path": f"registry/{gate}/decision",
-        "input": dict(dossier),
+        "input": {key: value for key, value in dossier.items() if key != "salt"},
         "result": {key: decision[key] for key in _RESULT if key in decision},
         "requested_by": dossier["actor"]["id"],
         "timestamp": dossier["now"],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.outbox.addresses import require_encrypted
 from mlflow_governance.outbox.masking import DEFAULT_MASK, MaskRule, rule_of
 
 Downloads = Literal["none", "denied", "all"]
@@ -49,7 +48,7 @@ class LogOptions:
         if self.file is None and not self.url:
             raise ConfigurationError("decision_log needs a file or a url")
         if self.url:
-            _check_url(self.url)
+            require_encrypted("decision_log", self.url)
         if not 1 <= self.max_mebibytes <= 1024 * 1024 or not 1 <= self.keep <= 1000:
             raise ConfigurationError("decision_log: max_mebibytes and keep are at least 1")
 
@@ -91,28 +90,3 @@ def _downloads(value: Any) -> Downloads | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError("decision_log: downloads is none, denied, all or a share from 0 to 1")
     return float(value)
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or "@" in parts.netloc:
-        raise ConfigurationError(
-            "decision_log: url must be an https:// URL without credentials",
-            advice="Name the variable that holds the token: token_variable: NAME",
-        )
-    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
-        raise ConfigurationError(
-            "decision_log: the records would travel unencrypted",
-            advice="Use https, or a collector on this machine.",
-        )
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -15,11 +15,17 @@ from mlflow_governance.bootstrap import (
     watched,
 )
 from mlflow_governance.config import Settings
+from mlflow_governance.custody.ledger import settle, successor
+from mlflow_governance.outbox.anchoring import Anchoring
+from mlflow_governance.outbox.sightings import require_current
+from mlflow_governance.plugin.anchors import anchoring_of
 from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
 from mlflow_governance.plugin.decision_log import logging_downloads
+from mlflow_governance.plugin.download_count import counting_downloads
 from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
+from mlflow_governance.store.checkpoint_book import SqlCheckpointBook
 from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.differences import SqlDifferences
@@ -45,6 +51,7 @@ class Assembly:
     ledger: SqlLedger
     past: Lookback
     publications: Publications
+    anchoring: Anchoring
 
     @classmethod
     def build(cls, engine: Engine, sessions: JoinableSessions) -> Assembly:
@@ -52,29 +59,41 @@ class Assembly:
 
         Raises:
             ConfigurationError: the home folder, a key or the policy bundle is not usable.
+            LedgerError: the database is older than, or another than, what was signed.
         """
         settings = config.load(config.home_folder())
         prepare_home(settings)
         upgrade(engine)
+        ledger = SqlLedger(sessions.for_us)
+        settle(settings, ledger.handovers())
+        anchoring = anchoring_of(settings, ledger, SqlCheckpointBook(sessions.for_us))
+        # Before anything is recorded on top of it.
+        require_current([anchoring.home, *anchoring.destinations], ledger, anchoring.key)
         artifacts = ServerArtifacts()
-        store = SqlStore(sessions.for_us, ledger_signer=ledger_signer(settings))
+        store = SqlStore(
+            sessions.for_us,
+            ledger_signer=ledger_signer(settings),
+            renew_signer=successor(settings),
+        )
         ports = build_ports(settings, store, artifacts, MlflowCatalogue(sessions))
         ports = logging_downloads(settings, ports, SqlDecisionFeed(sessions.for_us))
+        ports = counting_downloads(settings, ports)
         ports = watched(settings, ports, SqlDifferences(sessions.for_us))
         return cls(
             settings=settings,
             ports=ports,
             artifacts=artifacts,
             identity=Identity(settings.auth),
-            ledger=SqlLedger(sessions.for_us),
+            ledger=ledger,
             past=_lookback(settings, sessions),
             publications=Publications(settings, ports),
+            anchoring=anchoring,
         )
 
 
 def _lookback(settings: Settings, sessions: JoinableSessions) -> Lookback:
     def exported() -> list[str]:
-        files = sorted(settings.checkpoints.glob("*.checkpoint"))
+        files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))
         return [path.read_text("utf-8") for path in files]
 
     witnessed = Witnessed(SqlLedger(sessions.for_us), ledger_key(settings), exported)

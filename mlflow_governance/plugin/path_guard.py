@@ -70,11 +70,11 @@ class Guard:
             Refusal: a governed version's bytes, and the gate said no.
         """
         around = self._around(path)
-        self._refuse_unless_permitted(around.holding)
+        self._refuse_unless_permitted(around.holding, counted=True)
         for location in {standing.record.location for standing in around.below}:
             here = [s for s in around.below if s.record.location == location]
             # What holds the folder is permitted: only withdrawal closes a part of it.
-            self._refuse_unless_permitted(here, only_withdrawn=bool(around.holding))
+            self._refuse_unless_permitted(here, only_withdrawn=bool(around.holding), counted=True)
         return Permit(
             path=str(path or ""),
             judged=tuple(
@@ -190,7 +190,7 @@ class Guard:
         )
 
     def _refuse_unless_permitted(
-        self, here: Sequence[Standing], *, only_withdrawn: bool = False
+        self, here: Sequence[Standing], *, only_withdrawn: bool = False, counted: bool = False
     ) -> None:
         if not here:
             return
@@ -211,7 +211,10 @@ class Guard:
         first = min(here, key=lambda found: str(found.record.created_at))
         released = [s for s in here if s.record.stage in _RELEASED]
         for found in released:
-            if permits(ports, Request(actor, found.record.ref), _DOOR, found):
+            request = Request(actor, found.record.ref)
+            if permits(ports, request, _DOOR, found):
+                if counted:  # bytes, not names: whoever keeps count of downloads is told
+                    admit(ports, request, _DOOR, found)
                 return
         admit(ports, Request(actor, first.record.ref), _DOOR, first)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mlflow_governance.ledger import checkpoint
 from mlflow_governance.outbox.cloudevents import source_of
 from mlflow_governance.outbox.relay import Relay
 from mlflow_governance.plugin.decision_log import decision_relay
@@ -20,6 +20,7 @@ from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from mlflow_governance.workflows.perform import perform
+from mlflow_governance.workflows.repeats import sum_up
 from mlflow_governance.workflows.trust import note_trust_now
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 _LEASE_SECONDS = 20.0
 """After so long another worker takes over from one that was killed; a living one renews it."""
-_CHECKPOINT_SECONDS = 30.0
+_SUM_UP_SECONDS = 15.0
 _RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, *(7200.0,) * 84)
 """A week: a disk that is full over the weekend costs no mirror."""
 
@@ -56,6 +57,7 @@ class Worker:
         self._governance = governance
         self._tasks = tasks
         self._trust_seen = ""
+        self._sum_up_at = 0.0
         settings = governance.settings
         self._relay = Relay(queue, settings.webhooks, source_of(settings.registry_name))
         self._decisions = decision_relay(settings, governance.ports, feed)
@@ -64,7 +66,9 @@ class Worker:
         """Work until told to stop."""
         threads = [
             threading.Thread(target=self._relay.run, args=(stop,), name="relay"),
-            threading.Thread(target=self._checkpoints, args=(stop,), name="checkpoints"),
+            threading.Thread(
+                target=self._governance.anchoring.run, args=(stop,), name="checkpoints"
+            ),
         ]
         if self._decisions is not None:
             relay = self._decisions
@@ -78,7 +82,13 @@ class Worker:
     def _turn(self) -> None:
         self._governance.ports.policy.look()
         self.note_trust()
+        self._sum_up()
         self.run_tasks()
+
+    def _sum_up(self) -> None:
+        if time.monotonic() >= self._sum_up_at:
+            self._sum_up_at = time.monotonic() + _SUM_UP_SECONDS
+            sum_up(self._governance.ports)
 
     def note_trust(self) -> None:
         """Record a change of the trust policy, also where nobody asks for a decision."""
@@ -129,22 +139,6 @@ class Worker:
             return
         delay = timedelta(seconds=_RETRY_SECONDS[max(task.attempts, 1) - 1])
         self._tasks.retry(task, error, self._governance.ports.clock() + delay)
-
-    def _checkpoints(self, stop: threading.Event) -> None:
-        _every(_CHECKPOINT_SECONDS, stop, self.export_checkpoint)
-
-    def export_checkpoint(self) -> None:
-        """Write the signed head of the ledger to a file, one a size; copy them off this host."""
-        note = self._governance.ledger.head()
-        if not note:
-            return  # nothing was ever recorded
-        size = checkpoint.parse(note).size
-        path = self._governance.settings.checkpoints / f"{size:012d}.checkpoint"
-        if not path.exists():
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(note, "utf-8")
-            temporary.replace(path)
-            self._governance.ledger.add_checkpoint(note)
 
 
 def _every(seconds: float, stop: threading.Event, act: Callable[[], object]) -> None:

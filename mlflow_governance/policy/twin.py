@@ -20,7 +20,7 @@ from mlflow_governance.policy.finding import Finding
 from mlflow_governance.policy.interface import PolicyEngine
 from mlflow_governance.policy.samples import Sample, as_dossier, paths, removed
 
-_VOLATILE = ("engine", "error", "decision_id", "duration")
+_VOLATILE = ("engine", "error", "decision_id", "duration", "salt")
 _ANSWERS = ("ENG-UNDEFINED", "ENG-SHAPE", "ENG-CONTRADICTION", "ENG-UNEXPLAINED")
 _ERRORS = ("ENG-ERROR", "ENG-HTTP-500")
 _SHRUNK = 10

@@ -13,13 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlflow_governance.core.digest import of_bytes
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
 from mlflow_governance.store.decisions import SqlDecisions
-from mlflow_governance.store.ledger import SqlLedger, as_bytes
+from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.sessions import SessionFactory, transaction
+from mlflow_governance.store.tables import as_bytes
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.validation.books import (
     DECISION,
@@ -54,7 +55,7 @@ class SqlBooks:
     """
 
     def __init__(
-        self, sessions: SessionFactory, key: NoteKey, checkpoints: Sequence[str] = ()
+        self, sessions: SessionFactory, key: LedgerKey, checkpoints: Sequence[str] = ()
     ) -> None:
         self._sessions, self._key, self._checkpoints = sessions, key, checkpoints
         self._ledger = SqlLedger(sessions)

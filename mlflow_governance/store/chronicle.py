@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from mlflow_governance.core.event import Act
 from mlflow_governance.ledger import entry
 from mlflow_governance.store.ledger_table import resolve_private
-from mlflow_governance.store.tables import blobs, former, ledger_entries, versions
+from mlflow_governance.store.tables import former, ledger_entries, versions
 from mlflow_governance.store.versions import Rows
 from mlflow_governance.workflows.chronicle import About, Told
 
@@ -39,18 +39,12 @@ class ChronicleReading(Rows):
         )
         return Told(told, rows[count - 1].position if len(rows) > count else None)
 
-    def entries_of(self, act: Act) -> list[dict[str, Any]]:
+    def of_registry(self, act: Act) -> list[dict[str, Any]]:
         """See :class:`~mlflow_governance.workflows.ports.Reading`."""
         e = ledger_entries.c
         query = sa.select(e.entry).where(e.version_uid == _REGISTRY, e.act == act.value)
         found = self._connection.execute(query.order_by(e.position)).scalars()
         return self._clear(map(bytes, found))
-
-    def document(self, digest: str) -> bytes | None:
-        """See :class:`~mlflow_governance.workflows.ports.Reading`."""
-        query = sa.select(blobs.c.data).where(blobs.c.digest == digest)
-        data = self._connection.execute(query).scalar()
-        return None if data is None else bytes(data)
 
     def _clear(
         self,

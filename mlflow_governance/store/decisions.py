@@ -8,9 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlflow_governance.core.dossier import Gate
-from mlflow_governance.store.ledger import as_bytes
 from mlflow_governance.store.sessions import SessionFactory, transaction
-from mlflow_governance.store.tables import blobs, decisions
+from mlflow_governance.store.tables import as_bytes, blobs, decisions
 from mlflow_governance.workflows.validation.books import DecisionRow
 
 _CHUNK = 500

@@ -14,10 +14,9 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.errors import InvalidRequest, VerificationError
 from mlflow_governance.policy.replay import Verdict
-from mlflow_governance.store.ledger import as_bytes
 from mlflow_governance.store.ledger_table import take_turn
 from mlflow_governance.store.sessions import SessionFactory, transaction
-from mlflow_governance.store.tables import blobs, policy_differences, policy_shadows
+from mlflow_governance.store.tables import as_bytes, blobs, policy_differences, policy_shadows
 from mlflow_governance.workflows.shadow import Counts, Difference
 
 _PLAIN = ("live", "shadow", "version_uid", "model", "version", "actor", "dossier")

@@ -106,6 +106,14 @@ class DocumentReading(Rows):
             decisions.c.version_uid == version_uid, decisions.c.gate.in_(_JUDGING)
         )
 
+    def document(self, digest: Digest) -> bytes | None:
+        """A stored document by its digest.
+
+        Raises:
+            VerificationError: the stored bytes are not those it was stored with.
+        """
+        return self._blob(digest)
+
     def _decision(self, *conditions: sa.ColumnElement[bool]) -> dict[str, Any] | None:
         query = sa.select(decisions).where(*conditions).order_by(decisions.c.id.desc()).limit(1)
         row = self._connection.execute(query).first()

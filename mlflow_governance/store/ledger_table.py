@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -17,16 +17,20 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from mlflow_governance.core import canonical, moment
+from mlflow_governance.core import moment
 from mlflow_governance.core.event import Event
 from mlflow_governance.errors import ConfigurationError, LedgerError
-from mlflow_governance.ledger import checkpoint, entry
+from mlflow_governance.ledger import checkpoint, entry, handover
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
-from mlflow_governance.ledger.note import NoteSigner
+from mlflow_governance.ledger.nodes import completed
+from mlflow_governance.ledger.note import NoteKey, NoteSigner
 from mlflow_governance.store import appending, tables
 from mlflow_governance.store.versions import Rows
 
-_ADVICE = "Nothing can be changed until this is mended. Run: mlflow-governance ledger verify"
+_ADVICE = (
+    "Nothing can be changed until this is mended. Run: mlflow-governance ledger verify. If the "
+    "ledger was handed over to another key, name that one as ledger_key in config.yaml."
+)
 
 # Built once: building a statement costs more than running it.
 _STORED = sa.select(
@@ -87,30 +91,78 @@ class Head:
     Whoever can write to the database could change entries and the head row with them; the next
     append would then sign the change. So the stored head has to verify before it is built upon.
     Shared by all units of work of a store.
+
+    Args:
+        signer: the ledger key.
+        renew: asked for the key that goes on from a note that ``signer`` cannot go on from, since
+            another process may have handed the ledger over; None has none.
     """
 
-    def __init__(self, signer: NoteSigner) -> None:
+    def __init__(
+        self, signer: NoteSigner, renew: Callable[[str], NoteSigner | None] | None = None
+    ) -> None:
         self.signer = signer
+        self._renew = renew
         self._known = _NEVER_USED
+        self._committed = _NEVER_USED
 
     def open(self, stored: StoredHead) -> CompactRange:
         """The stored compact range.
 
         Raises:
-            LedgerError: it is not the one our key signed last.
+            LedgerError: it is not the one our key signed last, or it is older than what this
+                process has seen in the database before.
         """
+        if stored.size < self._committed.size or (
+            stored.size == self._committed.size and stored.nodes != self._committed.nodes
+        ):
+            raise LedgerError(
+                f"the ledger was rolled back: it ends at {stored.size} entries, and "
+                f"{self._committed.size} were there before",
+                advice=_ADVICE,
+            )
         tree = CompactRange.from_bytes(stored.size, stored.nodes)
         if stored in (self._known, _NEVER_USED):
             return tree
         try:
-            signed = checkpoint.verify(stored.note, self.signer.key)
+            signed = self._signed(stored.note)
         except LedgerError as error:
-            raise LedgerError(f"the head of the ledger: {error.message}", advice=_ADVICE) from error
+            raise LedgerError(
+                f"the head of the ledger: {error.message}", advice=error.advice or _ADVICE
+            ) from error
         if (signed.size, signed.root) != (tree.size, tree.root):
             raise LedgerError(
                 "the head of the ledger is not the one that was signed", advice=_ADVICE
             )
         return tree
+
+    def _signed(self, note: str) -> checkpoint.Checkpoint:
+        try:
+            return handover.succeeded(note, self.signer.key)
+        except LedgerError:
+            heir = self._renew(note) if self._renew is not None else None
+            if heir is None:
+                raise
+        signed = handover.succeeded(note, heir.key)
+        self.signer = heir
+        return signed
+
+    def key_of(self, note: str) -> NoteKey:
+        """The key of ours that signed a head.
+
+        Raises:
+            LedgerError: none of them did.
+        """
+        self._signed(note)
+        return self.signer.key
+
+    def committed(self, stored: StoredHead) -> None:
+        """That head was in the database, after a commit: from now on nothing goes back behind it.
+
+        Heads that were signed for a change that was then undone do not count.
+        """
+        if stored.size > self._committed.size:
+            self._committed = stored
 
     def sign(self, grown: CompactRange) -> StoredHead:
         """The head row after an append."""
@@ -159,28 +211,30 @@ class LedgerWriting(Rows):
     _head: Head
     _stored: StoredHead
     _range: CompactRange | None = None
+    _written: StoredHead | None = None
 
     def record(self, event: Event) -> int:
         """Append the ledger entry and queue the outgoing event; returns the ledger index.
 
         Raises:
             LedgerError: the stored head is not the one that was signed last.
-            InvalidRequest: the event holds something JSON cannot say.
+            InvalidRequest: the event holds something JSON cannot say, or more than an entry may.
         """
         before = self._range or self._head.open(self._stored)
         sealed = _seal(event)
-        data = canonical.encode(entry.build_entry(event, before.size, sealed))
+        data = entry.encode_entry(entry.build_entry(event, before.size, sealed))
         leaf = leaf_hash(data)
         grown = before.append(leaf)
+        self._written = self._head.sign(grown)
         parts = {
             "entry": _entry_row(event, before.size, data, leaf),
             "name": _private_row(sealed.actor, sealed.actor),
             "event": _event_row(event, sealed, before.size, grown.root),
-            "head": self._head.sign(grown).row(),
+            "head": self._written.row(),
         }
         if sealed.reason is not None:
             parts["reason"] = _private_row(sealed.reason, sealed.actor)
-        appending.write(self._connection, parts)
+        appending.write(self._connection, parts, completed(before, leaf))
         self._range = grown
         return before.size
 

@@ -39,6 +39,11 @@ def exact(length: int) -> sa.String:
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
+def as_bytes(value: object) -> bytes:
+    """The bytes of a binary column; SQLite gives back whatever type somebody wrote."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+
+
 def _digest() -> sa.String:
     return sa.String(71)
 
@@ -250,7 +255,17 @@ ledger_entries = sa.Table(
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("version_uid", sa.String(64), nullable=False, index=True),
     sa.Column("at", Moment, nullable=False),
+    sa.Index("governance_ledger_entry_act", "act", "position"),
 )
+
+ledger_nodes = sa.Table(
+    "governance_ledger_nodes",
+    metadata,
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+)
+"""Roots of full subtrees of 256^level entries, so that a proof need not read every leaf hash."""
 
 ledger_checkpoints = sa.Table(
     "governance_ledger_checkpoints",
@@ -258,8 +273,29 @@ ledger_checkpoints = sa.Table(
     sa.Column("digest", _digest(), primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
+    sa.Column("stamp", sa.LargeBinary),
+    sa.Column("kept_at", Moment),
+    sa.Index("governance_ledger_checkpoint_size", "size"),
 )
-"""Kept by digest and not by size: two that differ at one size are the proof of a fork."""
+"""Kept by digest and not by size: two that differ at one size are the proof of a fork. ``note`` has
+the cosignatures of witnesses, too; ``stamp`` is a time stamp over its bytes (RFC 3161)."""
+
+checkpoint_places = sa.Table(
+    "governance_checkpoint_places",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.String(71), nullable=False),
+    sa.Column("at", Moment),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("next_at", Moment),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("alarm", sa.Text, nullable=False),
+    sa.Column("lease", sa.String(32), nullable=False),
+    sa.Column("lease_until", Moment),
+)
+"""How far each place outside has got: destinations, witnesses (``witness:NAME``), the time stamp
+authority. ``content`` is the digest of what it took last, ``alarm`` what contradicts the ledger."""
 
 private = sa.Table(
     "governance_private",
@@ -328,3 +364,17 @@ log_places = sa.Table(
     sa.Column("lease_until", Moment),
 )
 """How far each sink of the decision log is, by the id of the last decision it has."""
+
+repeats = sa.Table(
+    "governance_repeats",
+    metadata,
+    sa.Column("key", _digest(), primary_key=True),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("decision_id", sa.String(64), nullable=False),
+    sa.Column("told", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("first_at", Moment, nullable=False, index=True),
+    sa.Column("last_at", Moment, nullable=False),
+)
+"""Denials of one kind in a period: how many there were, and how many have an entry of their own."""

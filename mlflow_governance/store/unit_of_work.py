@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.chronicle import ChronicleReading
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
+from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.ledger_table import (
     Head,
-    LedgerWriting,
     StoredHead,
     TimelineReading,
     take_turn,
 )
 from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
+from mlflow_governance.store.proven import EntryReading, Prover
+from mlflow_governance.store.repeats import RepeatReading, RepeatWriting
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
@@ -32,12 +36,16 @@ class SqlReading(
     VersionReading,
     AliasReading,
     TimelineReading,
+    EntryReading,
+    RepeatReading,
     ChronicleReading,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, LedgerWriting, SqlReading):
+class SqlUnitOfWork(
+    PolicyWriting, InspectionWriting, AliasWriting, RepeatWriting, HandoverWriting, SqlReading
+):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(
@@ -48,6 +56,10 @@ class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, LedgerWritin
         self._stored = stored
         self._write_stage = write_stage
 
+    def committed(self, _: object = None) -> None:
+        """What was read, or written, stands in the database."""
+        self._head.committed(self._written or self._stored)
+
 
 class SqlStore:
     """Opens units of work (:class:`workflows.ports.Store`). Safe to share between threads.
@@ -55,6 +67,7 @@ class SqlStore:
     Args:
         session_factory: called with ``read_only``, gives a fresh session that commits at exit.
         ledger_signer: the ledger key.
+        renew_signer: see :class:`~mlflow_governance.store.ledger_table.Head`.
         mlflow_stage_writer: compare-and-swaps MLflow's own stage in the same session.
     """
 
@@ -63,10 +76,12 @@ class SqlStore:
         session_factory: SessionFactory,
         *,
         ledger_signer: NoteSigner,
+        renew_signer: Callable[[str], NoteSigner | None] | None = None,
         mlflow_stage_writer: StageWriter | None = None,
     ) -> None:
         self._sessions = session_factory
-        self._head = Head(ledger_signer)
+        self._head = Head(ledger_signer, renew_signer)
+        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, self._head.key_of)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager
@@ -80,7 +95,10 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=False) as session:
             stored = take_turn(session)
-            yield SqlUnitOfWork(session, self._head, stored, self._write_stage)
+            unit = SqlUnitOfWork(session, self._head, stored, self._write_stage)
+            # The session of MLflow's own change commits later than this block ends.
+            sa.event.listen(session, "after_commit", unit.committed, once=True)
+            yield unit
 
     @contextmanager
     def read(self) -> Iterator[SqlReading]:
@@ -92,3 +110,11 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=True) as session:
             yield SqlReading(session)
+
+    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Prove that these are entries of the ledger, at these places.
+
+        Raises:
+            LedgerError: one is not in the ledger that our key signed.
+        """
+        self._prover.prove(entries)

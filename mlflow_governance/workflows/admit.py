@@ -14,7 +14,6 @@ from typing import Literal
 
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.dossier import Gate, Outcome
-from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.interface import PolicyEngine
@@ -23,12 +22,14 @@ from mlflow_governance.workflows.judge import (
     Judgement,
     Standing,
     examine,
+    load,
     standing,
     weigh,
 )
 from mlflow_governance.workflows.policy import under_one_policy
 from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
-from mlflow_governance.workflows.record import write_denial
+from mlflow_governance.workflows.proven import account, alarmed, proven_record
+from mlflow_governance.workflows.record import write_download_denial
 
 Door = Literal["registry", "artifact"]
 
@@ -51,8 +52,7 @@ def admit(
     """
     judgement = _judge(ports, request, door, found)
     if not judgement.decision.allow:
-        write_denial(ports, judgement, Act.DOWNLOAD_DENIED)
-        raise judgement.refuse(f"{request.ref} may not be downloaded")
+        raise write_download_denial(ports, judgement).refuse(f"{request.ref} may not be downloaded")
     ports.permitted(judgement.decision, judgement.dossier)
     return judgement.record
 
@@ -66,6 +66,7 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
     if found is None:
         with ports.store.read() as reading:
             found = standing(reading, request.ref, approvals=False)
+    found = _proven(ports, found)
     evidence = proved(ports, found.record)
     # To the second: of the many files of one model most are asked for in the same one, and then
     # it is the same question, which is answered once.
@@ -85,6 +86,26 @@ def _judge(ports: Ports, request: Request, door: Door, found: Standing | None) -
         answered = replace(question, engine=judgement.policy.engine)
         _answered[request.ref, request.actor, door] = answered, judgement
     return judgement
+
+
+def _proven(ports: Ports, found: Standing) -> Standing:
+    known = _rows.get(found.record.uid)
+    if known is not None and known[0] == found.record:
+        return replace(found, record=known[1])
+    with ports.store.read() as reading:
+        # Together with what the ledger says of it: it may have moved on since it was read.
+        now = load(reading, found.record.ref)
+        told = account(reading, now, whole=False)
+    with alarmed(ports, now):
+        proven = proven_record(ports.store, now, told)
+    if len(_rows) >= _REMEMBERED:
+        _rows.clear()
+    _rows[now.uid] = now, proven
+    return replace(found, record=proven)
+
+
+_rows: dict[str, tuple[VersionRecord, VersionRecord]] = {}
+"""Rows of versions as they stood when the ledger proved them, and what was proved."""
 
 
 @dataclass(frozen=True)

@@ -60,24 +60,24 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
         before = next((a for a in said if (a.person, a.role) == _speaker(asked)), None)
         refusal = _refusal(uow, asked, record, said, before)
         if refusal is not None:
-            facts = {"role": asked.role, "decision": decision, "policy_digest": policy}
-            uow.record(_event(asked, Act.APPROVAL_REFUSED, record, now, facts))
+            about = {"role": asked.role, "decision": decision, "policy_digest": policy}
+            uow.record(_event(asked, Act.APPROVAL_REFUSED, record, now, about))
         elif before is not None and decision == WITHDRAW:
             uow.withdraw_approval(before)
-            facts = {"role": asked.role, "decision": before.decision, "approval": before.uid}
-            uow.record(_event(asked, Act.APPROVAL_WITHDRAWN, record, now, facts))
+            about = {"role": asked.role, "decision": before.decision, "approval": before.uid}
+            uow.record(_event(asked, Act.APPROVAL_WITHDRAWN, record, now, about))
             return before
         else:
             given = _approval(asked, record, policy, now)
             uow.add_approval(given)
-            facts = {
+            told: dict[str, Any] = {
                 "role": asked.role,
                 "decision": decision,
                 "policy_digest": policy,
                 "approval": given.uid,
                 "supersedes": before.uid if before else None,
             }
-            uow.record(_event(asked, Act.APPROVAL_GIVEN, record, now, facts))
+            uow.record(_event(asked, Act.APPROVAL_GIVEN, record, now, told))
             return given
     raise refusal
 

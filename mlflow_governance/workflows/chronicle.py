@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import LedgerError, NotFound
 from mlflow_governance.ledger.merkle import Growing
-from mlflow_governance.ledger.note import NoteKey
+from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.verify import LedgerReport
 
@@ -44,7 +44,7 @@ class Chronicle(Protocol):
     def private(self, commitments: Iterable[str]) -> dict[str, str]:
         """The text behind each commitment; an erased one is not among them."""
 
-    def verify(self, key: NoteKey, checkpoints: Iterable[str]) -> LedgerReport:
+    def verify(self, key: LedgerKey, checkpoints: Iterable[str]) -> LedgerReport:
         """Verify everything, by the checkpoints of the database as well; names the entry that is
         not as it was signed."""
 
@@ -60,7 +60,7 @@ class Witnessed:
     """
 
     ledger: Chronicle
-    key: NoteKey
+    key: LedgerKey
     exported: Callable[[], Iterable[str]] = tuple
 
     def read(self, take: Callable[[int, bytes], None], tree: Growing) -> LedgerReport:

@@ -28,7 +28,7 @@ from mlflow_governance.workflows.recorded import Recorded, read
 from mlflow_governance.workflows.validation.books import DecisionRow
 
 _SNAPSHOT = "release/policy_snapshot/"
-_ITS_OWN = {"decision_id", "duration", "engine"}
+_ITS_OWN = {"decision_id", "duration", "engine", "salt"}
 """What another run of the same decision has another of."""
 _LATER: Mapping[str, Any] = {"modes": {}, "waived": [], "shadow": []}
 """Members that decisions recorded before there were modes do not have."""

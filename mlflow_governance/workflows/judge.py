@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from mlflow_governance.core.decision import Decision
-from mlflow_governance.core.digest import Digest, of_bytes
+from mlflow_governance.core.digest import Digest, new_salt, of_bytes
 from mlflow_governance.core.dossier import Dossier, Gate, Outcome
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.stage import WITHDRAWN
 from mlflow_governance.errors import Conflict, Denied, NotFound
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.policy.decide import decide
@@ -22,6 +23,13 @@ from mlflow_governance.workflows.ports import (
     Reading,
     Request,
     VersionRecord,
+)
+from mlflow_governance.workflows.proven import (
+    Account,
+    account,
+    alarmed,
+    proven_approvals,
+    proven_record,
 )
 
 _OTHER_POLICY = "ENG-REVISION"
@@ -143,15 +151,26 @@ def judge(
 
     Raises:
         NotFound: the version is not governed.
+        LedgerError: the ledger does not prove what stands in the store about it.
     """
     with ports.store.read() as reading:
         found = standing(reading, request.ref)
+        told = account(reading, found.record)
+    if action.get("to") not in WITHDRAWN:  # what takes it out of use needs no proof
+        found = _proven(ports, found, told)
     trust = ports.examiner.trust_digest
     examined = examine(ports, found.record) if evidence is None else Examined(evidence)
     if ports.examiner.trust_digest != trust:
         # Facts proved with a key must not be kept as proved under a policy that dropped it.
         raise Conflict("the trust policy changed while this was being decided", advice="Repeat it.")
     return replace(weigh(ports, gate, request, action, found, examined), trust_digest=trust)
+
+
+def _proven(ports: Ports, found: Standing, told: Account) -> Standing:
+    with alarmed(ports, found.record):
+        record = proven_record(ports.store, found.record, told)
+        approvals = proven_approvals(ports.store, found.record, found.approvals, told)
+    return replace(found, record=record, approvals=approvals)
 
 
 def weigh(  # noqa: PLR0913  (a decision has that many sides)
@@ -203,6 +222,7 @@ def _weighed(  # noqa: PLR0913
             "accepted_policy_digests": sorted(accepted),
         },
         now=at,
+        salt=new_salt(),
     )
     decision = decide(policy.engine, dossier)
     if ports.watch is not None:

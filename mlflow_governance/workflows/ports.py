@@ -25,6 +25,7 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
+from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.workflows.chronicle import About, Told
 from mlflow_governance.workflows.policy_ports import (
     Policies,
@@ -71,6 +72,17 @@ class VersionRecord:
     def with_(self, **changes: Any) -> VersionRecord:
         """A changed copy."""
         return replace(self, **changes)
+
+
+def subject_of(record: VersionRecord) -> dict[str, Any]:
+    """The version as events name it."""
+    return {
+        "name": record.ref.name,
+        "version": record.ref.version,
+        "workspace": record.ref.workspace,
+        "uid": record.uid,
+        "digest": record.digest,
+    }
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,23 @@ class Attachment:
 
     path: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The very same denial in one period: ``count`` times, ``told`` of them by own entries.
+
+    ``event`` is the denial without the ``person``, ``decision_id`` the last decision kept of it.
+    """
+
+    key: Digest
+    event: bytes
+    person: str
+    decision_id: str
+    told: int
+    count: int
+    first_at: datetime
+    last_at: datetime
 
 
 @dataclass(frozen=True)
@@ -236,15 +265,40 @@ class Reading(PolicyReading, Protocol):
     def timeline(self, version_uid: str) -> list[dict[str, Any]]:
         """Ledger entries about a version, oldest first, with people and reasons resolved."""
 
+    def entries_of(
+        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+    ) -> list[tuple[int, bytes]]:
+        """Index and bytes of ledger entries, oldest first, as they stand: nothing is proved.
+
+        Args:
+            acts: of which acts.
+            about: the uid of a version; empty: of all.
+            start: from this index on.
+            newest: only so many of the newest; 0: all.
+        """
+
+    def sealed(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        """Salt and text behind commitments; an erased one is not among them."""
+
+    def repeat(self, key: Digest) -> Repeat | None:
+        """What was counted of a denial."""
+
+    def repeats_before(self, at: datetime, limit: int) -> list[Repeat]:
+        """Denials whose period began at that moment or before, oldest first."""
+
+    def document(self, digest: Digest) -> bytes | None:
+        """A stored document: a dossier, a manifest, an archive.
+
+        Raises:
+            VerificationError: the stored bytes are not those it was stored with.
+        """
+
     def history(self, about: About, after: int, count: int) -> Told:
         """At most ``count`` entries behind the index ``after`` (-1: from the first): about every
         version that has or had this name (and number), its aliases, and the model itself."""
 
-    def entries_of(self, act: Act) -> list[dict[str, Any]]:
+    def of_registry(self, act: Act) -> list[dict[str, Any]]:
         """Every entry of an act about the registry itself, oldest first, resolved."""
-
-    def document(self, digest: str) -> bytes | None:
-        """The bytes kept under this digest, unchecked; None where there are none."""
 
 
 class UnitOfWork(Reading, PolicyWriting, Protocol):
@@ -309,6 +363,19 @@ class UnitOfWork(Reading, PolicyWriting, Protocol):
     def record(self, event: Event) -> int:
         """Append the ledger entry and queue the outgoing event; returns the ledger index."""
 
+    def hand_over(self, event: Event, heir: NoteSigner) -> str:
+        """Record ``ledger.rekeyed``, have both keys sign the head, and go on with ``heir``.
+
+        Returns:
+            The signed note, which is kept among the checkpoints, too.
+        """
+
+    def save_repeat(self, repeat: Repeat) -> None:
+        """Keep what was counted of a denial."""
+
+    def forget_repeat(self, key: Digest) -> None:
+        """What was counted of a denial is told."""
+
     def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Note that these attachments stand beside the model and the mirror task is done."""
 
@@ -324,6 +391,13 @@ class Store(Protocol):
 
     def read(self) -> AbstractContextManager[Reading]:
         """A reading transaction."""
+
+    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Prove that these are entries of the ledger, at these places.
+
+        Raises:
+            LedgerError: one is not in the ledger that our key signed.
+        """
 
 
 class Artifacts(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow_governance.core import canonical
-from mlflow_governance.core.digest import of_bytes
+from mlflow_governance.core.digest import parse
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import GovernanceError, InvalidRequest, NotFound, VerificationError
@@ -169,9 +169,13 @@ def _verified(recorded: Recorded, files: Sequence[Document]) -> Iterator[Documen
 def _files(reading: Reading, recorded: Recorded) -> list[Document]:
     found = []
     for file in recorded.dossier.attached:
-        data = reading.document(file["digest"])
-        state = GONE if data is None else KEPT if of_bytes(data) == file["digest"] else CHANGED
-        kind = _kind(file["name"], data) if data is not None and state == KEPT else ""
+        try:
+            data = reading.document(parse(file["digest"]))
+        except (InvalidRequest, VerificationError):
+            data, state = None, CHANGED
+        else:
+            state = GONE if data is None else KEPT
+        kind = _kind(file["name"], data) if data is not None else ""
         found.append({**file, "state": state, "kind": kind})
     return found
 
@@ -223,7 +227,7 @@ def _ends(entry: Entry, uid: object) -> bool:
 
 def _policy(reading: Reading, found: Explanation) -> Document:
     digest = str(found.recorded.document["policy_digest"])
-    changes = reading.entries_of(Act.POLICY_CHANGED)
+    changes = reading.of_registry(Act.POLICY_CHANGED)
     before = [one for one in changes if one["index"] < found.index]
     after = [one for one in changes if one["index"] > found.index]
     since = before[-1] if before else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mlflow_governance.core.dossier import Gate
@@ -12,7 +13,9 @@ from mlflow_governance.errors import Conflict
 from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.policy import note_policy
 from mlflow_governance.workflows.ports import Ports, UnitOfWork, VersionRecord
+from mlflow_governance.workflows.ports import subject_of as subject_of
 from mlflow_governance.workflows.release import release_files
+from mlflow_governance.workflows.repeats import Denial, is_told, told
 from mlflow_governance.workflows.summary import summary_file
 from mlflow_governance.workflows.trust import note_trust
 
@@ -23,17 +26,6 @@ MIRROR_DELAY = 5.0
 _ATTACHED = frozenset({Gate.ACCEPT, Gate.PROMOTE, Gate.WITHDRAW})
 _BINDING = frozenset({Act.VERSION_TRANSITIONED, Act.VERSION_REJUDGED})
 """Acts that bind a version to a decision anew, and so renew what is attached to a release."""
-
-
-def subject_of(record: VersionRecord) -> dict[str, Any]:
-    """The version as events name it."""
-    return {
-        "name": record.ref.name,
-        "version": record.ref.version,
-        "workspace": record.ref.workspace,
-        "uid": record.uid,
-        "digest": record.digest,
-    }
 
 
 def state_of(record: VersionRecord) -> dict[str, Any]:
@@ -49,6 +41,30 @@ def write_denial(ports: Ports, judgement: Judgement, act: Act) -> None:
     """Record a refusal. The state stays what it was."""
     with ports.store.begin() as uow:
         _write(ports, uow, judgement, act, None)
+
+
+def write_download_denial(ports: Ports, judgement: Judgement) -> Judgement:
+    """Record that a download was refused, or count it where it was recorded often enough.
+
+    Returns:
+        The judgement as it is recorded: of a repeated one the decision that it repeats.
+    """
+    record, request = judgement.record, judgement.request
+    action = dict(judgement.dossier.action)
+    denial = Denial(
+        Act.DOWNLOAD_DENIED,
+        request.actor.person,
+        subject_of(record),
+        state_of(record),
+        facts={**_facts(judgement, action), "policy_digest": judgement.decision.policy_digest},
+    )
+    with ports.store.begin() as uow:
+        repeated = is_told(uow, denial, judgement.dossier.now)
+        if repeated is None:
+            _write(ports, uow, judgement, Act.DOWNLOAD_DENIED, None)
+            told(uow, denial, judgement.dossier.now, judgement.decision.decision_id)
+            return judgement
+    return replace(judgement, decision=replace(judgement.decision, decision_id=repeated))
 
 
 def write_confirmed(ports: Ports, judgement: Judgement, act: Act) -> None:
@@ -128,14 +144,11 @@ def _record(
     after = target or judgement.record
     record, decision, request = judgement.record, judgement.decision, judgement.request
     decision_digest = uow.add_decision(decision, judgement.dossier.encoded, record.uid)
+    public = {key: value for key, value in judgement.dossier.action.items() if key != "reason"}
     facts: Mapping[str, Any] = {
-        "gate": decision.gate.value,
         "policy_digest": decision.policy_digest,
         "dossier_digest": decision.dossier_digest,
-        "failed": sorted(code for code, passed in decision.checks.items() if not passed),
-        "action": {
-            key: value for key, value in judgement.dossier.action.items() if key != "reason"
-        },
+        **_facts(judgement, public),
     }
     uow.record(
         Event(
@@ -152,3 +165,12 @@ def _record(
             facts=facts,
         )
     )
+
+
+def _facts(judgement: Judgement, action: Mapping[str, Any]) -> dict[str, Any]:
+    checks = judgement.decision.checks
+    return {
+        "gate": judgement.decision.gate.value,
+        "failed": sorted(code for code, passed in checks.items() if not passed),
+        "action": dict(action),
+    }

@@ -12,6 +12,7 @@ from mlflow_governance.core.stage import Stage, exists, next_stage
 from mlflow_governance.errors import Denied
 from mlflow_governance.workflows.ports import Ports, Request, VersionRecord
 from mlflow_governance.workflows.record import subject_of
+from mlflow_governance.workflows.repeats import Denial, is_told, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +24,26 @@ class Refused:
 
 
 def refuse(ports: Ports, actor: Actor, refused: Refused, message: str, advice: str) -> NoReturn:
-    """Record a refusal, then raise it.
+    """Record a refusal, or count it where it was recorded often enough; then raise it.
 
     Raises:
         Denied: always.
     """
+    now, facts = ports.clock(), {"asked": refused.asked}
+    denial = Denial(Act.REQUEST_REFUSED, actor.person, refused.subject, {}, facts)
     with ports.store.begin() as uow:
-        uow.record(
-            Event(
-                act=Act.REQUEST_REFUSED,
-                person=actor.person,
-                at=ports.clock(),
-                subject=refused.subject,
-                allowed=False,
-                facts={"asked": refused.asked},
+        if is_told(uow, denial, now) is None:
+            uow.record(
+                Event(
+                    act=Act.REQUEST_REFUSED,
+                    person=actor.person,
+                    at=now,
+                    subject=refused.subject,
+                    allowed=False,
+                    facts=facts,
+                )
             )
-        )
+            told(uow, denial, now)
     raise Denied(message, advice=advice)
 
 

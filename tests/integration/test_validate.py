@@ -68,7 +68,7 @@ class Inspector:
         self.world = world
         settings = config.load(world.server.home)
         self._sessions = session_factory_for(world.server.backend)
-        exported = [path.read_text() for path in settings.checkpoints.glob("*.checkpoint")]
+        exported = [path.read_text() for path in settings.checkpoint_folder.glob("*.checkpoint")]
         self._books = SqlBooks(self._sessions, ledger_key(settings), exported)
         self.place = world.artifacts / self._column("location", "churn")
         self.digest = self._column("digest", "fraud")

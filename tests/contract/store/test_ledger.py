@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -294,11 +295,45 @@ def test_a_rolled_back_ledger_that_went_on_is_a_fork(filled: Database) -> None:
     kept = filled.ledger.head()
     filled.run("DELETE FROM governance_outbox")
     roll_back(filled, 4)
-    filled.fill(SIZE)
+    another_process(filled).fill(SIZE)
 
     assert filled.ledger.verify(filled.key).size == 4 + SIZE
     with pytest.raises(LedgerError, match="fork"):
         filled.ledger.verify(filled.key, [kept])
+
+
+def another_process(filled: Database) -> Database:
+    return replace(filled, store=SqlStore(filled.sessions, ledger_signer=filled.signer))
+
+
+def test_a_process_appends_nothing_behind_what_it_has_seen_committed(filled: Database) -> None:
+    filled.run("DELETE FROM governance_outbox")
+    roll_back(filled, SIZE - 1)
+
+    with pytest.raises(LedgerError, match=f"ends at {SIZE - 1} entries, and {SIZE} were there"):
+        filled.fill(1)
+
+    assert checkpoint.parse(filled.ledger.head()).size == SIZE - 1
+
+
+def test_a_process_appends_nothing_to_another_ledger_of_the_same_size(filled: Database) -> None:
+    """Even where somebody has the ledger's key and went on from an older state."""
+    filled.run("DELETE FROM governance_outbox")
+    roll_back(filled, SIZE - 1)
+    another_process(filled).fill(1)
+
+    with pytest.raises(LedgerError, match="rolled back"):
+        filled.fill(1)
+
+
+def test_a_change_that_was_undone_is_no_loss(filled: Database) -> None:
+    with pytest.raises(InvalidRequest), filled.store.begin() as uow:  # noqa: PT012
+        uow.record(event())
+        uow.record(event(facts={"n": float("nan")}))
+
+    filled.fill(1)
+
+    assert filled.ledger.verify(filled.key).size == SIZE + 1
 
 
 def forge_signature(filled: Database) -> None:

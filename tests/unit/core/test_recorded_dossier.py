@@ -56,6 +56,7 @@ DOSSIERS = st.builds(
     runtime=OBJECT,
     now=INSTANT,
     attached=st.lists(st.dictionaries(TEXT, TEXT, max_size=2), max_size=2).map(tuple),
+    salt=st.just("") | st.text("0123456789abcdef", min_size=32, max_size=32),
 )
 
 
@@ -99,6 +100,7 @@ def test_a_number_is_read_as_the_one_that_was_written(number: float) -> None:
         {"runtime": []},
         {"action": "x"},
         {"subject": {}},
+        {"salt": ""},
     ],
 )
 def test_what_is_not_a_dossier_is_refused(changes: dict[str, Any]) -> None:

@@ -6,7 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mlflow_governance.core import canonical
 from mlflow_governance.core.event import Act, Event
@@ -21,6 +24,26 @@ NAME = "registry.example.org/ledger"
 
 def signer(name: str = NAME) -> Ed25519Signer:
     return Ed25519Signer(name, Ed25519PrivateKey.generate())
+
+
+@dataclass(frozen=True)
+class EcdsaSigner:
+    """A ledger key as most devices hold it."""
+
+    name: str
+    private: ec.EllipticCurvePrivateKey
+
+    @property
+    def key(self) -> NoteKey:
+        info = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return NoteKey.from_pem(self.name, self.private.public_key().public_bytes(*info))
+
+    def sign(self, data: bytes) -> bytes:
+        return self.private.sign(data, ec.ECDSA(SHA256()))
+
+
+def ecdsa_signer(name: str = NAME) -> EcdsaSigner:
+    return EcdsaSigner(name, ec.generate_private_key(ec.SECP256R1()))
 
 
 def event(number: int = 0, **changes: object) -> Event:

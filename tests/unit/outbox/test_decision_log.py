@@ -95,6 +95,7 @@ def test_what_was_decided_is_shipped_once_and_in_order(registry: InProcessRegist
     assert first["bundles"] == {"registry": {"revision": shipped().digest}}
     assert first["timestamp"] == first["input"]["now"]
     assert "alice" not in json.dumps(sink.records)
+    assert all("salt" not in part for r in sink.records for part in (r, r["input"], r["result"]))
 
 
 def test_what_was_rolled_back_is_in_no_log(

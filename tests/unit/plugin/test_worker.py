@@ -170,11 +170,10 @@ def test_the_task_of_a_worker_that_was_killed_is_taken_over_within_seconds(
 
 def test_the_head_of_the_ledger_is_exported_once_a_size(governed: Governed) -> None:
     governed.candidate()
-    at_work = worker(governed, Ahead())
+    anchoring = governed.store.governance.anchoring
 
-    at_work.export_checkpoint()
-    at_work.export_checkpoint()
+    assert anchoring.gather() == anchoring.gather() is not None
 
-    (exported,) = governed.store.governance.settings.checkpoints.iterdir()
+    (exported,) = governed.store.governance.settings.checkpoint_folder.iterdir()
     assert exported.suffix == ".checkpoint"
     governed.agrees()

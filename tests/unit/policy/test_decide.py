@@ -273,7 +273,7 @@ def test_deciding_twice_gives_the_same_answer() -> None:
     engine = EmbeddedEngine(shipped())
     first, second = (decide(engine, dossier(gate)).to_document() for gate in [Gate.PROMOTE] * 2)
 
-    for volatile in ("decision_id", "duration"):
+    for volatile in ("decision_id", "duration", "salt"):
         first.pop(volatile)
         second.pop(volatile)
     assert first == second
@@ -427,3 +427,23 @@ def test_a_bundle_in_which_everything_is_relaxed_still_denies() -> None:
     assert len(allowed.shadow) == 10
     assert not decision.allow
     assert [reason.code for reason in decision.reasons] == ["ACC-010"]
+
+
+@pytest.mark.parametrize("gate", Gate)
+def test_the_salt_of_a_dossier_changes_its_digest_and_no_answer(gate: Gate) -> None:
+    engine = EmbeddedEngine(shipped())
+    plain, salted = dossier(gate), dossier(gate, salt="0f" * 16)
+
+    first, second = (decide(engine, d).to_document() for d in (plain, salted))
+
+    assert first.pop("dossier_digest") != second.pop("dossier_digest")
+    for volatile in ("decision_id", "duration", "salt"):
+        assert first.pop(volatile) != second.pop(volatile) or volatile == "duration"
+    assert first == second
+
+
+@pytest.mark.parametrize("salt", ["0F" * 16, "0f" * 15, "x" * 32, " "])
+def test_a_salt_of_another_form_is_not_judged(salt: str) -> None:
+    decision = decide(EmbeddedEngine(shipped()), dossier(Gate.ACCEPT, salt=salt))
+
+    assert list(decision.checks) == ["ENG-SCHEMA"]

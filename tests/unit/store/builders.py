@@ -75,6 +75,12 @@ class Database:
             with self.store.begin() as uow:
                 uow.record(event(reason=f"reason {number}"))
 
+    def fill_at_once(self, entries: int) -> None:
+        """Record many events in one transaction."""
+        with self.store.begin() as uow:
+            for number in range(entries):
+                uow.record(event(reason=f"reason {number}"))
+
 
 def open_database(url: str) -> Database:
     upgrade(url)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flask import Flask
 
 from mlflow_governance.core import canonical, digest
+from mlflow_governance.core import digest as digests
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
 from mlflow_governance.core.digest import Digest
@@ -48,11 +49,13 @@ from mlflow_governance.workflows.ports import (
     ApprovalRecord,
     Attachment,
     Ports,
+    Repeat,
     Rules,
     VersionRecord,
     Whereabouts,
 )
 from tests.unit.policy.builders import configured
+from tests.unit.web import past
 from tests.unit.workflows.fixed_policies import FixedPolicies
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -239,6 +242,36 @@ class MemoryStore:
         entries = [canonical.decode_object(data) for data in self.ledger]
         return [resolve(e, self.private) for e in entries if e["subject"]["uid"] == version_uid]
 
+    def entries_of(
+        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+    ) -> list[tuple[int, bytes]]:
+        return past.entries(self.records[about], self.words.get(about, [])) if about else []
+
+    def sealed(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        people = {r.submitter for r in self.records.values()}
+        people |= {word.person for words in self.words.values() for word in words}
+        known = {one.commitment: (one.salt, one.text) for one in map(past.sealed, people)}
+        return {commitment: known[commitment] for commitment in commitments}
+
+    def repeat(self, key: Digest) -> Repeat | None:
+        return None
+
+    def repeats_before(self, at: datetime, limit: int) -> list[Repeat]:
+        return []
+
+    def save_repeat(self, repeat: Repeat) -> None:
+        """Each denial is told."""
+
+    def forget_repeat(self, key: Digest) -> None:
+        """Each denial is told."""
+
+    def document(self, digest: Digest) -> bytes | None:
+        documents = map(past.dossier, self.records.values())
+        return next(data for data in documents if digests.of_bytes(data) == digest)
+
+    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Nobody else writes here."""
+
     def history(self, about: About, after: int, count: int) -> ToldEntries:
         entries = [resolve(canonical.decode_object(data), self.private) for data in self.ledger]
         wanted = [
@@ -252,11 +285,8 @@ class MemoryStore:
             wanted[:count], wanted[count - 1]["index"] if len(wanted) > count else None
         )
 
-    def entries_of(self, act: Act) -> list[dict[str, Any]]:
+    def of_registry(self, act: Act) -> list[dict[str, Any]]:
         return []
-
-    def document(self, digest: str) -> bytes | None:
-        return None
 
     def add_version(self, record: VersionRecord) -> None:
         self.records[record.uid] = record
@@ -463,6 +493,7 @@ class Registry:
         return {
             "policy_digest": self.ports.policy.current().digest,
             "facts": dict(self.examiner.outcomes),
+            "decision_id": secrets.token_hex(8),
             "trust_digest": self.examiner.trust_digest,
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -58,6 +58,9 @@ class Dying:
 
     def read(self) -> AbstractContextManager[Reading]:
         return self._inner.read()
+
+    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        self._inner.prove(entries)
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:

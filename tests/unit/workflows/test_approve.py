@@ -64,7 +64,7 @@ def test_a_word_taken_back_counts_no_more_and_is_an_entry(registry: Watched) -> 
     assert say(registry, ref, SAM, "Security ", "withdraw") == word
 
     entry = last(registry)
-    assert entry["act"] == Act.APPROVAL_WITHDRAWN and entry["allowed"]
+    assert (entry["act"], entry["allowed"]) == (Act.APPROVAL_WITHDRAWN, True)
     assert entry["facts"] == {"role": "security", "decision": "approve", "approval": word.uid}
     assert counting(registry, ref) == set()
     assert registry.record(ref).revision > revision
