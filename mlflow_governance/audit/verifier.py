@@ -31,6 +31,7 @@ import tarfile
 import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -47,7 +48,7 @@ SMALL = 1024 * 1024
 """Bytes of a note, a key, a proof or a time stamp: none is read beyond this."""
 LARGE = 256 * 1024 * 1024
 """Bytes of one file in an evidence bundle."""
-MEMBERS = 200_000
+MEMBERS = 400_000
 """Files in an evidence bundle."""
 
 
@@ -555,7 +556,8 @@ class Ledger:
         self.rows: list[list[bytes]] = [[]]
         self.roots: dict[int, Note] = {}
         self.proved = self.empty = 0
-        self.told: dict[bytes, list[tuple[int, bytes]]] = {}
+        self.acts: Counter[bytes] = Counter()
+        self.rekeyed: dict[int, bytes] = {}
         self.parts: dict[tuple[object, int], list[int]] = {}
         self.mark(self.head)
         self._inventory()
@@ -578,8 +580,11 @@ class Ledger:
                 self._tile(level, size >> 8 * (level + 1), row)
         for note in reversed(waiting):
             self._compare(note, self.rows)
-        self._check_keys()
-        if self.empty and b"expired" not in self.told:
+        try:
+            self._check_keys()
+        except (KeyError, TypeError, AttributeError):
+            refuse("tile/entries", "an entry about the ledger's key is not of the form it has")
+        if self.empty and not self.acts[b"expired"]:
             refuse("tile/entries", f"{self.empty} entries hold no bytes, and no entry records that "
                    "they were deleted after their time")  # fmt: skip
         return {
@@ -589,7 +594,7 @@ class Ledger:
             "checkpoints": len(self.notes) - 1,
             "keys": [key.text for key in self.keys],
             "expired": self.empty,
-            "lost": len(self.told.get(b"recovered", ())),
+            "recovered": self.acts[b"recovered"],
             "stamped": [
                 f"{size} entries at {at}" for size, at in sorted(self.stamped.items())[-1:]
             ],
@@ -682,7 +687,9 @@ class Ledger:
             elif leaf != hashed or place_of(entry) != index:
                 self._name(name, entries, at, start)
             elif entry.startswith(b'{"act":"ledger.'):
-                self.told.setdefault(entry[15 : entry.find(b'"', 15)], []).append((index, entry))
+                self.acts[entry[15 : entry.find(b'"', 15)]] += 1
+                if entry.startswith(b'rekeyed"', 15):
+                    self.rekeyed[index] = entry
             if self.look:
                 self.look(index, entry)
             leaves.append(leaf)
@@ -748,25 +755,24 @@ class Ledger:
         The last of the entries it counts is ``ledger.rekeyed`` and names the same key.
         """
         until: list[int] = []
-        told = dict(self.told.get(b"rekeyed", []))
+        told = {index: parse_json(entry, "entry") for index, entry in self.rekeyed.items()}
         for place, key in enumerate(self.keys[1:]):
             sizes = {one.size for one, by in self.notes if one.heir == key.text
                      and {place, place + 1} <= by}  # fmt: skip
             if len(sizes) != 1:
                 refuse("checkpoints", "not one checkpoint hands over to the key " + key.text[:120])
             until += sizes
-            entry = told.pop(until[-1] - 1, b"null")
-            if parse_json(entry, "tile/entries")["facts"]["key"] != key.text:
+            entry = told.pop(until[-1] - 1, {})
+            if not entry.get("allowed") or entry["facts"].get("key") != key.text:
                 refuse("tile/entries", f"entry {until[-1] - 1} hands over to another key")
         if told or len(set(until)) != len(until) or sorted(until) != until:
             refuse("keys/ledger.vkeys", "the entries tell of other changes of the key")
         for note, by in self.notes:
             if note.heir and note.size not in until:
                 refuse(note.where, "hands the ledger over to a key that is none of it")
+            begins, ends = [0, *until], [*until, note.size]
             for place in by:
-                if (place and note.size < until[place - 1]) or note.size > [*until, note.size][
-                    place
-                ]:
+                if not begins[place] <= note.size <= ends[place]:
                     refuse(note.where, f"the key {self.keys[place].text[:120]} was not the "
                            f"ledger's at {note.size} entries")  # fmt: skip
 
@@ -812,6 +818,7 @@ def signed_by(note: Note, keys: list[Key]) -> None:
 # 7. Evidence bundles
 # ---------------------------------------------------------------------------------------------
 
+STAMP = "ledger/checkpoint.tsr"
 MANIFESTS = ("manifest.json", "manifest.dsse")
 PAYLOAD_TYPE = "application/vnd.mlflow-governance.evidence+json"
 WAY = {"None": "Candidate", "Candidate": "Staging", "Staging": "Approved", "Approved": "Deprecated"}
@@ -941,8 +948,8 @@ def policy_digest(archive: bytes, where: str) -> str:
 class Bundle:
     """What a registry says of a version, or of a period, and whether its ledger says the same.
 
-    What is missing where people's names were erased or withheld cannot be told; it is kept in
-    ``open`` and ends with exit code 2. ``remarks`` only say how far the check went.
+    What is missing, as where names were erased or withheld, is kept in ``open``: it cannot be told,
+    which is exit code 2. ``remarks`` only say how far the check went.
     """
 
     def __init__(self, archive: Archive, keys: list[Key], registry_key: bytes | None) -> None:
@@ -990,9 +997,6 @@ class Bundle:
         given = self.registry_key
         pem = self.archive.read("keys/registry.pub", SMALL) if given is None else given
         verify_envelope(self.archive.read("manifest.dsse"), data, pem, "manifest.dsse")
-        if given is None:
-            self.open.append("who signed the manifest: report, README and trust.yaml rest on the "
-                             "registry's key, which you give with --registry-key")  # fmt: skip
         listed = self.manifest["files"]
         for name in sorted((self.archive.names - set(MANIFESTS)) ^ set(listed)):
             refuse(name, "is missing" if name in listed else "is not listed in manifest.json")
@@ -1126,6 +1130,8 @@ class Bundle:
                 if uid in stages or entry["after"]["stage"] != "None":
                     refuse(where, "registers a version that is there, or not at its beginning")
                 stages[uid], self.registered[uid] = "None", entry
+            if act == "version.deleted":
+                stages.pop(uid, None)
             if not moves(entry):
                 continue
             before, after = entry["before"]["stage"], entry["after"]["stage"]
@@ -1141,30 +1147,32 @@ class Bundle:
         """Each approval a promotion rests on was given before it, and not by the submitter."""
         words = {i: e for i, e in self.entries.items() if e["act"].startswith("approval.")
                  and e["allowed"]}  # fmt: skip
-        ended: dict[str, int] = {}
+        ended: dict[Any, int] = {}  # from which entry on a word stands no more
         for index, word in words.items():
-            given = word["act"] == "approval.given"
-            ended.setdefault(str(word["facts"].get("supersedes" if given else "approval")), index)
+            former = "supersedes" if word["act"] == "approval.given" else "approval"
+            if word["facts"].get(former) is not None:
+                ended.setdefault(word["facts"][former], index)
         for index, dossier in self.dossiers.items():
-            entry, left = self.entries[index], dict(words)
+            entry = self.entries[index]
             if not moves(entry) or entry["after"]["stage"] in OUT:
                 continue
+            left = [word for i, word in words.items()
+                    if i < index <= ended.get(word["facts"].get("approval"), index)]  # fmt: skip
             for one in dossier["approvals"]:
-                found = [
-                    i
-                    for i, word in left.items()
-                    if i < index
-                    and _says(word, one, entry)
-                    and ended.get(str(word["facts"].get("approval")), index) >= index
-                    and self.texts.get(word["actor"], one["person"]) == one["person"]
-                ]
-                if not found:  # fmt: skip
+                given = [word for word in left if self._says(word, one, entry)]
+                if not given:
                     refuse(
-                        f"dossiers of entry {index}",
-                        f"it rests on an approval for "
-                        f"{one['role']} that nobody gave before, or that was taken back",
+                        f"dossier of entry {index}",
+                        f"it rests on an approval for {one['role']} that nobody gave before, or "
+                        "that was taken back",
                     )
-                self._apart(index, left.pop(found[0]), entry)
+                left.remove(given[0])
+                if one["decision"] == "approve":
+                    self._apart(index, given[0], entry)
+        self._told(words)
+
+    def _told(self, words: dict[int, dict[str, Any]]) -> None:
+        """``approvals.json`` says what the entries say."""
         for one in parse_json(self.archive.read("approvals.json"), "approvals.json"):
             word = words.get(one["index"], {"facts": {}, "act": "", "at": "", "actor": ""})
             same = [word["facts"].get("role"), word["facts"].get("decision"), word["at"]]
@@ -1173,6 +1181,16 @@ class Bundle:
                 refuse("approvals.json", f"entry {one['index']} does not say that")
             if person != one["person"]:
                 refuse("approvals.json", f"entry {one['index']} is of somebody else")
+
+    def _says(self, word: dict[str, Any], one: dict[str, Any], entry: dict[str, Any]) -> bool:
+        """True when an entry tells of this approval, of what another entry is about."""
+        facts, subject = word["facts"], word["subject"]
+        told = (word["act"], facts["role"], facts["decision"], word["at"], subject["digest"])
+        return (
+            told == ("approval.given", one["role"], one["decision"], one["at"], one["model_digest"])
+            and subject["uid"] == entry["subject"]["uid"]
+            and self.texts.get(word["actor"], one["person"]) == one["person"]
+        )
 
     def _apart(self, index: int, word: dict[str, Any], entry: dict[str, Any]) -> None:
         registered = self.registered.get(entry["subject"]["uid"])
@@ -1187,25 +1205,36 @@ class Bundle:
 
     def _models(self) -> None:
         """What stands in ``versions/`` has the digests that the entries name."""
-        for folder, about in self._folders().items():
+        versions, files = self._folders(), self._files_of()
+        for folder in files.keys() - versions.keys():
+            refuse(folder, "is about a version that no entry names")
+        for folder, about in versions.items():
+            inside, acts = files.get(folder, set()), [entry["act"] for entry in about]
             digests = [e["subject"]["digest"] for e in about if e["subject"]["digest"]]
-            inside = {n[len(folder) :] for n in self.archive.names if n.startswith(folder)}
             for name in inside:
                 if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", name):
-                    digest = sha256(self.archive.read(folder + name))
-                    told = f"sha256:{name[9:-5]}" if name != "manifest.json" else digests[-1:]
-                    if digest not in digests or digest not in told:
+                    told = digests[-1:] if name == "manifest.json" else [f"sha256:{name[9:-5]}"]
+                    if sha256(self.archive.read(folder + name)) not in {*told} & {*digests}:
                         refuse(folder + name, "is not the model that the entries name")
-            if about[-1]["act"] == "version.deleted":
-                continue
+            if "version.registered" not in acts or acts[-1] == "version.deleted":
+                continue  # of others only what they have to do with these
             if digests and "manifest.json" not in inside:
                 self.open.append(f"{folder}manifest.json is not in the bundle")
-            there = {
-                self.manifest["files"][folder + n] for n in inside if n.startswith("evidence/")
-            }
-            for digest, what in self._evidence(about):
-                if digest not in there:
-                    self.open.append(f"{folder}evidence: {what} is not in the bundle")
+            there = {self.manifest["files"][folder + n] for n in inside if n[:9] == "evidence/"}
+            self.open += [
+                f"{folder}evidence: {what} is not in the bundle"
+                for digest, what in self._evidence(about)
+                if digest not in there
+            ]
+
+    def _files_of(self) -> dict[str, set[str]]:
+        """The files of each version, by their folder."""
+        found: dict[str, set[str]] = {}
+        for name in self.archive.names:
+            if name.startswith("versions/"):
+                *folders, inner = name.split("/", 3)
+                found.setdefault("/".join([*folders, ""]), set()).add(inner)
+        return found
 
     def _folders(self) -> dict[str, list[dict[str, Any]]]:
         """The entries about each version, by the folder of its files."""
@@ -1217,16 +1246,13 @@ class Bundle:
                 whole = subject["name"] if space == "default" else f"{space}:{subject['name']}"
                 name = re.sub(r"^\.", "%2E", quote(whole, safe=" "))
                 found.setdefault(f"versions/{name}/{subject['version']}/", []).append(entry)
-        for name in self.archive.names:
-            if name.startswith("versions/") and not name.startswith(tuple(found)):
-                refuse(name, "is about a version that no entry names")
         return found
 
     def _evidence(self, about: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         for entry in about:
             if entry["act"] == "evidence.attached" and entry["allowed"]:
                 yield entry["facts"]["digest"], entry["facts"]["name"]
-            if moves(entry) and entry["before"]["stage"] != "None":
+            if moves(entry):
                 for one in self.dossiers.get(entry["index"], {}).get("attached", ()):
                     yield one["digest"], one["name"]
 
@@ -1268,20 +1294,9 @@ def moves(entry: dict[str, Any]) -> bool:
     return entry["act"] in acts and entry["allowed"] is True and before != after
 
 
-def _says(word: dict[str, Any], one: dict[str, Any], entry: dict[str, Any]) -> bool:
-    """True when an entry tells of this approval of what another entry is about."""
-    facts, subject = word["facts"], word["subject"]
-    return (
-        word["act"] == "approval.given"
-        and (facts["role"], facts["decision"], word["at"])
-        == (one["role"], one["decision"], one["at"])
-        and (subject["uid"], subject["digest"]) == (entry["subject"]["uid"], one["model_digest"])
-    )
-
-
 def _moment(data: bytes) -> str:
-    at = data.find(b',"at":"')
-    return data[at + 7 : data.find(b'"', at + 7)].decode("ascii", "replace")
+    found = re.search(rb'"allowed":(?:true|false),"at":"([^"]{1,40})","before":', data)
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1298,6 +1313,7 @@ def options() -> argparse.ArgumentParser:
         metavar="VKEY|FILE",
         help="verifier key of the ledger; never take it from the archive",
     )
+    shared.add_argument("--tsa-root", metavar="PEM", help="certificates that end a chain of stamps")
     shared.add_argument("--json", action="store_true", help="print the report as JSON")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -1319,15 +1335,27 @@ def options() -> argparse.ArgumentParser:
         help="key of a witness (c2sp.org/tlog-cosignature)",
     )
     ledger.add_argument("--quorum", type=int, help="how many of them; all when not given")
-    ledger.add_argument("--tsa-root", metavar="PEM", help="certificates that end a chain of stamps")
     bundle = kinds.add_parser("bundle", parents=[shared], help="an evidence bundle")
     bundle.add_argument("path", metavar="ZIP|DIR")
     bundle.add_argument("--registry-key", metavar="PEM", help="the registry's own public key")
+    bundle.add_argument(
+        "--incomplete",
+        action="store_true",
+        help="accept that something is not there: erased, or past its retention",
+    )
     bundle.add_argument("--ledger", metavar="DIR", help="an export: was anything left out?")
     proof = kinds.add_parser("proof", parents=[shared], help="one entry, by its inclusion proof")
     proof.add_argument("path", metavar="FILE")
     proof.add_argument("--entry", required=True, metavar="FILE", help="the entry's exact bytes")
     return parser  # fmt: skip
+
+
+def read_roots(path: str | None) -> list[x509.Certificate]:
+    """The certificates that may end the chain of a time stamp."""
+    try:
+        return x509.load_pem_x509_certificates(read_file(path, SMALL)) if path else []
+    except ValueError as error:
+        raise NotCheckedError(f"{path} holds no certificates: {error}") from error
 
 
 def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
@@ -1338,12 +1366,7 @@ def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     quorum = len(witnesses) if told.quorum is None else told.quorum
     if not 0 <= quorum <= len(witnesses) or (witnesses and not quorum):
         raise NotCheckedError(f"no quorum of {quorum} among {len(witnesses)} witnesses")
-    try:
-        pem = read_file(told.tsa_root, SMALL) if told.tsa_root else b""
-        tsa = x509.load_pem_x509_certificates(pem) if pem else []
-    except ValueError as error:
-        raise NotCheckedError(f"{told.tsa_root} holds no certificates: {error}") from error
-    ledger = Ledger(told.path, keys, None, witnesses, tsa)
+    ledger = Ledger(told.path, keys, None, witnesses, read_roots(told.tsa_root))
     for path in told.checkpoint:
         ledger.mark(Note(read_file(path, SMALL), path))
     report = ledger.verify()
@@ -1360,14 +1383,23 @@ def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     pem = read_file(told.registry_key, SMALL) if told.registry_key else None
     bundle = Bundle(Archive(told.path), keys, pem)
     report = bundle.verify()
+    if STAMP in bundle.archive.names and told.tsa_root:
+        stamp, roots = bundle.archive.read(STAMP, SMALL), read_roots(told.tsa_root)
+        report["stamped"] = verify_stamp(stamp, bundle.note.data, roots, STAMP)
+    elif STAMP in bundle.archive.names:
+        report["remarks"].append(f"{STAMP}: not checked, for want of --tsa-root")
     if told.ledger:
         report["ledger"] = bundle.against(told.ledger)["size"]
     else:
         report["remarks"].append("held against the registry's own list of entries; with the whole "
                                  "ledger (--ledger) nobody's word is needed")  # fmt: skip
-    if bundle.open:
-        raise NotCheckedError("; ".join(["everything there verifies, but it cannot be told",
-                                         *bundle.open]))  # fmt: skip
+    if pem is None:
+        raise NotCheckedError("what the ledger tells verifies; README, report and trust.yaml rest "
+                              "on the registry's key: give it with --registry-key")  # fmt: skip
+    if bundle.open and not told.incomplete:
+        raise NotCheckedError("what is there verifies, and this is missing (--incomplete accepts "
+                              "it): " + "; ".join(bundle.open))  # fmt: skip
+    report["remarks"] += bundle.open
     return report
 
 
@@ -1396,6 +1428,8 @@ def check(arguments: list[str]) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     """Check, print, and return the exit code."""
     as_json = "--json" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may not know every letter
     try:
         report = check(arguments)
         code, word = 0, "VERIFIED"

@@ -168,7 +168,11 @@ def anchors(backend_store_uri: str, home: str | None) -> None:
         alarms += state == "ALARM"
         click.echo(f"{state:<8} {place}: {told}")
     if alarms:
-        raise LedgerError(f"{alarms} places have seen another ledger", advice=sightings.WAY_OUT)
+        raise LedgerError(
+            f"{alarms} places have seen another ledger",
+            advice=f"{sightings.WAY_OUT}\nA witness goes on refusing a ledger that lost entries "
+            "until its own people run: mlflow-governance witness forget",
+        )
 
 
 @click.command()

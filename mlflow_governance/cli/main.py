@@ -36,6 +36,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "explain": ("explain", "explain_command", "Why it was decided so, proved and made again."),
     "as-of": ("as_of", "as_of_command", "What stood where at an instant, proved."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
+    "evidence": ("evidence", "evidence", "One archive for an auditor: a version or a period."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
     "witness": ("witness", "witness", "Vouch for ledgers of others."),
     "validate": ("validate", "validate", "Compare registry, files and ledger."),

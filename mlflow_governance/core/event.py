@@ -55,7 +55,7 @@ class Act(StrEnum):
 class Event:
     """One act, with what was before and after.
 
-    ``person`` and ``reason`` are personal: the ledger keeps salted commitments of them only.
+    ``person``, ``reason`` and ``people`` are personal: the ledger keeps salted commitments of them.
     """
 
     act: Act
@@ -72,4 +72,6 @@ class Event:
     reason: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further public JSON values, e.g. the digest of attached evidence."""
+    people: Mapping[str, str] = field(default_factory=dict)
+    """Whom else the act is about: names that join ``facts``, in the ledger as commitments."""
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex)

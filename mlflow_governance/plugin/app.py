@@ -16,6 +16,7 @@ from mlflow.server import app as mlflow_app
 
 from mlflow_governance.errors import ConfigurationError, Denied
 from mlflow_governance.plugin import compat
+from mlflow_governance.plugin.accounts import AccountWatch
 from mlflow_governance.plugin.artifact_guard import guard_every_repository
 from mlflow_governance.plugin.ground import keep_ground
 from mlflow_governance.plugin.identity import claimed_user, user_of
@@ -60,6 +61,7 @@ def create_app(app: Any = mlflow_app) -> Any:
         ledger=governance.ledger,
         revocations=governance.publications.revocations,
         trust=governance.publications.trust,
+        evidence=governance.evidence.bundle,
         adopt=store.adopt,
         past=governance.past,
     )
@@ -74,6 +76,8 @@ def create_app(app: Any = mlflow_app) -> Any:
                 compat.allow_route_for_everybody_logged_in(route.path, route.method)
     inventory = Inventory(prefix, people=basic)
     FlaskGate(app, inventory)
+    if basic:
+        AccountWatch(app, governance, inventory)
     close_unknown(type(store))
     unknown = close_graphql(inventory)
     if not compat.under_uvicorn():

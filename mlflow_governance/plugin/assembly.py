@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlflow_governance import config
+from mlflow_governance.audit.desk import Desk
 from mlflow_governance.bootstrap import (
     Publications,
     build_ports,
+    evidence_exporter,
     ledger_key,
     ledger_signer,
     prepare_home,
@@ -52,6 +54,7 @@ class Assembly:
     past: Lookback
     publications: Publications
     anchoring: Anchoring
+    evidence: Desk
 
     @classmethod
     def build(cls, engine: Engine, sessions: JoinableSessions) -> Assembly:
@@ -88,6 +91,9 @@ class Assembly:
             past=_lookback(settings, sessions),
             publications=Publications(settings, ports),
             anchoring=anchoring,
+            evidence=Desk(
+                lambda: evidence_exporter(settings, store), settings.home / "evidence.lock"
+            ),
         )
 
 

@@ -217,6 +217,31 @@ def basic_auth_person(username: str) -> tuple[str, bool, tuple[str, ...]]:
     return str(user.username), bool(user.is_admin), tuple(sorted(names))
 
 
+def basic_auth_account(username: str) -> tuple[bool, tuple[str, ...]] | None:
+    """Admin flag and role names of an account as they are now; None where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _, admin, roles = basic_auth_person(username)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return admin, roles
+
+
+def basic_auth_numbers() -> dict[str, Any]:
+    """How many accounts there are, how many are administrators, how many hold each role."""
+    from mlflow.server import auth
+
+    users = auth.store.list_users()
+    held: dict[str, int] = {}
+    for user in users:
+        for role in basic_auth_person(user.username)[2]:
+            held[role] = held.get(role, 0) + 1
+    return {"accounts": len(users), "admins": sum(user.is_admin for user in users), "roles": held}
+
+
 def create_fastapi_app(flask_app: Any) -> Any:
     """MLflow's FastAPI application around the Flask app."""
     from mlflow.server.fastapi_app import create_fastapi_app as create

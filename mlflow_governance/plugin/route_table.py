@@ -47,6 +47,9 @@ class Group:
 UPGRADE = "Upgrade mlflow-governance, or pin mlflow to a version it knows."
 """What mends a refusal of something that MLflow added."""
 
+ACCOUNTS = "users and roles: who may approve"
+"""What the routes are for whose use is recorded as ``account.changed``."""
+
 MOUNT = "MOUNT"
 WEBSOCKET = "WEBSOCKET"
 QUERY = "QUERY"
@@ -183,8 +186,8 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         Reach.STATE,
-        "users and roles: who may approve",
-        "MLflow's basic-auth",
+        ACCOUNTS,
+        "MLflow's basic-auth; each change is recorded",
         """
         GET /signup
         POST /api/2.0/mlflow/users/create-ui

@@ -23,7 +23,7 @@ from mlflow_governance.errors import ConfigurationError, LedgerError
 from mlflow_governance.ledger import checkpoint, entry, handover
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
 from mlflow_governance.ledger.nodes import completed
-from mlflow_governance.ledger.note import NoteKey, NoteSigner
+from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store import appending, tables
 from mlflow_governance.store.versions import Rows
 
@@ -125,7 +125,7 @@ class Head:
         if stored in (self._known, _NEVER_USED):
             return tree
         try:
-            signed = self._signed(stored.note)
+            signed = self.signed(stored.note)
         except LedgerError as error:
             raise LedgerError(
                 f"the head of the ledger: {error.message}", advice=error.advice or _ADVICE
@@ -136,7 +136,12 @@ class Head:
             )
         return tree
 
-    def _signed(self, note: str) -> checkpoint.Checkpoint:
+    def signed(self, note: str) -> checkpoint.Checkpoint:
+        """What a note says that our key signed, or the key that ours handed the ledger over to.
+
+        Raises:
+            LedgerError: neither did.
+        """
         try:
             return handover.succeeded(note, self.signer.key)
         except LedgerError:
@@ -146,15 +151,6 @@ class Head:
         signed = handover.succeeded(note, heir.key)
         self.signer = heir
         return signed
-
-    def key_of(self, note: str) -> NoteKey:
-        """The key of ours that signed a head.
-
-        Raises:
-            LedgerError: none of them did.
-        """
-        self._signed(note)
-        return self.signer.key
 
     def committed(self, stored: StoredHead) -> None:
         """That head was in the database, after a commit: from now on nothing goes back behind it.
@@ -221,7 +217,14 @@ class LedgerWriting(Rows):
             InvalidRequest: the event holds something JSON cannot say, or more than an entry may.
         """
         before = self._range or self._head.open(self._stored)
-        sealed = _seal(event)
+        sealed, others = _seal(event), _seal_others(event)
+        told = replace(event, facts={**event.facts, **{k: s.text for k, s in others.items()}})
+        if others:
+            event = replace(
+                event, facts={**event.facts, **{k: s.commitment for k, s in others.items()}}
+            )
+            rows = [_private_row(one, one) for one in others.values()]
+            self._connection.execute(sa.insert(tables.private), rows)
         data = entry.encode_entry(entry.build_entry(event, before.size, sealed))
         leaf = leaf_hash(data)
         grown = before.append(leaf)
@@ -229,7 +232,7 @@ class LedgerWriting(Rows):
         parts = {
             "entry": _entry_row(event, before.size, data, leaf),
             "name": _private_row(sealed.actor, sealed.actor),
-            "event": _event_row(event, sealed, before.size, grown.root),
+            "event": _event_row(told, sealed, before.size, grown.root),
             "head": self._written.row(),
         }
         if sealed.reason is not None:
@@ -277,6 +280,13 @@ def _seal(event: Event) -> entry.Commitments:
     if not event.reason:
         return entry.Commitments(actor)
     return entry.Commitments(actor, entry.seal(event.reason, secrets.token_bytes(entry.SALT_BYTES)))
+
+
+def _seal_others(event: Event) -> dict[str, entry.Sealed]:
+    return {
+        key: entry.seal(name, secrets.token_bytes(entry.SALT_BYTES))
+        for key, name in event.people.items()
+    }
 
 
 def _entry_row(event: Event, index: int, data: bytes, leaf: bytes) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.event import Act
 from mlflow_governance.errors import LedgerError, NotFound
-from mlflow_governance.ledger.note import LedgerKey
+from mlflow_governance.ledger.checkpoint import Checkpoint
+from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.store.tables import ledger_entries, private
 from mlflow_governance.store.versions import Rows
@@ -56,15 +57,15 @@ class Prover:
 
     Args:
         proofs: the proofs that entries are in the ledger as it is signed now.
-        key_of: the key that may have signed a note, of those the ledger had one after the other.
+        signed: reads a note our key signed, else raises a LedgerError.
     """
 
     def __init__(
         self,
         proofs: Callable[[Iterable[int]], Iterable[InclusionProof]],
-        key_of: Callable[[str], LedgerKey],
+        signed: Callable[[str], Checkpoint],
     ) -> None:
-        self._proofs, self._key_of = proofs, key_of
+        self._proofs, self._signed = proofs, signed
         self._proved: dict[int, Digest] = {}
 
     def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
@@ -75,10 +76,14 @@ class Prover:
         """
         new = [(index, data) for index, data in entries if not self._knows(index, data)]
         proofs = iter(self._proofs([index for index, _ in new]))
+        note = ""
         for index, data in new:
             try:
                 proof = next(proofs)
-                proof.verify(data, self._key_of(proof.checkpoint))
+                if proof.checkpoint != note:
+                    self._signed(proof.checkpoint)
+                    note = proof.checkpoint
+                proof.check(leaf_hash(data))
             except (LedgerError, NotFound) as error:
                 raise LedgerError(
                     f"entry {index} is not in the ledger that was signed: {error.message}",

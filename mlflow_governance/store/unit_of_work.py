@@ -12,6 +12,7 @@ from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.chronicle import ChronicleReading
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.evidence import EvidenceRows
 from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
 from mlflow_governance.store.ledger import SqlLedger
@@ -39,6 +40,7 @@ class SqlReading(
     EntryReading,
     RepeatReading,
     ChronicleReading,
+    EvidenceRows,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
@@ -81,7 +83,7 @@ class SqlStore:
     ) -> None:
         self._sessions = session_factory
         self._head = Head(ledger_signer, renew_signer)
-        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, self._head.key_of)
+        self._prover = Prover(SqlLedger(session_factory).inclusion_proofs, self._head.signed)
         self._write_stage = mlflow_stage_writer or MlflowStageTable()
 
     @contextmanager

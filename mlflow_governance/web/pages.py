@@ -30,6 +30,7 @@ from mlflow_governance.web.api import AJAX, AS_OF
 from mlflow_governance.web.fields import VERSION, Field, Values, read_query
 from mlflow_governance.web.past_views import looked_back
 from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.evidence_export import may_take
 from mlflow_governance.workflows.judge import load
 from mlflow_governance.workflows.ports import Reading, VersionRecord
 
@@ -100,6 +101,7 @@ def version(services: WebServices, actor: Actor, values: Values) -> Context:
         "approve": approving,
         "revoke": offers.withdrawal(ports, actor, record, Stage.REVOKED),
         "quarantine": offers.withdrawal(ports, actor, record, Stage.QUARANTINED),
+        "may_audit": may_take(actor),
         "restore": offers.withdrawal(ports, actor, record, back) if back else None,
     }
 

@@ -213,6 +213,7 @@ ATTACHED = _record(file=_FILE, version=SUMMARY)
 HEAD = _record(checkpoint=_TEXT, origin=_TEXT, size=_COUNT, root=_TEXT)
 ENTRIES = _record(entries=_list_of(_record(index=_COUNT, entry=_TEXT)))
 PROOF = _record(index=_COUNT, entry=_TEXT, proof=_TEXT)
+CONTINUATION = _record(old=_COUNT, hashes=_list_of(_TEXT), checkpoint=_TEXT)
 POLICY = _record(
     policy_digest=_DIGEST,
     accepted_policy_digests=_list_of(_DIGEST),

@@ -9,7 +9,7 @@ period ends with one entry that has their number. None is lost, whichever proces
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ class Denial:
         subject: the version, as events name it.
         state: what an event's before and after say of it.
         facts: what was asked and which checks failed.
+        people: whom else it is about.
     """
 
     act: Act
@@ -41,6 +42,7 @@ class Denial:
     subject: Mapping[str, Any]
     state: Mapping[str, Any]
     facts: Mapping[str, Any]
+    people: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def event(self) -> bytes:
@@ -51,6 +53,7 @@ class Denial:
                 "subject": dict(self.subject),
                 "state": dict(self.state),
                 "facts": dict(self.facts),
+                "people": dict(self.people),
             }
         )
 
@@ -123,6 +126,7 @@ def _sum_up(uow: UnitOfWork, known: Repeat, at: datetime) -> int:
                 "first": moment.to_text(known.first_at),
                 "last": moment.to_text(known.last_at),
             },
+            people=said["people"],
         )
     )
     return untold

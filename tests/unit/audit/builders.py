@@ -98,11 +98,19 @@ def check(*words: object) -> Answer:
         return Answer(2, {"problem": str(error)})
 
 
+_ALONE = """
+import runpy, sys
+sys.modules["mlflow_governance"] = sys.modules["mlflow"] = None  # whoever imports them fails
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def run(*words: object, cwd: Path) -> Answer:
     """The verifier as an auditor runs it: alone in a folder, with nothing of ours in reach."""
     script = cwd / "verify.py"
     script.write_bytes(VERIFIER.read_bytes())
-    command = [sys.executable, "-I", str(script), *map(str, words), "--json"]
+    command = [sys.executable, "-I", "-c", _ALONE, str(script), *map(str, words), "--json"]
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, env=clean)
     assert not done.stderr or done.returncode == 2, done.stderr

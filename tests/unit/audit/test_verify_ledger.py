@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,7 @@ from mlflow_governance.core.event import Act
 from mlflow_governance.ledger import checkpoint, note
 from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.note import Ed25519Signer
-from tests.unit.audit.builders import Answer, MemoryLedger, check, run, verifier
+from tests.unit.audit.builders import VERIFIER, Answer, MemoryLedger, check, run, verifier
 from tests.unit.ledger.builders import NAME, encoded, signer
 
 SIZE = 600
@@ -242,11 +245,21 @@ def test_an_auditor_alone_finds_the_same(
     assert expected in answer.problem
 
 
-def test_the_verifier_imports_nothing_of_ours(tmp_path: Path) -> None:
-    text = Path(verifier().__file__ or "").read_text("utf-8")
-    assert "mlflow_governance import" not in text
-    answer = run("ledger", tmp_path / "nowhere", "--key", signer().key.encode(), cwd=tmp_path)
-    assert (answer.code, "is missing" in answer.problem) == (1, True)
+def test_the_verifier_needs_an_old_python_and_one_package() -> None:
+    tree = ast.parse(VERIFIER.read_text("utf-8"), feature_version=(3, 9))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    assert foreign == {"cryptography"}
+
+
+def test_the_file_runs_as_it_is(whole: Path, ledger: MemoryLedger, tmp_path: Path) -> None:
+    (tmp_path / "verify.py").write_bytes(VERIFIER.read_bytes())
+    command = [sys.executable, "-I", "verify.py", "ledger", str(whole), "--key", ledger.vkey]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()[0], done.stderr) == (0, "VERIFIED", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["verify.py"], "it writes nothing"
 
 
 def _code(answer: Answer) -> int:
@@ -420,6 +433,17 @@ def test_a_handover_is_signed_by_both(by: tuple[int, ...], tmp_path: Path) -> No
 def test_a_handover_is_what_the_entry_says(tmp_path: Path) -> None:
     changed = _handed_over(told=signer().key.encode())
     answer = check("ledger", changed.export(tmp_path / "out"), "--key", changed.new.key.encode())
+    assert (answer.code, "hands over to another key" in answer.problem) == (1, True), answer
+
+
+def test_a_handover_without_its_entry_is_none(tmp_path: Path) -> None:
+    changed = _handed_over()
+    other = MemoryLedger(changed.old).grow(40)  # another act stands where it should be
+    text = other.note.split("\n\n")[0] + f"\nledger.rekeyed {changed.new.key.encode()}\n"
+    lines = [note.sign(text, one).split("\n\n")[1] for one in (changed.old, changed.new)]
+    other.signer = changed.new
+    found = HandedOver(other.grow(60), changed.old, changed.new, [f"{text}\n{''.join(lines)}"])
+    answer = check("ledger", found.export(tmp_path / "out"), "--key", changed.new.key.encode())
     assert (answer.code, "hands over to another key" in answer.problem) == (1, True), answer
 
 

@@ -16,6 +16,7 @@ from tests.sigstore import der, tsa
 from tests.sigstore.certificates import CODE_SIGNING, Holder, pem, private_pem
 from tests.sigstore.tsa import Tsa
 from tests.unit.audit.builders import Answer, MemoryLedger, check, verifier
+from tests.unit.audit.evidence import told, zipped
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TSA = Tsa(tsa.authority())
@@ -125,3 +126,23 @@ def test_an_empty_stamp_is_no_stamp_that_was_forgotten(
 
 def test_roots_that_are_none_are_told(ledger: MemoryLedger, tmp_path: Path) -> None:
     assert _held(ledger, b"", b"junk", tmp_path).code == 2
+
+
+def test_a_stamp_in_a_bundle_is_believed_by_the_same_rules(tmp_path: Path) -> None:
+    story = told()
+    at = NOW - timedelta(hours=2)
+    note = story.ledger.note.encode()
+    (tmp_path / "roots.pem").write_bytes(_issuers())
+    (tmp_path / "registry.pub").write_bytes(story.registry_pem())
+    words = ["--key", story.vkey, "--registry-key", tmp_path / "registry.pub"]
+
+    def held(stamp: bytes, *more: object) -> Answer:
+        files = story.bundle(lambda files: files.update({"ledger/checkpoint.tsr": stamp}))
+        (tmp_path / "evidence.zip").write_bytes(zipped(files))
+        return check("bundle", tmp_path / "evidence.zip", *words, *more)
+
+    asked = ("--tsa-root", tmp_path / "roots.pem")
+    good = held(TSA.stamp(note, at), *asked)
+    assert good.report.get("stamped") == at.isoformat().replace("+00:00", "Z"), good
+    assert "not checked" in str(held(TSA.stamp(note, at)).report["remarks"])
+    assert held(TSA.stamp(b"another", at), *asked).code == 1

@@ -12,7 +12,7 @@ from mlflow_governance import config
 from mlflow_governance.bootstrap import ledger_key, ledger_signer, prepare_home
 from mlflow_governance.cli.main import cli
 from mlflow_governance.core.event import Act
-from mlflow_governance.errors import LedgerError
+from mlflow_governance.errors import InvalidRequest, LedgerError
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.sessions import session_factory_for
@@ -107,3 +107,15 @@ def test_the_verifier_is_written_out_as_it_is(tmp_path: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_an_act_whose_entry_no_tile_could_hold_is_refused_and_changes_nothing(home: Path) -> None:
+    sessions = session_factory_for(_url(home))
+    store = SqlStore(sessions, ledger_signer=ledger_signer(config.load(home)))
+    _fill(home, 1)
+    before = SqlLedger(sessions).head()
+    with pytest.raises(InvalidRequest, match="at most 65535"), store.begin() as uow:
+        uow.record(event(facts={"asked": "x" * 70_000}))
+    assert SqlLedger(sessions).head() == before
+    _fill(home, 1)
+    assert len(list(SqlLedger(sessions).entries())) == 2

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
+from mlflow_governance.audit.desk import Spool
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core import digest as digests
 from mlflow_governance.core.actor import Actor
@@ -41,6 +43,7 @@ from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
 from mlflow_governance.workflows.chronicle import About
 from mlflow_governance.workflows.chronicle import Told as ToldEntries
+from mlflow_governance.workflows.evidence_export import Asked
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.policy_ports import KeptPolicy, Proposal, Word
 from mlflow_governance.workflows.ports import (
@@ -360,15 +363,21 @@ class MemoryStore:
             return ""
         return checkpoint.make(self.tree.size, self.tree.root, self.key)
 
-    def inclusion_proof(self, index: int) -> InclusionProof:
-        if index >= len(self.ledger):
+    def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
+        signed = checkpoint.parse(note or self.head()) if self.ledger else None
+        if signed is None or index >= signed.size:
             raise NotFound(f"the ledger has no entry {index}")
+        leaves = [leaf_hash(data) for data in self.ledger[: signed.size]]
+        ranges = merkle.inclusion_ranges(index, signed.size)
+        path = [merkle.range_root(leaves[part.start : part.stop]) for part in ranges]
+        proof = InclusionProof(index, tuple(path), note or self.head())
+        proof.check(leaves[index])
+        return proof
+
+    def continuation(self, old: int) -> tuple[list[bytes], str]:
         leaves = [leaf_hash(data) for data in self.ledger]
-        path = [
-            merkle.range_root(leaves[part.start : part.stop])
-            for part in merkle.inclusion_ranges(index, len(leaves))
-        ]
-        return InclusionProof(index, tuple(path), self.head())
+        ranges = merkle.consistency_ranges(old, len(leaves))
+        return [merkle.range_root(leaves[part.start : part.stop]) for part in ranges], self.head()
 
     def _write(self, record: VersionRecord) -> None:
         revision = self.records[record.uid].revision + 1
@@ -461,8 +470,12 @@ class Registry:
                 {"blocked": [d for d, _, _ in self.store.blocked()]}
             ).encode(),
             trust=lambda: b'{"keys":[]}',
+            evidence=self.evidence,
             adopt=self.adopt,
         )
+
+    def evidence(self, asked: Asked) -> Spool:
+        return Spool("evidence.zip", io.BytesIO(f"about {asked.of}".encode()), ExitStack())
 
     def adopt(self, ref: VersionRef) -> None:
         if ref not in self.adoptable:

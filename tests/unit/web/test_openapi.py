@@ -73,6 +73,7 @@ _REQUESTS: dict[str, dict[str, Any]] = {
         "content": base64.b64encode(b"{}").decode(),
     },
     "/ledger/proof": {"index": 0},
+    "/ledger/consistency": {"old": 1},
 }
 
 
