@@ -15,6 +15,7 @@ from mlflow_governance.cli.history import Progress, backend, home, instant
 from mlflow_governance.cli.telling import line, person, plain
 from mlflow_governance.core import moment
 from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE
+from mlflow_governance.errors import LedgerError
 
 if TYPE_CHECKING:
     from mlflow_governance.store.sessions import Sessions
@@ -55,7 +56,8 @@ def as_of_command(  # noqa: PLR0913  (one for each option)
     mlflow-governance as-of 2026-10-31 --until 2026-11-30     what November changed
     mlflow-governance explain DECISION                        why, in full, and made again
 
-    Exit code 3: the ledger does not verify; the message names the entry.
+    Exit code 3: the ledger does not verify, and the message names the entry; or it contradicts
+    itself.
     """
     from mlflow_governance.workflows.as_of import Question, as_of
 
@@ -75,6 +77,11 @@ def as_of_command(  # noqa: PLR0913  (one for each option)
         click.echo(json.dumps(document, ensure_ascii=False))
     else:
         click.echo("\n".join(_lines(document)))
+    if document["contradictions"]:
+        raise LedgerError(
+            "entries contradict those before them, so the state is not certain",
+            advice="See: mlflow-governance validate",
+        )
 
 
 def read_when(text: str, now: datetime) -> datetime:

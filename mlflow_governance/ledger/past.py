@@ -1,4 +1,4 @@
-"""The state at an instant, out of a ledger that is proved while it is read.
+"""The state at an instant, out of a ledger whose root is made while it is read.
 
 What had happened by an instant is a beginning of the ledger: every entry before the first one
 that is of a later instant. Entries are appended in the order of commits and dated when they were
@@ -8,13 +8,13 @@ nothing can have been written before what precedes it. Where that matters it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mlflow_governance.core import canonical
-from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.ledger.merkle import Growing, leaf_hash
+from mlflow_governance.errors import InvalidRequest, LedgerError
+from mlflow_governance.ledger.merkle import EMPTY_ROOT, Growing, leaf_hash
 from mlflow_governance.ledger.replay import CHANGING, Replay
 
 SHOWN = 20
@@ -46,17 +46,18 @@ class Odd:
 
 
 class Past:
-    """Reads a ledger up to an instant, and passes every entry on to whoever proves it.
+    """Reads a ledger: its state at an instant, and the root of all of it to be proved by.
 
     Args:
         at: the instant, as entries write it.
         until: a later instant; what changed between the two is kept, too.
         concerns: whether a change is kept.
 
-    What it leaves: ``told`` is the state at ``at``, ``root`` of its entries; ``first`` and ``last``
-    the instants of the first entry and of the last that counts, empty without one; ``changes`` the
-    index and document of each change after ``at``, up to ``until``; ``backdated`` the entries that
-    count as of a later instant than their own, ``left_out`` those of them that would have counted.
+    What it leaves: ``told`` is the state at ``at``, ``root`` of its entries, ``tree`` all that were
+    read; ``first`` and ``last`` the instants of the first entry and of the last that counts, empty
+    without one; ``changes`` the index and document of each change after ``at``, up to ``until``;
+    ``backdated`` the entries that count as of a later instant than their own, ``left_out`` those of
+    them that would have counted.
     """
 
     def __init__(
@@ -68,38 +69,36 @@ class Past:
         self.changes: list[tuple[int, Entry]] = []
         self.backdated, self.left_out = Odd(), Odd()
         self._concerns = concerns
-        self._tree = Growing()
+        self.root = EMPTY_ROOT
+        self.tree = Growing()
         self._now = ""
-
-    @property
-    def root(self) -> bytes:
-        """The Merkle tree hash of the entries that count."""
-        return self._tree.root
 
     @property
     def behind(self) -> bool:
         """True once an entry of a later instant was seen: none that follows can count."""
         return self._now > max(self.at, self.until)
 
-    def passing(self, entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-        """The same entries; each is taken in once the one who reads them asks for the next."""
-        for index, data in entries:
-            yield index, data
-            self._take(index, data)
+    def take(self, index: int, data: bytes) -> None:
+        """Take in the next entry, whatever it holds: that it is none, the root will show.
 
-    def _take(self, index: int, data: bytes) -> None:
+        Raises:
+            LedgerError: it is not the next.
+        """
+        if index != self.tree.size:
+            raise LedgerError(f"entry {self.tree.size} is missing from the ledger", index=index)
+        self.tree.append(leaf_hash(data))
         try:
             self._read(index, data)
         except (InvalidRequest, KeyError, TypeError, AttributeError) as error:
-            self._unreadable(index, data, error)
+            self._unreadable(index, error)
+        if self.told.size == self.tree.size:
+            self.root = self.tree.root
 
     def _read(self, index: int, data: bytes) -> None:
-        # Whatever it holds: that these bytes are no entry is found out when all are read.
         entry = canonical.decode_object(data)
         at, changing = str(entry["at"]), entry["allowed"] and entry["act"] in CHANGING
         dated = max(at, self._now)
         if dated <= self.at:
-            self._tree.append(leaf_hash(data))
             self.told.take(index, lambda: entry)
             self.last = dated
         elif dated <= self.until and changing and self._concerns(entry):
@@ -108,13 +107,12 @@ class Past:
             self._note(Backdated(index, at, dated))
         self.first, self._now = self.first or at, dated
 
-    def _unreadable(self, index: int, data: bytes, error: Exception) -> None:
+    def _unreadable(self, index: int, error: Exception) -> None:
         # Nobody knows of when it is; where it stands it can only count with what precedes it.
         def fail() -> Entry:
             raise error
 
         if self._now <= self.at:
-            self._tree.append(leaf_hash(data))
             self.told.take(index, fail)
 
     def _note(self, one: Backdated) -> None:

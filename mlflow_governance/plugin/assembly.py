@@ -98,9 +98,11 @@ class Assembly:
 
 
 def _lookback(settings: Settings, sessions: JoinableSessions) -> Lookback:
-    def exported() -> list[str]:
-        files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))
-        return [path.read_text("utf-8") for path in files]
+    ledger = SqlLedger(sessions.for_us)
 
-    witnessed = Witnessed(SqlLedger(sessions.for_us), ledger_key(settings), exported)
+    def witnessed() -> Witnessed:  # each time anew: the ledger's key may have changed since
+        files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))
+        exported = [path.read_text("utf-8") for path in files]
+        return Witnessed(ledger, ledger_key(settings), lambda: exported)
+
     return Lookback(witnessed, SqlDecisions(sessions.for_us).one)

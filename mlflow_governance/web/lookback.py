@@ -24,12 +24,12 @@ class Lookback:
     """What the views of the past stand on.
 
     Args:
-        witnessed: the ledger, its key and its exported checkpoints.
+        witnessed: the ledger, its keys and its exported checkpoints, as they are now.
         decision: a stored decision by its id.
         patience: seconds a request waits for its turn.
     """
 
-    witnessed: Witnessed
+    witnessed: Callable[[], Witnessed]
     decision: Callable[[str], DecisionRow | None]
     patience: float = 10.0
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -68,10 +68,11 @@ class Lookback:
             Unavailable: others were not done in time.
         """
         with self.turn():
+            witnessed = self.witnessed()
             seen = self._seen.get(question) or self._seen.get((question, note))
             if seen is None:
-                seen = as_of(self.witnessed, question, now)
+                seen = as_of(witnessed, question, now)
                 self._seen[question if seen.final else (question, note)] = seen
                 while len(self._seen) > _KEPT:
                     self._seen.popitem(last=False)
-            return seen.document(self.witnessed.ledger)
+            return seen.document(witnessed.ledger)

@@ -49,7 +49,7 @@ def explanation(services: WebServices, values: Values) -> Document:
         row = past.decision(values.text("id"))
         if row is None:
             raise NotFound(f"no decision has the id {values.text('id')[:80]!r}")
-        return reconstruct(reading, past.witnessed, row).document
+        return reconstruct(reading, past.witnessed(), row).document
 
 
 def state_at(services: WebServices, values: Values) -> Document:
@@ -78,7 +78,7 @@ def looked_back(services: WebServices, values: Values, now: datetime) -> Documen
         values.text("workspace") or None,
     )
     past = _past(services)
-    note = past.witnessed.ledger.head()
+    note = services.ledger.head()
     size = checkpoint.parse(note).size if note else 0
     if size > MOST_ENTRIES:
         raise InvalidRequest(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -74,7 +74,7 @@ def as_of(
 ) -> Seen:
     """The state at an instant.
 
-    The whole ledger is read once and proved against its signed head on the way.
+    The whole ledger is proved against its signed head, and the entries that were proved are read.
 
     Args:
         witnessed: the ledger, and what it is held against.
@@ -90,8 +90,13 @@ def as_of(
     _refuse_future(question, now)
     until = moment.to_text(question.until) if question.until else ""
     past = Past(moment.to_text(question.at), until, question.concerns)
-    report = witnessed.prove(lambda entries: past.passing(_counted(entries, progress)))
-    return Seen(past, question, report)
+
+    def take(index: int, data: bytes) -> None:
+        past.take(index, data)
+        if index % _TELL == 0:
+            progress(index)
+
+    return Seen(past, question, witnessed.read(take, past.tree))
 
 
 def _refuse_future(question: Question, now: datetime) -> None:
@@ -103,15 +108,6 @@ def _refuse_future(question: Question, now: datetime) -> None:
             )
     if question.until is not None and question.until < question.at:
         raise InvalidRequest("the end is before the beginning")
-
-
-def _counted(
-    entries: Iterable[tuple[int, bytes]], progress: Progress
-) -> Iterator[tuple[int, bytes]]:
-    for index, data in entries:
-        if index % _TELL == 0:
-            progress(index)
-        yield index, data
 
 
 class Seen:

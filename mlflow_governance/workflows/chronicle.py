@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.errors import LedgerError, NotFound
-from mlflow_governance.ledger.merkle import Growing, leaf_hash
+from mlflow_governance.ledger.merkle import Growing
 from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.verify import LedgerReport
@@ -38,9 +38,6 @@ class Chronicle(Protocol):
     def entries(self, start: int, count: int) -> Iterable[tuple[int, bytes]]:
         """Index and stored bytes from ``start`` on, ascending, at most ``count``."""
 
-    def checkpoints(self) -> list[str]:
-        """The signed notes kept in the database."""
-
     def inclusion_proof(self, index: int) -> InclusionProof:
         """The path from an entry to the signed head."""
 
@@ -48,7 +45,8 @@ class Chronicle(Protocol):
         """The text behind each commitment; an erased one is not among them."""
 
     def verify(self, key: LedgerKey, checkpoints: Iterable[str]) -> LedgerReport:
-        """Verify everything; names the entry that is not as it was signed."""
+        """Verify everything, by the checkpoints of the database as well; names the entry that is
+        not as it was signed."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +63,26 @@ class Witnessed:
     key: LedgerKey
     exported: Callable[[], Iterable[str]] = tuple
 
-    def prove(
-        self, through: Callable[[Iterable[tuple[int, bytes]]], Iterator[tuple[int, bytes]]]
-    ) -> LedgerReport:
-        """Read every entry once, through somebody, and prove them all.
+    def read(self, take: Callable[[int, bytes], None], tree: Growing) -> LedgerReport:
+        """Prove the whole ledger, and have somebody take in the very entries that were proved.
+
+        Args:
+            take: is given index and bytes of each, ascending.
+            tree: of the entries taken in.
 
         Raises:
             NotFound: nothing was ever recorded.
-            LedgerError: the ledger does not verify; what was read is worth nothing.
+            LedgerError: the ledger does not verify; what was taken in is worth nothing.
         """
         if not self.ledger.head():
             raise NotFound("the ledger is empty: nothing was ever recorded")
-        report = self.ledger.verify(self.key, list(self.exported()))
-        # What somebody reads are the very bytes that were proved, not those of a moment later.
-        tree = Growing()
-        for _, data in through(self.ledger.entries(0, report.size)):
-            tree.append(leaf_hash(data))
+        exported = list(self.exported())
+        report = self.ledger.verify(self.key, exported)
+        for index, data in self.ledger.entries(0, report.size):
+            take(index, data)
         if (tree.size, tree.root.hex()) != (report.size, report.root):
-            raise LedgerError(
-                "the ledger changed while it was being read",
-                advice="Prove it: mlflow-governance ledger verify",
-            )
+            self.ledger.verify(self.key, exported)  # names the entry
+            raise LedgerError("the ledger was changed while it was read", advice="Ask again.")
         return report
 
     def entry(self, index: int) -> tuple[bytes, InclusionProof]:

@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 from mlflow_governance.cli.as_of import read_when
 from mlflow_governance.cli.main import cli
 from mlflow_governance.core import moment
+from mlflow_governance.core.event import Act, Event
 from mlflow_governance.errors import InvalidRequest, LedgerError
+from mlflow_governance.workflows.record import subject_of
 from tests.unit.workflows.homes import home_of
 from tests.unit.workflows.watched import Watched
 
@@ -109,3 +111,22 @@ def test_a_date_to_come_is_refused(registry: Watched) -> None:
     result = asked(registry, "as-of", "2999-01-01")
     assert isinstance(result.exception, InvalidRequest)
     assert "still to come" in str(result.exception)
+
+
+def test_a_ledger_that_contradicts_itself_is_an_alarm(registry: Watched) -> None:
+    ref = registry.accepted("churn")
+    record = registry.record(ref)
+    with registry.ports.store.begin() as uow:
+        said = {"stage": "Staging", "policy_digest": None, "trust_digest": None}
+        uow.record(
+            Event(
+                Act.VERSION_TRANSITIONED, "mallory", registry.ports.clock(),
+                subject=subject_of(record), before=said, after={**said, "stage": "Approved"},
+            )
+        )  # fmt: skip
+
+    result = asked(registry, "as-of", moment.to_text(registry.ports.clock()))
+
+    assert "CONTRADICTION: entry" in result.output
+    assert "leaves Staging, and the version was Candidate" in result.output
+    assert isinstance(result.exception, LedgerError)

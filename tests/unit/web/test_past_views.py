@@ -40,7 +40,9 @@ class Served(Watched):
         self.actor: Actor = PIA
         self.reads = 0
         self.past = Lookback(
-            Witnessed(self.ledger, self.ledger_key), SqlDecisions(self.sessions).one, patience=0.2
+            lambda: Witnessed(self.ledger, self.ledger_key),
+            SqlDecisions(self.sessions).one,
+            patience=0.2,
         )
         whole = self.ledger.entries
 

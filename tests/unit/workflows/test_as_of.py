@@ -392,6 +392,21 @@ def test_a_ledger_rolled_back_behind_an_exported_checkpoint_is_refused(tale: Tel
         as_of(tale.witnessed([note]), Question(at(day(3))), NOW)
 
 
+def test_entries_changed_between_being_proved_and_being_read_are_refused(tale: TellTale) -> None:
+    class Nimble(TellTale):
+        def entries(self, start: int, count: int) -> list[tuple[int, bytes]]:
+            found = super().entries(start, count)
+            self.proved = not getattr(self, "proved", False)
+            if self.proved:
+                return found
+            return [(i, data.replace(b"Staging", b"Revoked")) for i, data in found]
+
+    nimble = Nimble()
+    vars(nimble).update(vars(tale))
+    with pytest.raises(LedgerError, match="changed while it was read"):
+        asked(nimble, day(4))
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"[]", b'{"at":"2026-11-01"}', b'{"act":{},"allowed":true,"at":"x"}']
 )
