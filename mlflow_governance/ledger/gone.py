@@ -8,12 +8,19 @@ positions. Positions are written as ranges: ``0-119,130``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mlflow_governance.core.event import Act
 from mlflow_governance.errors import LedgerError
 
+EXPIRED = "expired"
+"""What stands in the place of the act of an entry that was deleted."""
+LASTING = frozenset({
+    Act.LEDGER_EXPIRED, Act.LEDGER_REKEYED, Act.LEDGER_RECOVERED, Act.PERSON_ERASED,
+})  # fmt: skip
+"""Acts that are never deleted: the ledger is not verified without them."""
 MOST_RANGES = 2000
 """Ranges in one entry: 2,000 of nine-digit positions have 40 kB, and an entry has less than 64."""
 
@@ -29,13 +36,6 @@ def ranges_of(positions: Iterable[int]) -> list[range]:
         else:
             found.append(range(position, position + 1))
     return found
-
-
-def batches(positions: Iterable[int]) -> Iterator[list[range]]:
-    """The ranges of ascending positions, as many at once as one entry may name."""
-    ranges = ranges_of(positions)
-    for start in range(0, len(ranges), MOST_RANGES):
-        yield ranges[start : start + MOST_RANGES]
 
 
 def write(ranges: Sequence[range]) -> str:
@@ -85,26 +85,48 @@ def told(index: int, entry: Mapping[str, Any]) -> list[range]:
     return ranges
 
 
-def unexplained(gone: Iterable[range], said: Iterable[range]) -> int | None:
-    """The first position that is gone and of which nothing says so; None when there is none.
+class Teller(NamedTuple):
+    """An entry that says which were deleted."""
+
+    index: int
+    ranges: Sequence[range]
+
+
+class Deleted:
+    """Everything a ledger says was deleted.
 
     Args:
-        gone: ascending ranges of entries without bytes.
-        said: ranges that were told to be deleted, in any order.
+        tellers: its entries ``ledger.expired``, each proved to be in it.
     """
-    merged: list[range] = []
-    for part in sorted(said, key=lambda part: part.start):
-        if merged and part.start <= merged[-1].stop:
-            merged[-1] = range(merged[-1].start, max(merged[-1].stop, part.stop))
-        else:
-            merged.append(part)
-    known = iter(merged)
-    now = next(known, range(0))
-    for part in gone:
-        while now and now.stop <= part.start:
-            now = next(known, range(0))
-        if not now or part.start < now.start:
-            return part.start
-        if part.stop > now.stop:
-            return now.stop
-    return None
+
+    def __init__(self, tellers: Sequence[Teller] = ()) -> None:
+        self._tellers = tellers
+        merged: list[range] = []
+        for part in sorted((p for t in tellers for p in t.ranges), key=lambda part: part.start):
+            if merged and part.start <= merged[-1].stop:
+                merged[-1] = range(merged[-1].start, max(merged[-1].stop, part.stop))
+            else:
+                merged.append(part)
+        self._merged, self._starts = merged, [part.start for part in merged]
+
+    def told_by(self, position: int) -> int | None:
+        """The entry that says that this one was deleted; None when nothing does."""
+        for teller in self._tellers:
+            if any(position in part for part in teller.ranges):
+                return teller.index
+        return None
+
+    def first_untold(self, gone: Iterable[range]) -> int | None:
+        """The first position of which nothing says that it was deleted; None when there is none.
+
+        Args:
+            gone: ascending ranges of entries without bytes.
+        """
+        for part in gone:
+            at = bisect_right(self._starts, part.start) - 1
+            known = self._merged[at] if at >= 0 else range(0)
+            if part.start not in known:
+                return part.start
+            if part.stop > known.stop:
+                return known.stop
+        return None
