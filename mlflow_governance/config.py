@@ -115,8 +115,9 @@ class Settings:
         download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
             (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
             Denials always do.
-        retention: how many ``years`` the record is kept at least, and which models a legal hold
-            names (``holds``). Nothing is deleted but by `mlflow-governance retention expire`.
+        retention: how many ``years`` the record is kept at least, which models a legal hold names
+            (``holds``), and for how many days events are kept after every receiver had them
+            (``events_days``). Entries are deleted by `mlflow-governance retention expire` alone.
     """
 
     home: Path
@@ -146,7 +147,7 @@ class Settings:
     registry_key: Path | str = ""
     checkpoints: CheckpointOptions | None = None
     download_entries: DownloadEntries = field(default_factory=DownloadEntries)
-    retention: Retention = Retention()
+    retention: Retention = field(default_factory=Retention)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):

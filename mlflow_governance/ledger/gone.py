@@ -88,7 +88,7 @@ def told(index: int, entry: Mapping[str, Any]) -> list[range]:
 class Teller(NamedTuple):
     """An entry that says which were deleted."""
 
-    index: int
+    place: int
     ranges: Sequence[range]
 
 
@@ -113,7 +113,7 @@ class Deleted:
         """The entry that says that this one was deleted; None when nothing does."""
         for teller in self._tellers:
             if any(position in part for part in teller.ranges):
-                return teller.index
+                return teller.place
         return None
 
     def first_untold(self, gone: Iterable[range]) -> int | None:

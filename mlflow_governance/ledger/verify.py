@@ -119,6 +119,7 @@ class Outline:
     gone: Sequence[range] = ()
 
 
+_NOTHING = Deleted()
 Untold = Callable[[Sequence[range]], "int | None"]
 """The first of these entries of which no entry of the ledger says that it was deleted."""
 
@@ -141,7 +142,7 @@ class Verification:
         claims: Claims,
         outline: Outline,
         start: CompactRange | None = None,
-        untold: Untold = Deleted().first_untold,
+        untold: Untold = _NOTHING.first_untold,
     ) -> None:
         self.tree = start or CompactRange()
         self._untold, self._deleted = untold, 0

@@ -88,7 +88,7 @@ class SqlLedger:
         Those that were deleted after their retention are left out.
         """
         if count is None:
-            count = self._last() + 1 - start
+            count = self.size() - start
         for index, data, _ in self.stored(start, start + count):
             if data:
                 yield index, data
@@ -102,9 +102,9 @@ class SqlLedger:
         for _, data, _ in self.stored(index, index + 1):
             if data:
                 return data
+            teller = teller_of(self._sessions, index)
             raise NotFound(
-                f"entry {index} was deleted after its retention; entry {teller_of(self._sessions, index)} "
-                "says so",
+                f"entry {index} was deleted after its retention; entry {teller} says so",
                 advice="An export of the ledger that was made before may have it.",
             )
         raise NotFound(f"the ledger has no entry {index}")
@@ -205,9 +205,9 @@ class SqlLedger:
         """
         return recoveries(self._sessions, self, key)
 
-    def leaves(self) -> Iterator[bytes]:
-        """The leaf hash of every entry, from the first on."""
-        for _, _, leaf in self.stored(0, self._last() + 1):
+    def leaves(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The leaf hash of each entry in a range, also of those that were deleted."""
+        for _, _, leaf in self.stored(start, self.size() if end is None else end):
             yield leaf
 
     def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
@@ -301,8 +301,9 @@ class SqlLedger:
         lost = {one.note for one in self.recoveries(key)}
         return [note for note in notes if not lost or note_digest(note) not in lost]
 
-    def _last(self) -> int:
+    def size(self) -> int:
+        """How many entries are stored, with those that were deleted after their retention."""
         with transaction(self._sessions, read_only=True) as session:
             last = session.connection().execute(sa.select(sa.func.max(ledger_entries.c.position)))
             found = last.scalar()
-        return -1 if found is None else int(found)
+        return 0 if found is None else int(found) + 1
