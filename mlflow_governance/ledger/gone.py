@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
+from mlflow_governance.core import moment
 from mlflow_governance.core.event import Act
-from mlflow_governance.errors import LedgerError
+from mlflow_governance.errors import InvalidRequest, LedgerError
 
 EXPIRED = "expired"
 """What stands in the place of the act of an entry that was deleted."""
@@ -24,6 +26,7 @@ LASTING = frozenset({
 MOST_RANGES = 2000
 """Ranges in one entry: 2,000 of nine-digit positions have 40 kB, and an entry has less than 64."""
 
+_LEAST_DAYS = 365.25
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,17})(?:-([1-9][0-9]{0,17}))?")
 
 
@@ -72,13 +75,22 @@ def told(index: int, entry: Mapping[str, Any]) -> list[range]:
         entry: the document.
 
     Raises:
-        LedgerError: what it says cannot be read, or is about itself or later ones.
+        LedgerError: what it says cannot be read, is about itself or later ones, or about entries
+            that were not as old as their retention.
     """
     if entry["act"] != Act.LEDGER_EXPIRED or not entry["allowed"]:
         return []
-    said = entry["facts"].get("entries")
-    if not isinstance(said, str):
+    facts = entry["facts"]
+    said, years = facts.get("entries"), facts.get("years")
+    if not isinstance(said, str) or type(years) not in (int, float):
         raise LedgerError(f"entry {index} does not say which entries were deleted", index=index)
+    try:
+        old = moment.parse(entry["at"]) - timedelta(days=years * _LEAST_DAYS)
+        timely = years >= 1 and moment.parse(facts.get("before")) <= old
+    except (InvalidRequest, OverflowError, ValueError):
+        timely = False
+    if not timely:
+        raise LedgerError(f"entry {index} lets entries go before their time", index=index)
     ranges = read(said)
     if ranges[-1].stop > index:
         raise LedgerError(f"entry {index} says that later ones were deleted", index=index)

@@ -71,7 +71,7 @@ class Past:
         self._concerns = concerns
         self.root = EMPTY_ROOT
         self.tree = Growing()
-        self.deleted = 0
+        self.deleted = self._passed = 0
         self._now = ""
 
     @property
@@ -93,10 +93,10 @@ class Past:
         except (InvalidRequest, KeyError, TypeError, AttributeError) as error:
             self._unreadable(index, error)
         if self.told.size == self.tree.size:
-            self.root = self.tree.root
+            self.root, self.deleted = self.tree.root, self._passed
 
     def pass_over(self, index: int, leaf: bytes) -> None:
-        """Count in the next entry, which was deleted; it counts with what precedes it.
+        """Take in the next entry, which was deleted; it counts with the one that follows it.
 
         Raises:
             LedgerError: it is not the next.
@@ -104,9 +104,7 @@ class Past:
         if index != self.tree.size:
             raise LedgerError(f"entry {self.tree.size} is missing from the ledger", index=index)
         self.tree.append(leaf)
-        if self._now <= self.at:
-            self.deleted += 1
-            self.told.size, self.root = self.tree.size, self.tree.root
+        self._passed += 1
 
     def _read(self, index: int, data: bytes) -> None:
         entry = canonical.decode_object(data)

@@ -61,8 +61,8 @@ class Telling:
         self._tellers: list[Teller] = []
         self.deleted = Deleted()
 
-    def look(self) -> Deleted:
-        """What the ledger of now says.
+    def look(self, size: int | None = None) -> Deleted:
+        """What the ledger of now says, or its first ``size`` entries.
 
         Raises:
             LedgerError: an entry that claims to say it is not of this ledger, or says nothing.
@@ -74,7 +74,8 @@ class Telling:
         proofs = self._ledger.inclusion_proofs([index for index, _ in new])
         for (index, data), proof in zip(new, proofs, strict=True):
             self._tellers.append(self._proved(index, data, proof))
-        self.deleted = Deleted(self._tellers)
+        told = [one for one in self._tellers if size is None or one.place < size]
+        self.deleted = Deleted(told)
         return self.deleted
 
     def first_untold(self, ranges: Sequence[range]) -> int | None:

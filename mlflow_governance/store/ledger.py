@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -170,7 +170,7 @@ class SqlLedger:
         notes = [*outline.checkpoints, *checkpoints]
         key = key.following([*notes, outline.note])
         claims = Claims.read(outline.note, self._standing(notes, key), key)
-        telling = self.telling(key)
+        telling = Telling(self._sessions, self, key)
         if how.start is not None:  # rows that are not read again may have been emptied since
             outline = replace(outline, gone=telling.before(how.start.size))
         run = Verification(claims, outline, how.start, telling.first_untold)
@@ -185,9 +185,9 @@ class SqlLedger:
             require_entries(key, self._rekeyed())
         return report
 
-    def telling(self, key: LedgerKey) -> Telling:
-        """Asks which entries were deleted by right, of each that the ledger's key vouches for."""
-        return Telling(self._sessions, self, key)
+    def first_untold(self, gone: Sequence[range], key: LedgerKey, size: int) -> int | None:
+        """The first of these entries of which the first ``size`` do not say that it was deleted."""
+        return Telling(self._sessions, self, key).look(size).first_untold(gone)
 
     def _rekeyed(self) -> list[tuple[int, dict[str, Any]]]:
         """Index and facts of every entry that tells of another key."""

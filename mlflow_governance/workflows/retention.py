@@ -9,9 +9,10 @@ An entry may go when it is older than the retention and nothing of today rests o
   any name.
 
 Everything else stays, however old: what a living version was decided by, every move of an alias,
-every change of policy, trust and keys, every erasure. What goes is the entry's bytes, the name and
-reason behind it, and the decision and dossier it names. Its leaf hash stays, so every proof of
-every other entry is as good as before; and the entry ``ledger.expired`` says which are gone.
+every change of policy, trust and keys, every erasure, and the very first entry. What goes is the
+entry's bytes, the name and reason behind it, and the decision and dossier it names. Its leaf hash
+stays, so every proof of every other entry is as good as before; and the entry ``ledger.expired``
+says which are gone.
 
 Old is what the ledger itself shows to be old (:mod:`~mlflow_governance.ledger.elapsed`), and the
 clock as well. One that runs years ahead makes nothing old, not even when it wrote an entry.
@@ -139,6 +140,7 @@ class Review:
         self._models: set[tuple[str, str]] = set()
         self._pointed: set[Ref] = set()
         self._settings: dict[str, timedelta] = {}
+        self._newest = ""
         self._cut = timedelta()
         self._dead: dict[str, int] = {}
         self._kept: set[str] = set()
@@ -150,10 +152,10 @@ class Review:
             InvalidRequest: an entry cannot be read.
         """
         time, last = Elapsed(), self._now
-        for _, data in entries:
+        for index, data in entries:
             entry = canonical.decode_object(data)
             last = moment.parse(entry["at"])
-            self._take(entry, time.to(last))
+            self._take(index, entry, time.to(last))
             self.entries, self.oldest = self.entries + 1, self.oldest or entry["at"]
         # That it is now is the clock's word alone.
         since = self._now - last
@@ -181,12 +183,14 @@ class Review:
         time = Elapsed()
         for index, data in entries:
             entry = canonical.decode_object(data)
-            passed = time.to(moment.parse(entry["at"]))
-            if passed > self._cut:
+            # One that is dated later than this makes those behind it as young as itself.
+            if time.to(moment.parse(entry["at"])) > self._cut or entry["at"] >= self._limit:
                 return
             uid = str(entry["subject"]["uid"] or "")
+            if not index:  # who verifies an export reads the age of the others from before them
+                continue
             if entry["act"] in _PASSING:
-                if entry["at"] < self._limit and not self._is_held(entry):
+                if not self._is_held(entry):
                     yield (self._passing(index, entry, ""),)
             elif uid in self._dead:
                 waiting[uid].append(self._passing(index, entry, uid))
@@ -204,8 +208,9 @@ class Review:
         }
         return Event(Act.LEDGER_EXPIRED, actor.person, self._now, reason=reason, facts=facts)
 
-    def _take(self, entry: Entry, passed: timedelta) -> None:
+    def _take(self, index: int, entry: Entry, passed: timedelta) -> None:
         subject, act, allowed = entry["subject"], entry["act"], entry["allowed"]
+        self._newest = max(self._newest, entry["at"])
         if act == Act.REGISTRY_STARTED:
             self._settings[_settings(entry)] = passed
         if subject["name"]:
@@ -215,8 +220,8 @@ class Review:
         version = self._versions[str(subject["uid"])]
         ref = Ref(str(subject["workspace"]), str(subject["name"]), int(subject["version"] or 0))
         version.refs.add(ref)
-        version.last, version.at = passed, max(version.at, entry["at"])
-        version.stays |= self._is_held(entry)
+        version.last, version.at = passed, self._newest
+        version.stays |= not index or self._is_held(entry)
         version.telling += act not in _PASSING
         if allowed and act in (Act.VERSION_REGISTERED, Act.VERSION_DELETED):
             version.living = act == Act.VERSION_REGISTERED
