@@ -33,6 +33,12 @@ _WHAT = {
     "epss": "probabilities of exploitation (EPSS)",
 }
 _home = click.option("--home", default=None, help="Home folder of the installation.")
+_backend = click.option(
+    "--backend-store-uri",
+    default="sqlite:///mlflow.db",
+    show_default=True,
+    help="The database, as the server was given it.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 _file = click.Path(path_type=Path)
 
@@ -52,24 +58,25 @@ def advisories() -> None:
 @click.option("--kev", type=_file, help="CISA's catalogue, known_exploited_vulnerabilities.json.")
 @click.option("--epss", type=_file, help="FIRST's scores, epss_scores-….csv or .csv.gz.")
 @click.option("--force", is_flag=True, help="Take what is older, or far less, than what is there.")
+@_backend
 @_home
-def update(
-    archive: Path | None, kev: Path | None, epss: Path | None, force: bool, home: str | None
-) -> None:
+def update(force: bool, backend_store_uri: str, home: str | None, **files: Path | None) -> None:
     """Take in ARCHIVE: a zip, a tar.gz or a folder of OSV documents (*.json).
 
     Everything is checked first; then the new index takes the place of the old one at once. A
-    running server looks into it from then on. What is not named stays as it is.
+    running server looks into it from then on. What is not named stays as it is. The ledger has
+    an entry about it, so the server's database is needed.
 
     \b
     mlflow-governance advisories update all.zip
     mlflow-governance advisories update --epss epss_scores-current.csv.gz
     """
+    from mlflow_governance.cli.advisories_record import recording
     from mlflow_governance.evidence.advisory_update import Offer
     from mlflow_governance.evidence.advisory_update import update as take_in
 
-    folder = _installation(home).advisories
-    told = time.monotonic()
+    settings = _installation(home)
+    folder, told = settings.advisories, time.monotonic()
 
     def progress(done: int) -> None:
         nonlocal told
@@ -77,8 +84,10 @@ def update(
             told = time.monotonic()
             click.echo(f"{done} documents read", err=True)
 
-    offer = Offer(archive, kev, epss)
-    changes = take_in(folder, offer, moment.now(), force=force, progress=progress)
+    offer = Offer(**files)
+    with recording(settings, backend_store_uri, offer, force=force) as record:
+        changes = take_in(folder, offer, moment.now(), force=force, progress=progress)
+        record(changes)
     for name, change in changes.items():
         difference = change.after.count - change.before.count
         known = f" ({difference:+d})" if change.before.count else ""
@@ -121,12 +130,7 @@ def show(home: str | None, as_json: bool) -> None:
     type=click.Choice(["Staging", "Approved", "Deprecated"]),
     help="Only versions at this stage; may be repeated. Default: all three.",
 )
-@click.option(
-    "--backend-store-uri",
-    default="sqlite:///mlflow.db",
-    show_default=True,
-    help="The database, as the server was given it.",
-)
+@_backend
 @_home
 @_json
 def rejudge(

@@ -9,14 +9,17 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mlflow_governance import config
 from mlflow_governance.bootstrap import prepare_home
 from mlflow_governance.config import Settings
-from mlflow_governance.custody import apart
 from mlflow_governance.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mlflow_governance.plugin.registry_store import GovernedStore
 
 _AUTH_TEMPLATE = """\
 [mlflow]
@@ -69,9 +72,10 @@ def prepare(home: Path, backend: str, destination: str) -> Environment:
     if "MLFLOW_SERVER_ENABLE_JOB_EXECUTION" not in os.environ:
         variables["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     os.environ.update(variables)
-    _prepare_databases(registry_uri)
+    store = _prepare_databases(registry_uri)
     if settings.auth == "basic":
         created += _prepare_auth(settings, backend)
+    _record_start(store, settings)
     if created:
         click.echo("created on this first start:", err=True)
         for line in created:
@@ -79,15 +83,19 @@ def prepare(home: Path, backend: str, destination: str) -> Environment:
     return Environment(registry_uri, destination, dict(os.environ))
 
 
-def _prepare_databases(registry_uri: str) -> None:
+def _prepare_databases(registry_uri: str) -> GovernedStore:
     # In this process, before any worker exists: several at once would race in the migrations.
     from mlflow_governance.plugin.registry_store import build
+
+    return build(registry_uri)
+
+
+def _record_start(store: GovernedStore, settings: Settings) -> None:
+    from mlflow_governance.plugin.start_facts import configuration, start_facts
     from mlflow_governance.workflows.start import record_start
 
-    governance = build(registry_uri).governance
-    settings = governance.settings
-    key = apart.public_key(settings.registry_public).key_id  # another one is not taken unnoticed
-    record_start(governance.ports, {"auth": settings.auth, "registry_key": key})
+    facts = start_facts(settings, store.engine)
+    record_start(store.governance.ports, facts, configuration(settings))
 
 
 def _prepare_auth(settings: Settings, backend: str) -> list[str]:

@@ -272,6 +272,13 @@ def wants_admin_password_in_file() -> bool:
     return not hasattr(environment_variables, "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED")
 
 
+def mlflow_version() -> str:
+    """MLflow's own version."""
+    from mlflow.version import VERSION
+
+    return str(VERSION)
+
+
 def in_governed_server() -> bool:
     """True in the processes of a governed server, which have gates of their own."""
     return os.environ.get("_MLFLOW_SERVER_REGISTRY_STORE", "").lower().startswith(PREFIX)

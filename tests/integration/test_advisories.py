@@ -42,19 +42,20 @@ def archive(path: Path, **more: Any) -> Path:
 
 def test_what_stands_is_proposed_for_quarantine_and_moved_by_a_person(world: World) -> None:
     home, backend = ("--home", str(world.server.home)), world.server.backend
-    judge = ("advisories", "rejudge", *home, "--backend-store-uri", backend, "--json")
+    where = (*home, "--backend-store-uri", backend)
+    judge = ("advisories", "rejudge", *where, "--json")
     world.candidate("churn")
     world.move("churn", 1, "Staging")
     harmless = archive(world.folder / "harmless.zip", affected=[
         {"package": {"ecosystem": "PyPI", "name": "leftpad"}, "versions": ["1.0"]}
     ])  # fmt: skip
-    world.here("admin", "advisories", "update", str(harmless), *home)
+    world.here("admin", "advisories", "update", str(harmless), *where)
     before = world.command("admin", *judge, check=False)
     assert before.returncode == 0, before.stderr
     assert [v["now"] for v in json.loads(before.stdout)["versions"]] == ["ok"]
 
     all_zip = archive(world.folder / "all.zip", modified="2026-02-01T00:00:00Z")
-    world.here("admin", "advisories", "update", str(all_zip), *home)
+    world.here("admin", "advisories", "update", str(all_zip), *where)
     after = world.command("admin", *judge, check=False)
 
     assert after.returncode == Denied.exit_code, after.stderr

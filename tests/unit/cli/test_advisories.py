@@ -15,7 +15,10 @@ from mlflow_governance.bootstrap import prepare_home
 from mlflow_governance.cli import advisories as module
 from mlflow_governance.cli.main import cli
 from mlflow_governance.config import Settings
+from mlflow_governance.core import canonical
+from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.core.dossier import Outcome
+from mlflow_governance.core.event import Act
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import (
     ConfigurationError,
@@ -26,6 +29,9 @@ from mlflow_governance.errors import (
     NotFound,
 )
 from mlflow_governance.evidence.interface import Kind
+from mlflow_governance.store.ledger import SqlLedger
+from mlflow_governance.store.migrate import upgrade
+from mlflow_governance.store.sessions import session_factory_for
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import transition
 from tests.unit.evidence.bom_builders import advisory
@@ -36,11 +42,18 @@ from tests.unit.workflows.test_rejudge import NAMED, SEVERE
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     prepare_home(Settings(tmp_path / "home"))
+    upgrade(database(tmp_path / "home"))
     return tmp_path / "home"
+
+
+def database(home: Path) -> str:
+    return f"sqlite:///{home}.db"
 
 
 def run(home: Path, *words: str | Path) -> Result:
     arguments = ["advisories", *map(str, words), "--home", str(home)]
+    if words[0] != "show":
+        arguments += ["--backend-store-uri", database(home)]
     result = CliRunner().invoke(cli, arguments, standalone_mode=False)
     if result.exception is not None and not isinstance(
         result.exception, GovernanceError | SystemExit
@@ -67,6 +80,39 @@ def test_an_archive_is_taken_in_and_shown(home: Path, tmp_path: Path) -> None:
     assert "3 advisories about PyPI packages" in shown.output
     assert "that is old" in shown.output
     assert "0 vulnerabilities known to be exploited" in shown.output
+
+
+def told(home: Path) -> list[dict[str, Any]]:
+    entries = SqlLedger(session_factory_for(database(home))).entries()
+    return [canonical.decode_object(data) for _, data in entries]
+
+
+def test_each_update_is_an_entry(home: Path, tmp_path: Path) -> None:
+    file = archive(tmp_path / "all.zip", "PYSEC-1", "PYSEC-2")
+    run(home, "update", file)
+    run(home, "update", archive(tmp_path / "old.zip", "PYSEC-1"), "--force")
+
+    first, second = told(home)
+    assert (first["act"], first["allowed"]) == (Act.ADVISORIES_CHANGED, True)
+    assert first["facts"] == {"files": {"advisories": of_bytes(file.read_bytes())}, "forced": False}
+    assert first["after"]["advisories"]["count"] == 2
+    assert second["before"]["advisories"] == first["after"]["advisories"]
+    assert second["facts"]["forced"] is True
+
+
+def test_what_is_refused_changes_nothing_and_is_no_entry(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.zip").write_text("no archive")
+    assert run(home, "update", tmp_path / "no.zip").exception is not None
+
+    assert told(home) == []
+
+
+def test_nothing_is_taken_in_that_could_not_be_recorded(home: Path, tmp_path: Path) -> None:
+    Path(f"{home}.db").unlink()
+    refused = run(home, "update", archive(tmp_path / "all.zip", "PYSEC-1")).exception
+
+    assert isinstance(refused, ConfigurationError)
+    assert "0 advisories" in run(home, "show").output
 
 
 def test_what_is_shown_can_be_read_by_programs(home: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ _KINDS: dict[Act, dict[str, Any]] = {
     Act.ACCOUNT_CHANGED: {"before": {}, "after": {}, "subject": {}, "person": "admin",
         "facts": {"asked": "users/update-admin", "account": "ann", "is_admin": True}},
     Act.ADVISORIES_CHANGED: {"before": {}, "after": {}, "subject": {}, "person": "os:ops",
-        "facts": {"sources": {"advisories": digest.of_bytes(b"all.zip")}}},
+        "facts": {"files": {"advisories": digest.of_bytes(b"all.zip")}, "forced": False}},
     Act.EVIDENCE_EXPORTED: {"before": {}, "after": {}, "person": "audrey",
         "reason": "yearly audit",
         "facts": {"of": {"name": "churn", "version": 3, "workspace": "default"},
