@@ -9,6 +9,7 @@ COSIGN_VERSION := v3.1.2
 FULCIO_VERSION := v1.8.8
 REKOR_VERSION  := v2.3.0
 TSA_VERSION    := v2.1.3
+TESSERA_VERSION := v1.0.4
 TESTS ?= tests
 JOBS  ?= 2
 T ?=
@@ -84,7 +85,7 @@ lock-%: | $(UV)
 	  --no-emit-package mlflow-skinny --no-emit-package mlflow-tracing) -o requirements/mlflow-$*.lock
 
 SIGSTORE := $(TOOLS)/cosign $(TOOLS)/fulcio $(TOOLS)/rekor-server-posix $(TOOLS)/timestamp-server
-tools: $(TOOLS)/opa $(SIGSTORE) ## Real opa and Sigstore, built with Go at pinned versions.
+tools: $(TOOLS)/opa $(SIGSTORE) $(TOOLS)/tlog-fsck ## Real opa, Sigstore and fsck, built with Go at pinned versions.
 
 $(TOOLS)/opa:
 	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/open-policy-agent/opa@$(OPA_VERSION)
@@ -102,6 +103,11 @@ $(TOOLS)/rekor-server-posix:
 
 $(TOOLS)/timestamp-server:
 	GOBIN="$(CURDIR)/$(TOOLS)" go install github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@$(TSA_VERSION)
+
+# The command is called fsck, which is another program on every Linux: never the one to run here.
+$(TOOLS)/tlog-fsck:
+	GOBIN="$(CURDIR)/$(TOOLS)/tessera" go install github.com/transparency-dev/tessera/cmd/fsck@$(TESSERA_VERSION)
+	mv $(TOOLS)/tessera/fsck $@ && rmdir $(TOOLS)/tessera
 
 clean: ## Forget the virtual environment and every cache.
 	rm -rf $(VENV) .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

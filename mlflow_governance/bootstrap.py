@@ -35,9 +35,11 @@ from mlflow_governance.workflows.live_policies import Engines, LivePolicies
 from mlflow_governance.workflows.ports import Artifacts, Catalogue, Ports, Rules, Store
 
 if TYPE_CHECKING:
+    from mlflow_governance.audit.bundle import Exporter
     from mlflow_governance.outbox.decision_event import Recorder
     from mlflow_governance.policy.bundle import Bundle
     from mlflow_governance.policy.process import Budget
+    from mlflow_governance.workflows.evidence_ports import EvidenceStore
     from mlflow_governance.workflows.shadow import Notes
 
 _EVERY_MODEL = "*"
@@ -343,19 +345,7 @@ class Publications:
 
     def trust(self) -> bytes:
         """``trust.yaml`` for a consumer: the signers, and the registry's own key."""
-        import yaml
-
-        own = self._key.public
-        said = apart.trust_policy(self.settings).to_document()
-        said["signers"].append(
-            {
-                "name": f"registry:{self.settings.registry_name}",
-                "key": own.pem,
-                "for": ["registry"],
-                "models": ["*"],
-            }
-        )
-        return yaml.safe_dump(said, sort_keys=False).encode()
+        return published_trust(self.settings)
 
     @cached_property
     def _key(self) -> PrivateKey:
@@ -366,3 +356,34 @@ class Publications:
             if isinstance(signer, StatementSigner)
             else registry.registry_key(self.settings)
         )
+
+
+def published_trust(settings: Settings) -> bytes:
+    """Who may sign what, with the registry's own key, as YAML."""
+    import yaml
+
+    said = apart.trust_policy(settings).to_document()
+    said["signers"].append(
+        {
+            "name": f"registry:{settings.registry_name}",
+            "key": apart.public_key(settings.registry_public).pem,
+            "for": ["registry"],
+            "models": ["*"],
+        }
+    )
+    return yaml.safe_dump(said, sort_keys=False).encode()
+
+
+def evidence_exporter(settings: Settings, store: EvidenceStore) -> Exporter:
+    """Makes evidence bundles from a store."""
+    from mlflow_governance.audit.bundle import Exporter
+
+    return Exporter(
+        store=store,
+        clock=moment.now,
+        registry=settings.registry_name,
+        ledger_keys=custody.ledger_keys(settings),
+        signer=lambda: registry.registry_key(settings),
+        trust=lambda: published_trust(settings),
+        own_controls=settings.home / "controls",
+    )

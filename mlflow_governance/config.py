@@ -104,15 +104,16 @@ class Settings:
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
         decision_log: decisions as records in OPA's format; None keeps no such log.
-        download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
-            (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
-            Denials always do.
         ledger_key: the key that signs the ledger, Ed25519 or EC P-256: a file, or a reference to
             a device or service (``hsm:2``, ``awskms:…``, ``hv:…``). By default
             ``keys/ledger.pem``, made at the first start.
         registry_key: the key that signs decisions, releases and revocation lists, given likewise;
             by default ``keys/registry.pem``.
-        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them.
+        checkpoints: where signed heads of the ledger go, who cosigns and who stamps them; None:
+            every minute to the home folder only.
+        download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
+            (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
+            Denials always do.
     """
 
     home: Path
@@ -138,10 +139,10 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     decision_log: LogOptions | None = None
-    download_entries: DownloadEntries = field(default_factory=DownloadEntries)
     ledger_key: Path | str = ""
     registry_key: Path | str = ""
-    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
+    checkpoints: CheckpointOptions | None = None
+    download_entries: DownloadEntries = field(default_factory=DownloadEntries)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):
@@ -192,6 +193,11 @@ class Settings:
     def checkpoint_folder(self) -> Path:
         """Folder of exported checkpoints."""
         return self.home / "checkpoints"
+
+    @property
+    def checkpoint_options(self) -> CheckpointOptions:
+        """How checkpoints leave the host."""
+        return self.checkpoints or CheckpointOptions()
 
     @property
     def log_salt(self) -> Path:
@@ -388,8 +394,8 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "ungoverned_models": _patterns,
     "policy_budget": lambda _, bounds: Budget(**bounds),
     "decision_log": read_options,
-    "download_entries": read_download_entries,
     "ledger_key": _key,
     "registry_key": _key,
     "checkpoints": read_checkpoint_options,
+    "download_entries": read_download_entries,
 }

@@ -113,7 +113,7 @@ class Outside:
         standing = [
             one for one in self.seen.found if recovery.note_digest(one.kept.note) not in lost
         ]
-        made = report_of(standing, size, self.settings.checkpoints)
+        made = report_of(standing, size, self.settings.checkpoint_options)
         return replace(
             made, recovered=recovered, unread=self.seen.unread, foreign=self.seen.foreign
         )
@@ -139,7 +139,7 @@ class Outside:
             self.seen.found.append(Sighting(place, one, signed))
 
     def _told(self, one: Sighting) -> str:
-        options = self.settings.checkpoints
+        options = self.settings.checkpoint_options
         told = f"{one.checkpoint.size} entries, root {one.checkpoint.root.hex()}, in {one.place}"
         if (at := cosigned_at(one.kept, options)) is not None:
             told += f", cosigned by a quorum of witnesses on {moment.to_text(at)}"
@@ -168,7 +168,11 @@ def anchors(backend_store_uri: str, home: str | None) -> None:
         alarms += state == "ALARM"
         click.echo(f"{state:<8} {place}: {told}")
     if alarms:
-        raise LedgerError(f"{alarms} places have seen another ledger", advice=sightings.WAY_OUT)
+        raise LedgerError(
+            f"{alarms} places have seen another ledger",
+            advice=f"{sightings.WAY_OUT}\nA witness goes on refusing a ledger that lost entries "
+            "until its own people run: mlflow-governance witness forget",
+        )
 
 
 @click.command()
@@ -220,7 +224,7 @@ def standing(settings: Settings, ledger: SqlLedger) -> Iterator[tuple[str, str, 
         told = f"has {has} of {size} entries"
         if place is not None and place.last_error:
             told += f"; {place.failures} failures: {place.last_error}"
-        late = has < size and _age(ledger, has) > settings.checkpoints.stale_minutes * 60
+        late = has < size and _age(ledger, has) > settings.checkpoint_options.stale_minutes * 60
         yield ("stale" if late else "ok"), shown, told
 
 
@@ -235,7 +239,7 @@ def refuse_rollback(settings: Settings, ledger: SqlLedger) -> dict[str, str]:
 
 
 def _expected(settings: Settings) -> dict[str, str]:
-    options = settings.checkpoints
+    options = settings.checkpoint_options
     names = {GATHERING: "home folder"}
     names |= {one.name: one.name for one in options.destinations}
     names |= {witness_place(one.key): f"witness {one.key.name}" for one in options.witnesses}
@@ -288,7 +292,7 @@ def _head(ledger: SqlLedger, key: LedgerKey) -> Checkpoint | None:
 
 
 def _destinations(settings: Settings) -> list[Destination]:
-    return [destination_of(one) for one in settings.checkpoints.destinations]
+    return [destination_of(one) for one in settings.checkpoint_options.destinations]
 
 
 def _ledger(url: str) -> SqlLedger:

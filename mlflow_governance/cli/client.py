@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import requests
 
@@ -24,6 +25,7 @@ from mlflow_governance.errors import (
     Unavailable,
     VerificationError,
 )
+from mlflow_governance.workflows.evidence_export import Asked
 
 PREFIX = "/api/2.0/mlflow-governance"
 MLFLOW_ALIAS = "/api/2.0/mlflow/registered-models/alias"
@@ -32,6 +34,8 @@ REASON = "X-Governance-Reason"
 Document = dict[str, Any]
 
 _CONNECT_SECONDS = 10.0
+_BUNDLE_SECONDS = 3600.0
+"""A bundle is complete before its first byte is sent."""
 _MAX_ANSWER = 64 * 1024 * 1024
 _LOG_IN = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
 _ERRORS: dict[str, type[GovernanceError]] = {
@@ -118,6 +122,12 @@ class RegistryClient:
         """A stored decision with its dossier."""
         return self._get("/decision", id=decision_id)
 
+    def history(
+        self, name: str, version: int, start: int, workspace: str = DEFAULT_WORKSPACE
+    ) -> Document:
+        """``{entries, next}``: what happened to a version, or with 0 to its whole model."""
+        return self._get("/history", name=name, version=version, start=start, workspace=workspace)
+
     def approve(
         self, ref: VersionRef, role: str, reason: str, *, decision: str = "approve"
     ) -> Document:
@@ -172,6 +182,19 @@ class RegistryClient:
         """Public trust material."""
         return self._call("GET", "/trust")
 
+    def evidence_bundle(self, asked: Asked, to: BinaryIO) -> None:
+        """Write the evidence bundle of a version or period; as whom is for the server to say."""
+        said = {"pseudonymous": "yes" if asked.pseudonymous else "no", "reason": asked.reason}
+        params = {**asked.of.to_document(), **said}
+        with self._answer("GET", "/evidence-bundle", params=params, seconds=_BUNDLE_SECONDS) as got:
+            if got.status_code != 200:
+                self._read(got, ours=True)
+            written = 0
+            for piece in got.iter_content(256 * 1024):
+                written += _written(piece, to)
+            if written != int(got.headers.get("Content-Length", written)):
+                raise self._unusable("it broke off")
+
     def policy(self) -> Document:
         """``{policy_digest, engine, files, since, by, source, approvals, …}``."""
         return self._get("/policy")
@@ -221,22 +244,36 @@ class RegistryClient:
         body: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        to, ours = self._connection, path != MLFLOW_ALIAS
+        with self._answer(method, path, params=params, body=body, headers=headers) as response:
+            return self._read(response, ours=path != MLFLOW_ALIAS)
+
+    @contextmanager
+    def _answer(  # noqa: PLR0913  (a request has that many parts)
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = 0,
+    ) -> Iterator[requests.Response]:
+        to = self._connection
         try:
             with self._session.request(
                 method,
-                to.base + (PREFIX if ours else "") + path,
+                to.base + (PREFIX if path != MLFLOW_ALIAS else "") + path,
                 headers=headers,
                 params=params,
                 json=body,
                 auth=to.auth,
                 verify=to.verify,
                 cert=to.certificate,
-                timeout=(_CONNECT_SECONDS, to.timeout),
+                timeout=(_CONNECT_SECONDS, max(to.timeout, seconds)),
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return self._read(response, ours=ours)
+                yield response
         except (requests.RequestException, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -297,6 +334,13 @@ class RegistryClient:
     def _unusable(self, why: str) -> Unavailable:
         base = self._connection.base
         return Unavailable(f"the answer of {base} cannot be used: {why}", advice=ADDRESS_ADVICE)
+
+
+def _written(piece: bytes, to: BinaryIO) -> int:
+    try:
+        return to.write(piece)
+    except OSError as error:  # the disk, and not the server
+        raise ConfigurationError(f"the file cannot be written: {error.strerror}") from error
 
 
 def _of_mlflow(status: int, document: Document) -> GovernanceError:

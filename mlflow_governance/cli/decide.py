@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from mlflow_governance.cli.client import RegistryClient
+from mlflow_governance.cli.telling import line
 from mlflow_governance.core.decision import remarks
-from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE, VersionRef
 from mlflow_governance.errors import Denied
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.evidence.severity import WORDS
@@ -118,28 +120,40 @@ restore = _withdrawal(
 
 
 @click.command()
-@_version
+@click.argument("of", metavar="NAME[/VERSION]")
+@click.option("--workspace", default=DEFAULT_WORKSPACE, help="MLflow's workspace.")
 @_json
-def history(version: str, as_json: bool) -> None:
-    """What happened to a version, oldest first, as the ledger has it."""
-    timeline = RegistryClient().version(VersionRef.parse(version))["timeline"]
+def history(of: str, workspace: str, as_json: bool) -> None:
+    """What happened to a version or to a whole model, oldest first, as the ledger has it.
+
+    Registrations, evidence, approvals, judgements, stages, aliases, downloads, deletions: with the
+    index of the entry, who, why, and the decision behind it. What happened to earlier versions
+    of the same name and number is part of it.
+
+    \b
+    mlflow-governance history churn/3
+    mlflow-governance history churn                 all its versions and aliases
+    mlflow-governance explain DECISION              why, in full (on the server's host)
+    mlflow-governance as-of 2026-11-01              the state on a day (on the server's host)
+    """
+    name, number = (of, 0)
+    if "/" in of:
+        ref = VersionRef.parse(of)
+        name, number = ref.name, ref.version
+    entries = _history(name, number, workspace)
     if as_json:
-        click.echo(json.dumps(timeline, indent=2))
+        click.echo(json.dumps(list(entries), indent=2))
         return
-    for entry in timeline:
-        verdict = "" if entry["allowed"] else "  REFUSED"
-        change = _change(entry)
-        click.echo(
-            f"{entry['index']:>6}  {entry['at'][:19]}  {entry['act']:<22} "
-            f"{entry['actor']}{change}{verdict}"
-        )
+    for entry in entries:
+        click.echo(line(entry, about=not number))
 
 
-def _change(entry: dict[str, Any]) -> str:
-    before, after = entry["before"].get("stage"), entry["after"].get("stage")
-    if before is None:
-        return f"  {after}" if after else ""
-    return f"  {before} → {after}" if before != after else ""
+def _history(name: str, number: int, workspace: str) -> Iterator[dict[str, Any]]:
+    client, start = RegistryClient(), 0
+    while start is not None:
+        page = client.history(name, number, start, workspace)
+        yield from page["entries"]
+        start = page["next"]
 
 
 def _found(outcome: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import click
 
 from mlflow_governance import bootstrap, config
 from mlflow_governance.config import Settings
+from mlflow_governance.custody import ledger as custody
 from mlflow_governance.errors import ConfigurationError, GovernanceError
 
 if TYPE_CHECKING:
@@ -83,6 +84,14 @@ def _examine(home: os.PathLike[str], backend: str | None) -> Iterator[Finding]:
 def _keys(settings: Settings) -> Iterator[Finding]:
     bootstrap.refuse_shared_keys(settings)
     yield Finding(_OK, "keys", "ledger and registry keys are apart and private")
+    place = custody.ledger_signer(settings).place
+    if place != settings.ledger_key:
+        yield Finding(
+            _WARNING,
+            "ledger key",
+            f"config.yaml does not name the key that signs, which is {place}",
+            f"ledger_key: {place}",
+        )
 
 
 def _trust(settings: Settings) -> Iterator[Finding]:
@@ -229,7 +238,7 @@ def _anchors(settings: Settings, ledger: SqlLedger) -> Iterator[Finding]:
     for state, place, told in anchors.standing(settings, ledger):
         how = {"ok": _OK, "stale": _WARNING}.get(state, _FAILED)
         yield Finding(how, "checkpoints", f"{place} {told}", "" if how == _OK else mend)
-    if not settings.checkpoints.destinations and not settings.checkpoints.witnesses:
+    if not settings.checkpoint_options.destinations and not settings.checkpoint_options.witnesses:
         yield Finding(
             _WARNING,
             "checkpoints",

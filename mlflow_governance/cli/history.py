@@ -184,16 +184,23 @@ class Progress:
     """One line that is written over, and only where a person looks."""
 
     total: int
+    what: str = "decisions"
     _seen: int = 0
     _told: float = field(default_factory=time.monotonic)
     _shown: bool = False
 
     def more(self, count: int) -> None:
         """So many more are done."""
-        self._seen += count
+        self.at(self._seen + count)
+
+    def at(self, seen: int) -> None:
+        """So many are done."""
+        self._seen = seen
         if time.monotonic() - self._told > _SECONDS and sys.stderr.isatty():
             self._told, self._shown = time.monotonic(), True
-            click.echo(f"\r{self._seen:,} of at most {self.total:,} decisions", err=True, nl=False)
+            click.echo(
+                f"\r{self._seen:,} of at most {self.total:,} {self.what}", err=True, nl=False
+            )
 
     def done(self) -> None:
         """Take the line away."""

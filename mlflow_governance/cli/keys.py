@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mlflow_governance.evidence.keys import Algorithm, generate_key_pair, load_private_key
+from mlflow_governance.evidence.keys import Algorithm, generate_key_pair, open_key
 
 
 @click.group()
@@ -42,10 +42,10 @@ def new(path: Path, algorithm: Algorithm, password: bool) -> None:
 
 
 @keys.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def show(path: Path) -> None:
-    """Say which key PATH holds."""
-    key = load_private_key(path).public
+@click.argument("path")
+def show(path: str) -> None:
+    """Say which key PATH holds: a file, or a reference such as hsm:2."""
+    key = open_key(path).public
     click.echo(f"{key.algorithm} {key.key_id}")
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from mlflow_governance.cli import policy_bundle, policy_change
+from mlflow_governance.cli.explain import explain_command
 from mlflow_governance.cli.policy_check import check
 from mlflow_governance.cli.policy_diff import diff
 from mlflow_governance.cli.policy_differences import differences
 from mlflow_governance.cli.policy_eval import evaluate
-from mlflow_governance.cli.policy_explain import explain_command
 from mlflow_governance.cli.policy_init import init
 from mlflow_governance.cli.policy_log import log
 from mlflow_governance.cli.policy_rates import rates
@@ -33,7 +33,7 @@ def policy() -> None:
       mlflow-governance policy replay --bundle mine --since 90d     who would be denied
       mlflow-governance policy propose --bundle mine --reason WHY   where others must approve
       mlflow-governance policy status                               what is in force
-      mlflow-governance policy explain DECISION                     why, and made again
+      mlflow-governance explain DECISION                            why, and made again
     """
 
 

@@ -136,8 +136,10 @@ def _run(app: object, options: dict[str, str | int | None]) -> None:
                 "certfile": options["tls_cert"],
                 "keyfile": options["tls_key"],
                 "proc_name": "mlflow-governance-witness",
+                "control_socket_disable": True,  # newer ones would open a socket in ~/.gunicorn
             }.items():
-                self.cfg.set(setting, value)
+                if setting in self.cfg.settings:
+                    self.cfg.set(setting, value)
 
         def load(self) -> object:
             return app

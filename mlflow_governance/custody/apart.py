@@ -21,21 +21,36 @@ from mlflow_governance.evidence.trust import TrustPolicy
 def own_keys(settings: Settings) -> dict[str, str]:
     """What each key of the installation is for, by its id. No private key is needed.
 
+    A home folder that has none of them yet (of a pipeline that only verifies) has nothing that
+    could be confused.
+
     Raises:
-        ConfigurationError: a public half is absent or cannot be read, or two are one key.
+        ConfigurationError: one public half is absent or cannot be read, or two are one key.
     """
-    known = ledger.known_keys(settings).keys
-    own = {digest.of_bytes(key.spki): "the ledger's key" for key in known}
+    if not settings.ledger_public.exists() and not settings.registry_public.exists():
+        return {}
     registry = public_key(settings.registry_public)
-    if registry.key_id in own:
+    refuse_ledger_key(settings, registry)
+    return {**_of_ledger(settings), registry.key_id: "the registry's key"}
+
+
+def refuse_ledger_key(settings: Settings, key: PublicKey) -> None:
+    """Refuse a key for the registry that signs, or signed, the ledger.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if key.key_id in _of_ledger(settings):
         raise ConfigurationError(
             "the ledger and the registry use the same key",
             advice=f"Move {settings.registry_key} and {settings.registry_public} away and start "
             "again: a new one is made. What the old one signed has to be judged again.",
         )
-    return {str(key_id): what for key_id, what in own.items()} | {
-        registry.key_id: "the registry's key"
-    }
+
+
+def _of_ledger(settings: Settings) -> dict[str, str]:
+    known = ledger.known_keys(settings).keys
+    return {str(digest.of_bytes(key.spki)): "the ledger's key" for key in known}
 
 
 def public_key(path: Path) -> PublicKey:

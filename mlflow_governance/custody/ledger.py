@@ -32,7 +32,6 @@ from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.note import NoteKey
 
 LEDGER_NAME = "ledger"
-MAX_CHECKPOINTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,9 @@ def settle(settings: Settings, notes: Iterable[str]) -> KeyHistory:
 def finish(settings: Settings, notes: Iterable[str]) -> KeyHistory:
     """:func:`settle` for who holds the lock."""
     told = [note for note in notes if handover.tells(note)]
-    history = ledger_keys(settings).following(told)
+    history = known_keys(settings).following(told)
+    if not history.proved:  # years of checkpoints are not read at each start
+        history = history.following(_exported(settings))
     for note in told:
         said = handover.read(note)
         if said is not None and said in history.handovers:
@@ -295,7 +296,7 @@ def _move_keys(settings: Settings, history: KeyHistory) -> None:
 
 
 def _exported(settings: Settings) -> Iterator[str]:
-    for path in sorted(settings.checkpoint_folder.glob("*.checkpoint"))[:MAX_CHECKPOINTS]:
+    for path in sorted(settings.checkpoint_folder.glob("*.checkpoint")):
         with suppress(OSError, UnicodeDecodeError):
             yield path.read_text("utf-8")
 

@@ -22,7 +22,9 @@ def prepare(settings: Settings) -> list[str]:
         generate_key_pair(place, algorithm="ed25519")
         created.append(f"{place}: signs decisions, releases and revocation lists")
     if not public.exists():
-        files.write(public, registry_key(settings).public.pem.encode())
+        key = registry_key(settings).public
+        apart.refuse_ledger_key(settings, key)
+        files.write(public, key.pem.encode())
     return created
 
 

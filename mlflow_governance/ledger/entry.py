@@ -7,8 +7,10 @@ can guess them, while every proof stays whole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mlflow_governance.core import canonical, digest, moment
@@ -18,9 +20,12 @@ from mlflow_governance.errors import InvalidRequest, LedgerError
 
 SCHEMA = 1
 SALT_BYTES = 32
+MAX_BYTES = 2**16 - 1
+"""No entry is longer: bundles of entries (c2sp.org/tlog-tiles) give each a length of two bytes."""
 
 _SUBJECT = ("name", "version", "workspace", "uid", "digest")
 _INDEX = b'"index":'
+_NAMED = re.compile(rb'"index":(0|[1-9][0-9]{0,18}),"reason":')
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,22 @@ def build_entry(event: Event, index: int, commitments: Commitments) -> dict[str,
     }
 
 
+def encode_entry(document: Mapping[str, Any]) -> bytes:
+    """The RFC 8785 bytes of an entry document.
+
+    Raises:
+        InvalidRequest: it has none, or they are too long to leave the registry as a tile.
+    """
+    data = canonical.encode(document)
+    if len(data) > MAX_BYTES:
+        raise InvalidRequest(
+            f"the ledger entry of this {document['act']} would have {len(data)} bytes, and an "
+            f"entry has at most {MAX_BYTES}",
+            advice="Nothing was changed. Ask for less at once.",
+        )
+    return data
+
+
 def subject_of(event: Event) -> dict[str, Any]:
     """``{name, version, workspace, uid, digest}``, null where the event does not say.
 
@@ -126,7 +147,13 @@ def carries_index(data: bytes, index: int) -> bool:
     return data.startswith(b'"index":%d,"reason":' % index, data.rfind(_INDEX))
 
 
-def carries_columns(data: bytes, act: str, at: str, uid: str) -> bool:
+def named_index(data: bytes) -> int | None:
+    """The index that entry bytes name, if any."""
+    found = _NAMED.match(data, max(0, data.rfind(_INDEX)))
+    return int(found[1]) if found else None
+
+
+def carries_columns(data: bytes, act: Any, at: Any, uid: Any) -> bool:
     """True when the columns an entry is searched by say what its bytes say.
 
     Args:
@@ -134,14 +161,27 @@ def carries_columns(data: bytes, act: str, at: str, uid: str) -> bool:
         act: e.g. ``version.registered``.
         at: the moment, as text.
         uid: the version's uid, or empty for the registry itself.
+
+    A column may hold anything; what is not text says nothing.
     """
+    if not (type(act) is type(at) is type(uid) is str):
+        return False
     subject = data.rfind(b'"subject":{')
-    name = canonical.encode(uid) if uid else b"null"
     return (
-        data.startswith(b'{"act":"%b","actor":' % act.encode())
+        data.startswith(_act_of(act))
         and b',"at":"%b","before":' % at.encode() in data
-        and data.find(b'"uid":%b,"version":' % name, subject) > subject
+        and data.find(_uid_of(uid), subject) > subject
     )
+
+
+@lru_cache(maxsize=64)
+def _act_of(act: str) -> bytes:
+    return b'{"act":"%b","actor":' % act.encode()
+
+
+@lru_cache(maxsize=4096)
+def _uid_of(uid: str) -> bytes:
+    return b'"uid":%b,"version":' % (canonical.encode(uid) if uid else b"null")
 
 
 def read_entry(data: bytes) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def succeeded(note: str, key: NoteKey) -> Checkpoint:
     Raises:
         LedgerError: the key did not sign it, or handed the ledger over with it.
     """
-    said = read(note)
+    said = read(note) if tells(note) else None
     if said is not None and said.key != key:
         raise LedgerError(
             f"the ledger was handed over to the key {_name(said.key)}, and {_name(key)} is here",
@@ -133,6 +133,11 @@ class KeyHistory:
         """The key that signs now."""
         return self.keys[-1]
 
+    @property
+    def proved(self) -> bool:
+        """True when the handover to each key but the first is proved."""
+        return len(self.handovers) + 1 == len(self.keys)
+
     def following(self, notes: Iterable[str]) -> KeyHistory:
         """This history with every handover these notes prove; others of them are passed over.
 
@@ -157,7 +162,7 @@ class KeyHistory:
         Raises:
             LedgerError: it is not.
         """
-        if len(self.handovers) + 1 < len(self.keys):
+        if not self.proved:
             old, new = self.keys[len(self.handovers) : len(self.handovers) + 2]
             raise LedgerError(
                 f"the checkpoint with which {_name(old)} handed over to {_name(new)} is missing",

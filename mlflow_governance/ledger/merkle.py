@@ -84,6 +84,14 @@ class Growing:
         return fold(self._nodes)
 
 
+def perfect_root(hashes: Sequence[bytes]) -> bytes:
+    """The Merkle tree hash over neighbours whose number is a power of two."""
+    while len(hashes) > 1:
+        pairs = zip(hashes[::2], hashes[1::2], strict=True)
+        hashes = [_sha256(b"\x01" + left + right).digest() for left, right in pairs]
+    return hashes[0]
+
+
 def fold(nodes: Sequence[bytes]) -> bytes:
     """The Merkle tree hash over perfect subtrees, largest first, given by their roots."""
     if not nodes:

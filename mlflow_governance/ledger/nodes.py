@@ -163,8 +163,6 @@ class Tree:
     def _perfect(self, height: int, position: int) -> bytes:
         level, above = divmod(height, HEIGHT)
         first = position << above
-        hashes = self._tiles.hashes(level, first, first + (1 << above), self.size)
-        while len(hashes) > 1:
-            pairs = zip(hashes[::2], hashes[1::2], strict=True)
-            hashes = [node_hash(left, right) for left, right in pairs]
-        return hashes[0]
+        return merkle.perfect_root(
+            self._tiles.hashes(level, first, first + (1 << above), self.size)
+        )

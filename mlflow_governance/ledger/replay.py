@@ -51,6 +51,25 @@ class Problem(NamedTuple):
     message: str
 
 
+class Telling(NamedTuple):
+    """The entry something is known from: its index, time and decision, and who and why.
+
+    ``actor`` and ``reason`` are commitments; an entry without a reason has none.
+    """
+
+    place: int
+    at: str
+    actor: str
+    reason: str | None
+    decision_id: str
+
+    @classmethod
+    def of(cls, index: int, entry: Mapping[str, Any]) -> Telling:
+        """What there is to know of an entry."""
+        said = entry["at"], entry["actor"], entry["reason"], entry["decision_id"]
+        return cls(index, *said)
+
+
 @dataclass(slots=True)
 class ToldVersion:
     """One version as the ledger tells it."""
@@ -75,6 +94,8 @@ class ToldVersion:
     at: str = ""
     """When it was registered."""
     deleted: bool = False
+    moved: Telling | None = None
+    """The entry that brought it into its stage."""
 
 
 class ToldApproval(NamedTuple):
@@ -110,7 +131,8 @@ class Replay:
     ``versions`` has every version that was ever governed by its uid, ``aliases`` every alias that
     was ever moved, ``decisions`` the digest of each decision by its id, ``policy`` the policy in
     force, ``approvals`` every word that was given, and ``withdrawn`` by the uid of a word the entry
-    in which it was taken back or another took its place.
+    in which it was taken back or another took its place. ``pointed`` has the entry that last moved
+    each alias, ``forced`` the one that put ``policy`` and ``trust`` into force.
     """
 
     def __init__(self) -> None:
@@ -122,15 +144,22 @@ class Replay:
         self.withdrawn: dict[str, int] = {}
         self.evidence: list[ToldEvidence] = []
         self.policy = PolicyReplay()
+        self.trust: str | None = None
+        self.pointed: dict[AliasKey, Telling] = {}
+        self.forced: dict[str, Telling] = {}
         self.problems: list[Problem] = []
         self._living: dict[Ref, str] = {}
         self._gone: set[Ref] = set()
 
     def apply(self, index: int, data: bytes) -> None:
         """Apply the entry with this index; one that cannot be read becomes a problem."""
+        self.take(index, lambda: canonical.decode_object(data))
+
+    def take(self, index: int, read: Callable[[], Mapping[str, Any]]) -> None:
+        """The same with the entry as ``read`` gives it, or raises that it cannot."""
         self.size = index + 1
         try:
-            self._apply(index, canonical.decode_object(data))
+            self._apply(index, read())
         except (InvalidRequest, KeyError, TypeError, ValueError, AttributeError) as error:
             self._problem(index, f"it cannot be read: {error!r}"[:200])
 
@@ -166,6 +195,8 @@ class Replay:
         elif entry["allowed"] and act in _POLICY:
             for problem in self.policy.apply(entry):
                 self._problem(index, problem)
+            if act == Act.POLICY_CHANGED:
+                self.forced["policy"] = Telling.of(index, entry)
         elif entry["allowed"] and act in _ACTS:
             _ACTS[act](self, index, entry)
 
@@ -192,6 +223,7 @@ class Replay:
             submitter=None if entry["before"] else str(entry["actor"]),
             location_digest=entry["facts"].get("location_digest"),
             at=str(entry["at"]),
+            moved=Telling.of(index, entry),
         )
         if version.uid in self.versions or ref in self._living:
             self._problem(index, f"it registers {ref.name}/{ref.version}, which is there already")
@@ -218,6 +250,7 @@ class Replay:
         version.stage = after
         version.quarantined_from = before if after == Stage.QUARANTINED else None
         version.decision_id = version.bound = str(entry["decision_id"])
+        version.moved = Telling.of(index, entry)
 
     def _rejudged(self, index: int, entry: Mapping[str, Any]) -> None:
         version = self._known(index, entry)
@@ -237,6 +270,8 @@ class Replay:
                     None if now == gone.version else now,
                     None if before == gone.version else before,
                 )
+                if now == gone.version:
+                    self.pointed[key] = Telling.of(index, entry)
 
     def _alias(self, index: int, entry: Mapping[str, Any]) -> None:
         action, ref = entry["facts"]["action"], self._known(index, entry).ref
@@ -245,6 +280,14 @@ class Replay:
         target = action["to_version"]
         if target != known.version:
             self.aliases[key] = Pointing(target, action["from_version"])
+            self.pointed[key] = Telling.of(index, entry)
+
+    def _trusted(self, index: int, entry: Mapping[str, Any]) -> None:
+        before = entry["before"]["trust_digest"]
+        if before != self.trust:
+            self._problem(index, f"it takes the place of trust {before}, and it was {self.trust}")
+        self.trust = str(entry["after"]["trust_digest"])
+        self.forced["trust"] = Telling.of(index, entry)
 
     def _approved(self, index: int, entry: Mapping[str, Any]) -> None:
         version, facts = self._known(index, entry), entry["facts"]
@@ -310,7 +353,10 @@ _ACTS: dict[str, Callable[[Replay, int, Mapping[str, Any]], None]] = {
     Act.APPROVAL_GIVEN: Replay._approved,
     Act.APPROVAL_WITHDRAWN: Replay._unsaid,
     Act.EVIDENCE_ATTACHED: Replay._attached,
+    Act.TRUST_CHANGED: Replay._trusted,
 }
+CHANGING = frozenset({*_ACTS, Act.POLICY_CHANGED})
+"""Acts that, where they were allowed, make the state another one."""
 
 
 def _ref(entry: Mapping[str, Any]) -> Ref:

@@ -50,7 +50,7 @@ class Request:
             head, separator, note = body.decode().partition("\n\n")
             first, *rest = head.split("\n")
             old = _OLD.fullmatch(first)
-            proof = tuple(map(notes.decode_base64, rest))
+            proof = tuple(map(notes.decode_base64, rest[: MAX_PROOF + 1]))
         except (UnicodeDecodeError, LedgerError) as error:
             raise InvalidRequest("not an add-checkpoint request") from error
         if not separator or old is None or len(proof) > MAX_PROOF:

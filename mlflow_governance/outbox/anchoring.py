@@ -147,12 +147,10 @@ class Anchoring:
         size = checkpoints.verify(note, self.key).size
         best = max(self._variants(Kept(note)), key=self._worth)
         self._compare(self.home, size, checkpoints.parse(note).root.hex())
-        self.book.keep(best.note)
-        self.home.put(best)
         cosigned = self._cosigned(best)
         if cosigned != best.note:
             best = Kept(cosigned)
-            self.book.keep(cosigned)
+        self.book.keep(best.note)
         if best.stamp is None and self.options.timestamping is not None:
             best = self._stamped(best, self.options.timestamping)
         self.home.put(best)

@@ -20,10 +20,10 @@ def anchoring_of(settings: Settings, ledger: Ledger, book: CheckpointBook) -> An
         ConfigurationError: a key or token is not usable.
     """
     return Anchoring(
-        options=settings.checkpoints,
+        options=settings.checkpoint_options,
         key=ledger_key(settings),
         ledger=ledger,
         book=book,
         home=home_folder(settings.checkpoint_folder),
-        destinations=[destination_of(one) for one in settings.checkpoints.destinations],
+        destinations=[destination_of(one) for one in settings.checkpoint_options.destinations],
     )

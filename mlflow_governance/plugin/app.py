@@ -61,7 +61,9 @@ def create_app(app: Any = mlflow_app) -> Any:
         ledger=governance.ledger,
         revocations=governance.publications.revocations,
         trust=governance.publications.trust,
+        evidence=governance.evidence.bundle,
         adopt=store.adopt,
+        past=governance.past,
     )
     prefix = compat.static_prefix()
     for blueprint in blueprints(services, prefix):

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlflow_governance import config
+from mlflow_governance.audit.desk import Desk
 from mlflow_governance.bootstrap import (
     Publications,
     build_ports,
+    evidence_exporter,
+    ledger_key,
     ledger_signer,
     prepare_home,
     watched,
@@ -26,10 +29,13 @@ from mlflow_governance.plugin.identity import Identity
 from mlflow_governance.plugin.sessions import JoinableSessions
 from mlflow_governance.store.checkpoint_book import SqlCheckpointBook
 from mlflow_governance.store.decision_feed import SqlDecisionFeed
+from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.differences import SqlDifferences
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.unit_of_work import SqlStore
+from mlflow_governance.web.lookback import Lookback
+from mlflow_governance.workflows.chronicle import Witnessed
 from mlflow_governance.workflows.ports import Ports
 
 if TYPE_CHECKING:
@@ -45,8 +51,10 @@ class Assembly:
     artifacts: ServerArtifacts
     identity: Identity
     ledger: SqlLedger
+    past: Lookback
     publications: Publications
     anchoring: Anchoring
+    evidence: Desk
 
     @classmethod
     def build(cls, engine: Engine, sessions: JoinableSessions) -> Assembly:
@@ -80,6 +88,21 @@ class Assembly:
             artifacts=artifacts,
             identity=Identity(settings.auth),
             ledger=ledger,
+            past=_lookback(settings, sessions),
             publications=Publications(settings, ports),
             anchoring=anchoring,
+            evidence=Desk(
+                lambda: evidence_exporter(settings, store), settings.home / "evidence.lock"
+            ),
         )
+
+
+def _lookback(settings: Settings, sessions: JoinableSessions) -> Lookback:
+    ledger = SqlLedger(sessions.for_us)
+
+    def witnessed() -> Witnessed:  # each time anew: the ledger's key may have changed since
+        files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))
+        exported = [path.read_text("utf-8") for path in files]
+        return Witnessed(ledger, ledger_key(settings), lambda: exported)
+
+    return Lookback(witnessed, SqlDecisions(sessions.for_us).one)

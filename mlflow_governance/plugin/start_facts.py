@@ -46,7 +46,7 @@ def start_facts(settings: Settings, engine: Engine) -> dict[str, Any]:
         },
         "database": engine.dialect.name,
         "keys": {"ledger": ledger.encode(), "registry": registry.public.key_id},
-        "checkpoints": [_name(one) for one in settings.checkpoints.destinations],
+        "checkpoints": [_name(one) for one in settings.checkpoint_options.destinations],
         "accounts": compat.basic_auth_numbers() if settings.auth == "basic" else None,
     }
 

@@ -41,15 +41,15 @@ class SqlDecisions:
 
     def rows(self, after: int, last: int, gates: Sequence[Gate] = ()) -> Iterator[DecisionRow]:
         """Decisions with a row id above ``after`` and up to ``last``, ascending."""
-        query = _rows().where(decisions.c.id <= last, *_of(gates)).order_by(decisions.c.id)
+        query = decision_rows().where(decisions.c.id <= last, *_of(gates)).order_by(decisions.c.id)
         while found := self._all(query.where(decisions.c.id > after).limit(_CHUNK)):
-            yield from map(_row, found)
+            yield from map(to_decision_row, found)
             after = found[-1].id
 
     def one(self, decision_id: str) -> DecisionRow | None:
         """The decision of that id."""
-        found = self._all(_rows().where(decisions.c.decision_id == decision_id))
-        return _row(found[0]) if found else None
+        found = self._all(decision_rows().where(decisions.c.decision_id == decision_id))
+        return to_decision_row(found[0]) if found else None
 
     def _scalar(self, query: sa.Select[Any]) -> int | None:
         with transaction(self._sessions, read_only=True) as session:
@@ -65,7 +65,8 @@ def _of(gates: Sequence[Gate]) -> list[sa.ColumnElement[bool]]:
     return [decisions.c.gate.in_([gate.value for gate in gates])] if gates else []
 
 
-def _rows() -> sa.Select[Any]:
+def decision_rows() -> sa.Select[Any]:
+    """The query of decisions, each with its dossier."""
     return (
         sa.select(
             decisions.c.id,
@@ -77,7 +78,8 @@ def _rows() -> sa.Select[Any]:
     )
 
 
-def _row(row: sa.Row[Any]) -> DecisionRow:
+def to_decision_row(row: sa.Row[Any]) -> DecisionRow:
+    """A row of that query as the workflows read it."""
     values = {name: getattr(row, name) for name in _COLUMNS}
     values["document"] = as_bytes(row.document)
     return DecisionRow(**values, dossier=None if row.dossier is None else as_bytes(row.dossier))

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from mlflow_governance.core import digest
+from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.event import Act
-from mlflow_governance.errors import Conflict, LedgerError
-from mlflow_governance.ledger import checkpoint
+from mlflow_governance.errors import Conflict, NotFound
+from mlflow_governance.ledger import checkpoint, entry
 from mlflow_governance.ledger.consistency import ConsistencyProof
-from mlflow_governance.ledger.entry import carries_columns, read_entry
 from mlflow_governance.ledger.handover import KeyHistory, require_entries
+from mlflow_governance.ledger.merkle import CompactRange
 from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.recovery import Recovery, note_digest
-from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
+from mlflow_governance.ledger.verify import Claims, LedgerReport, Verification
 from mlflow_governance.store.ledger_proofs import Prover
+from mlflow_governance.store.ledger_scan import CHECKPOINTS, Reading, Scan
 from mlflow_governance.store.ledger_table import resolve_private
 from mlflow_governance.store.recoveries import recoveries
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import (
     as_bytes,
+    decisions,
     ledger_checkpoints,
     ledger_entries,
     ledger_head,
+    outbox,
     private,
 )
 
-_CHUNK = 5000
+_CHUNK = 2000
 """Rows a transaction: entries never change, so a long reading need not be one transaction."""
 
-
-class _Row(NamedTuple):
-    position: int
-    entry: bytes
-    leaf: bytes
-    act: str
-    uid: str
-    at: str
+_FROM, _END = (sa.bindparam(name, type_=sa.BigInteger) for name in ("from", "end"))
+_ENTRIES = (
+    sa.select(ledger_entries.c.position, ledger_entries.c.entry, ledger_entries.c.leaf_hash)
+    .where(ledger_entries.c.position >= _FROM, ledger_entries.c.position < _END)
+    .order_by(ledger_entries.c.position)
+)
+_OF_EVENT = sa.select(ledger_entries.c.position, ledger_entries.c.entry).where(
+    ledger_entries.c.position.in_(
+        sa.select(outbox.c.position).where(outbox.c.id == sa.bindparam("id"))
+    )
+)
+_OF_DECISION = (
+    sa.select(ledger_entries.c.position, ledger_entries.c.entry)
+    .where(
+        ledger_entries.c.version_uid.in_(
+            sa.select(decisions.c.version_uid).where(decisions.c.decision_id == sa.bindparam("id"))
+        )
+    )
+    .order_by(ledger_entries.c.position)
+)
 
 
 class SqlLedger:
@@ -68,17 +84,23 @@ class SqlLedger:
         """Index and stored bytes from ``start`` on, ascending, at most ``count``."""
         if count is None:
             count = self._last() + 1 - start
-        for row in self._rows(start, start + count):
-            # An entry somebody wrote as another type is for its reader to refuse.
-            yield row.position, as_bytes(row.entry)
+        for index, data, _ in self.stored(start, start + count):
+            yield index, data
+
+    def stored(self, start: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Index, stored bytes and leaf hash of the entries in a range, ascending."""
+        for first in range(start, end, _CHUNK):
+            values = {"from": first, "end": min(first + _CHUNK, end)}
+            with transaction(self._sessions, read_only=True) as session:
+                rows = session.connection().execute(_ENTRIES, values).all()
+            for row in rows:
+                # An entry somebody wrote as another type is for its reader to refuse.
+                yield row.position, as_bytes(row.entry), as_bytes(row.leaf_hash)
 
     def checkpoints(self) -> list[str]:
         """The signed notes kept in the database, smallest ledger first."""
-        query = sa.select(ledger_checkpoints.c.note).order_by(
-            ledger_checkpoints.c.size, ledger_checkpoints.c.digest
-        )
         with transaction(self._sessions, read_only=True) as session:
-            return list(session.connection().execute(query).scalars())
+            return list(session.connection().execute(CHECKPOINTS).scalars())
 
     def handovers(self) -> list[str]:
         """The notes kept in the database that may tell of another key."""
@@ -104,32 +126,33 @@ class SqlLedger:
             if session.connection().execute(present).first() is None:
                 session.connection().execute(sa.insert(table), row)
 
-    def verify(self, key: LedgerKey, checkpoints: Iterable[str] = ()) -> LedgerReport:
+    def verify(
+        self, key: LedgerKey, checkpoints: Iterable[str] = (), reading: Reading | None = None
+    ) -> LedgerReport:
         """Verify everything stored against the signed head and every checkpoint.
 
         Args:
             key: the ledger key, or all it had so far; later ones are told by the notes.
             checkpoints: notes kept outside the database, besides those inside.
+            reading: from where, and who is told how far it is; by default all, and nobody.
 
         Raises:
             LedgerError: something does not hold; it names the first entry concerned.
         """
-        limits = sa.select(
-            ledger_head.c.note,
-            sa.select(sa.func.min(ledger_entries.c.position)).scalar_subquery().label("first"),
-            sa.select(sa.func.max(ledger_entries.c.position)).scalar_subquery().label("last"),
-        )
-        with transaction(self._sessions, read_only=True) as session:
-            row = session.connection().execute(limits).one_or_none()
-        if row is None:
-            raise LedgerError("the ledger has no head row")
-        told = [*self.checkpoints(), *checkpoints]
-        key = key.following([*told, row.note])
-        notes = self._standing(told, key)
-        # From the smallest index there is, so that one inserted before 0 is seen too.
-        rows = [] if row.last is None else self._rows(row.first, row.last + 1)
-        stored = _Checked(rows)
-        report = verify_ledger(stored, row.note, notes, key, leaves=stored.leaves())
+        how = reading or Reading()
+        scan = Scan(self._sessions)
+        outline = scan.outline()
+        told = [*outline.checkpoints, *checkpoints]
+        key = key.following([*told, outline.note])
+        claims = Claims.read(outline.note, self._standing(told, key), key)
+        run = Verification(claims, outline, how.start)
+        if how.start is not None:
+            Prover(self._sessions).refuse_other_past(how.start, claims)
+        left = claims.head.size - run.tree.size
+        for part in scan.parts(run.tasks(), left, how.processes):
+            run.take(part)
+            how.watch(run.tree, claims.head.size)
+        report = run.report()
         if isinstance(key, KeyHistory):
             require_entries(key, self._rekeyed())
         return report
@@ -140,7 +163,7 @@ class SqlLedger:
         query = sa.select(e.position, e.entry).where(e.act == Act.LEDGER_REKEYED.value)
         with transaction(self._sessions, read_only=True) as session:
             rows = session.connection().execute(query.order_by(e.position)).all()
-        return [(row.position, read_entry(as_bytes(row.entry))["facts"]) for row in rows]
+        return [(row.position, entry.read_entry(as_bytes(row.entry))["facts"]) for row in rows]
 
     def recoveries(self, key: LedgerKey) -> list[Recovery]:
         """The lost checkpoints that entries acknowledge, each proved to be in the ledger.
@@ -152,8 +175,8 @@ class SqlLedger:
 
     def leaves(self) -> Iterator[bytes]:
         """The leaf hash of every entry, from the first on."""
-        for row in self._rows(0, self._last() + 1):
-            yield bytes(row.leaf)
+        for _, _, leaf in self.stored(0, self._last() + 1):
+            yield leaf
 
     def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
         """The proof that an entry is in the ledger.
@@ -190,6 +213,39 @@ class SqlLedger:
         """
         return Prover(self._sessions).between(old, new)
 
+    def continuation(self, old: int) -> tuple[list[bytes], str]:
+        """The RFC 6962 proof that the signed head continues the first entries, and that head.
+
+        Raises:
+            LedgerError: the ledger never had that size, or is not as it was signed.
+        """
+        return Prover(self._sessions).onwards(old)
+
+    def subtrees(self, size: int) -> CompactRange:
+        """What is kept of the first entries, as it is kept; whom to believe is the caller's.
+
+        Raises:
+            LedgerError: something that is needed is not kept.
+        """
+        return Prover(self._sessions).compact(size)
+
+    def find(self, member: str, value: str) -> int:
+        """The index of the first entry with this ``event_id`` or ``decision_id``.
+
+        Raises:
+            NotFound: there is none.
+        """
+        needle = b'"%b":%b' % (member.encode(), canonical.encode(value))
+        near = _OF_DECISION if member == "decision_id" else _OF_EVENT
+        with transaction(self._sessions, read_only=True) as session:
+            likely = session.connection().execute(near, {"id": value}).all()
+        # Where it is not where it should be, the whole ledger is looked through.
+        rows = ((int(row.position), as_bytes(row.entry)) for row in likely)
+        for index, data in itertools.chain(rows, self.entries()):
+            if needle in data and entry.read_entry(data).get(member) == value:
+                return index
+        raise NotFound(f"no entry of the ledger has the {member} {value[:80]!r}")
+
     def private(self, commitments: Iterable[str]) -> dict[str, str]:
         """The text behind each commitment; an erased one is not among them.
 
@@ -218,50 +274,3 @@ class SqlLedger:
             last = session.connection().execute(sa.select(sa.func.max(ledger_entries.c.position)))
             found = last.scalar()
         return -1 if found is None else int(found)
-
-    def _rows(self, start: int, end: int) -> Iterator[_Row]:
-        e = ledger_entries.c
-        query = sa.select(
-            e.position, e.entry, e.leaf_hash, e.act, e.version_uid, sa.type_coerce(e.at, sa.String)
-        )
-        query = query.where(e.position < end).order_by(e.position).limit(_CHUNK)
-        while True:
-            with transaction(self._sessions, read_only=True) as session:
-                rows = session.connection().execute(query.where(e.position >= start)).all()
-            yield from map(_Row._make, rows)
-            if len(rows) < _CHUNK:
-                return
-            start = rows[-1].position + 1
-
-
-class _Checked:
-    """Rows as :func:`verify_ledger` reads them: entries, and beside them their leaf hashes.
-
-    Also checks the columns an entry is found by: one that is searched under another version
-    would be hidden without a byte of the ledger being changed.
-    """
-
-    def __init__(self, rows: Iterable[_Row]) -> None:
-        self._rows = rows
-        self._leaf: bytes | None = None
-
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        for index, entry, leaf, act, uid, at in self._rows:
-            if not isinstance(entry, bytes | memoryview) or not isinstance(
-                leaf, bytes | memoryview
-            ):
-                raise LedgerError(f"entry {index} was edited: it holds no bytes", index=index)
-            data = bytes(entry)
-            self._leaf = bytes(leaf)
-            yield index, data
-            # Resumed once the bytes themselves have passed.
-            if not carries_columns(data, act, at, uid):
-                raise LedgerError(
-                    f"entry {index} was edited: its columns do not say what its bytes say",
-                    index=index,
-                )
-
-    def leaves(self) -> Iterator[bytes | None]:
-        """The leaf hash of the row that was read last."""
-        while True:
-            yield self._leaf

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 
 import sqlalchemy as sa
 
 from mlflow_governance.errors import LedgerError, NotFound
 from mlflow_governance.ledger import checkpoint, consistency, merkle
+from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.consistency import ConsistencyProof
 from mlflow_governance.ledger.merkle import CompactRange
 from mlflow_governance.ledger.nodes import Tiles, Tree
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.ledger.verify import Claims
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import as_bytes, ledger_entries, ledger_head, ledger_nodes
 
 _BATCH = 500
 """Proofs a transaction."""
 _ADVICE = "Nothing can be proved by it. Run: mlflow-governance ledger verify"
+
+_KEEP = "Keep the database as it is, and run: mlflow-governance ledger verify"
 
 _FROM, _END, _LEVEL = (sa.bindparam(name, type_=sa.BigInteger) for name in ("from", "end", "level"))
 _HEAD = sa.select(ledger_head.c.note)
@@ -86,10 +91,25 @@ class Prover:
         """
         with self.reading() as connection:
             later = new or self._head(connection)
-            first, last = checkpoint.parse(old), checkpoint.parse(later)
-            path = tuple(self._tree(last.size).consistency(first.size)) if first.size else ()
-            consistency.check(first, last, path)
+            path = self._path(checkpoint.parse(old), checkpoint.parse(later))
         return ConsistencyProof(path, old, later)
+
+    def onwards(self, old: int) -> tuple[list[bytes], str]:
+        """The RFC 6962 proof from a size to the signed head, and the head.
+
+        Raises:
+            LedgerError: the ledger never had that size, or what is kept is not what was signed.
+        """
+        with self.reading() as connection:
+            note = self._head(connection)
+            if not note:
+                raise LedgerError("the ledger is empty")
+            head = checkpoint.parse(note)
+            tree = self._tree(head.size)
+            path = tree.consistency(old)
+            root = tree.compact(old).root
+            merkle.verify_consistency((old, root), (head.size, head.root), path)
+        return path, note
 
     def between(self, old: int, new: int) -> list[bytes]:
         """The RFC 6962 proof between two sizes, both of them states of the ledger of the head.
@@ -119,6 +139,39 @@ class Prover:
         with self.reading():
             return self._tree(size).compact(size)
 
+    def refuse_other_past(self, start: CompactRange, claims: Claims) -> None:
+        """Refuse a beginning that is not the one that was signed, or that is kept no longer.
+
+        Raises:
+            LedgerError: what is kept of it leads elsewhere, or a checkpoint of it is not continued.
+        """
+        with self.reading():
+            if self._tree(start.size).compact(start.size) != start:
+                raise LedgerError(
+                    f"what is kept of the entries before {start.size} was changed since they were "
+                    "read",
+                    advice="Verify the whole ledger: mlflow-governance ledger verify",
+                )
+            for mark in claims.marks:
+                if mark.size < start.size:
+                    self._path(mark, claims.head)
+
+    def _path(self, old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:
+        if old.size > new.size:
+            raise LedgerError(
+                f"the ledger was truncated or rolled back: it ends at {new.size} entries, and "
+                f"{old.size} were signed before",
+                advice=_KEEP,
+            )
+        path = tuple(self._tree(new.size).consistency(old.size)) if old.size else ()
+        try:
+            consistency.check(old, new, path)
+        except LedgerError as error:
+            raise LedgerError(
+                f"{error.message}: it forked, or was changed", advice=_KEEP
+            ) from error
+        return path
+
     def _inclusion(self, index: int, note: str) -> InclusionProof:
         size = checkpoint.parse(note).size if note else 0
         if not 0 <= index < size:
@@ -145,9 +198,18 @@ class Prover:
     def _read(self, level: int, first: int, end: int) -> Sequence[bytes]:
         if self._connection is None:
             raise LedgerError("the tree is read in a transaction only")
-        values = {"from": first, "end": end}
-        if level:
-            found = self._connection.execute(_NODES, {"level": level, **values})
-        else:
-            found = self._connection.execute(_LEAVES, values)
-        return [as_bytes(value) for value in found.scalars()]
+        return _read(self._connection, level, first, end)
+
+
+def tree_of(connection: sa.Connection, size: int) -> Tree:
+    """The tree of the first ``size`` entries as it is kept; whoever asks it checks what it says."""
+    return Tree(Tiles(partial(_read, connection)), size)
+
+
+def _read(connection: sa.Connection, level: int, first: int, end: int) -> Sequence[bytes]:
+    values = {"from": first, "end": end}
+    if level:
+        found = connection.execute(_NODES, {"level": level, **values})
+    else:
+        found = connection.execute(_LEAVES, values)
+    return [as_bytes(value) for value in found.scalars()]

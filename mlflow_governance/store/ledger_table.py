@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from mlflow_governance.core import canonical, moment
+from mlflow_governance.core import moment
 from mlflow_governance.core.event import Event
 from mlflow_governance.errors import ConfigurationError, LedgerError
 from mlflow_governance.ledger import checkpoint, entry, handover
@@ -214,7 +214,7 @@ class LedgerWriting(Rows):
 
         Raises:
             LedgerError: the stored head is not the one that was signed last.
-            InvalidRequest: the event holds something JSON cannot say.
+            InvalidRequest: the event holds something JSON cannot say, or more than an entry may.
         """
         before = self._range or self._head.open(self._stored)
         sealed, others = _seal(event), _seal_others(event)
@@ -225,7 +225,7 @@ class LedgerWriting(Rows):
             )
             rows = [_private_row(one, one) for one in others.values()]
             self._connection.execute(sa.insert(tables.private), rows)
-        data = canonical.encode(entry.build_entry(event, before.size, sealed))
+        data = entry.encode_entry(entry.build_entry(event, before.size, sealed))
         leaf = leaf_hash(data)
         grown = before.append(leaf)
         self._written = self._head.sign(grown)

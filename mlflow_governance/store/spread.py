@@ -7,18 +7,14 @@ a result on the way back.
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from mlflow_governance.core.dossier import Gate
-from mlflow_governance.errors import Unavailable
 from mlflow_governance.store.decisions import SqlDecisions
+from mlflow_governance.store.processes import in_order, processors
 from mlflow_governance.store.sessions import session_factory_for
 from mlflow_governance.workflows.validation.books import DecisionRow
 
@@ -26,6 +22,7 @@ PART = 400
 """Row ids a part."""
 _ALONE = 2000
 """As many rows are done before another process has started."""
+_ADVICE = "It may have been short of memory. Ask for less: --limit or --gate."
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -63,7 +60,7 @@ class Spread(Generic[R]):
 
     def __init__(self, url: str, job: Job[R], processes: int | None = None) -> None:
         self._url, self._job = url, job
-        self._processes = processes or _processors()
+        self._processes = processes or processors()
 
     def over(self, span: Span) -> Iterator[R]:
         """The result of each part, the newest first. Leaving early ends the work.
@@ -75,32 +72,16 @@ class Spread(Generic[R]):
             work = _Work(self._url, self._job)
             try:
                 for part in span.parts():
-                    yield work(part, span.gates)
+                    yield work((part, span.gates))
             finally:
                 work.close()
             return
         yield from self._at_once(span)
 
     def _at_once(self, span: Span) -> Iterator[R]:
-        # spawn: a forked copy would share the connections and locks of this process.
-        pool = ProcessPoolExecutor(
-            self._processes, get_context("spawn"), _begin, (self._url, self._job)
-        )
-        waiting: deque[Future[R]] = deque()
-        try:
-            for part in span.parts():
-                waiting.append(pool.submit(_do, part, span.gates))
-                if len(waiting) > 2 * self._processes:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise Unavailable(
-                "a process that read decisions ended before its time",
-                advice="It may have been short of memory. Ask for less: --limit or --gate.",
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        work = partial(_Work, self._url, self._job)
+        jobs = ((part, span.gates) for part in span.parts())
+        return in_order(work, jobs, self._processes, _ADVICE)
 
 
 class _Work(Generic[R]):
@@ -109,31 +90,11 @@ class _Work(Generic[R]):
         self._decisions = SqlDecisions(self._sessions)
         self._act = job.start()
 
-    def __call__(self, part: tuple[int, int], gates: Sequence[Gate]) -> R:
+    def __call__(self, asked: tuple[tuple[int, int], Sequence[Gate]]) -> R:
+        part, gates = asked
         rows = list(self._decisions.rows(*part, gates))
         rows.reverse()
         return self._act(rows)
 
     def close(self) -> None:
         self._sessions.dispose()
-
-
-_work: _Work[Any] | None = None
-
-
-def _begin(url: str, job: Job[Any]) -> None:
-    global _work
-    # One a process, made where it is used.
-    _work = _Work(url, job)
-
-
-def _do(part: tuple[int, int], gates: Sequence[Gate]) -> Any:
-    if _work is None:
-        raise Unavailable("the process was not made ready")
-    return _work(part, gates)
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

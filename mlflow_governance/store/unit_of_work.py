@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
+from mlflow_governance.store.chronicle import ChronicleReading
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.evidence import EvidenceRows
 from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
 from mlflow_governance.store.ledger import SqlLedger
@@ -37,6 +39,8 @@ class SqlReading(
     TimelineReading,
     EntryReading,
     RepeatReading,
+    ChronicleReading,
+    EvidenceRows,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 

@@ -15,8 +15,15 @@ from typing import Any, Literal
 from flask import Blueprint, Response, request
 
 from mlflow_governance.approval.request import APPROVE, MAX_REASON, REJECT, WITHDRAW
-from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.web import openapi, policy_views, schemas, views
+from mlflow_governance.errors import Denied, InvalidRequest
+from mlflow_governance.web import (
+    evidence_views,
+    openapi,
+    past_views,
+    policy_views,
+    schemas,
+    views,
+)
 from mlflow_governance.web.answers import as_json, refusal
 from mlflow_governance.web.fields import VERSION, Field, Values, read_body, read_query
 from mlflow_governance.web.services import WebServices
@@ -43,6 +50,7 @@ class Route:
         answer: JSON Schema of the answer; None for bytes.
         public: open to callers nobody authenticated.
         max_bytes: bound of the body.
+        recorded: a GET that leaves a record, so no page of another site may make a browser ask it.
     """
 
     method: Literal["GET", "POST"]
@@ -52,7 +60,11 @@ class Route:
     answer: dict[str, Any] | None = None
     public: bool = False
     max_bytes: int = _SMALL
+    recorded: bool = False
 
+
+_MOST = 2**53 - 1
+"""The largest integer JSON is sure to carry."""
 
 _REASON = Field("reason", "Why, in your own words. It is recorded.", longest=MAX_REASON)
 _LISTING = (
@@ -78,8 +90,31 @@ _EVIDENCE = (
     Field("content", "The file in standard base64.", longest=_LARGE),
 )
 _ENTRIES = (
-    Field("start", "Index of the first entry.", "integer", default=0, most=2**53 - 1),
+    Field("start", "Index of the first entry.", "integer", default=0, most=_MOST),
     Field("count", "At most so many.", "integer", default=100, least=1, most=1000),
+)
+_BUNDLE_OF = (
+    Field("name", "The registered model; or else since and until.", default="", longest=256),
+    Field("version", "Its version number.", "integer", default=0),
+    VERSION[2],
+    Field("since", "Beginning of a period: a date or an instant.", default="", longest=40),
+    Field("until", "Its end, which is not part of it.", default="", longest=40),
+    Field("pseudonymous", "Whether it names nobody.", default="no", choices=("yes", "no")),
+    Field("reason", "What it is for. It is recorded.", default="", longest=MAX_REASON),
+)
+
+_HISTORY = (
+    VERSION[0],
+    Field("version", "Its version number; 0 takes the whole model.", "integer", default=0),
+    VERSION[2],
+    Field("start", "Entries from this index on.", "integer", default=0, most=2**53 - 1),
+    Field("count", "At most so many.", "integer", default=500, least=1, most=1000),
+)
+AS_OF = (
+    Field("at", "The instant, RFC 3339 with its zone; a date is its end in UTC.", longest=40),
+    Field("until", "A later one: what changed between the two.", default="", longest=40),
+    Field("model", "Only models of these names, a glob.", default="", longest=256),
+    Field("workspace", "Only this workspace of MLflow.", default="", longest=256),
 )
 
 _POLICY = Field("digest", "sha256:… of the policy.", longest=71)
@@ -102,6 +137,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/aliases", views.aliases, (VERSION[0], VERSION[2]), schemas.ALIASES),
     Route("GET", "/decision", views.decision, (Field("id", "Decision id."),), schemas.DECISION),
     Route("GET", "/decision/summary", views.decision_summary, (Field("id", "Decision id."),)),
+    Route(
+        "GET",
+        "/decision/explanation",
+        past_views.explanation,
+        (Field("id", "Decision id."),),
+        schemas.EXPLANATION,
+    ),
+    Route("GET", "/history", past_views.history, _HISTORY, schemas.HISTORY),
+    Route("GET", "/as-of", past_views.state_at, AS_OF, schemas.AS_OF),
     Route("POST", "/approvals", views.give_approval, _APPROVAL, schemas.APPROVED),
     Route("POST", "/revoke", views.revoke, (*VERSION, _REASON), schemas.MOVED),
     Route("POST", "/quarantine", views.quarantine, (*VERSION, _REASON), schemas.MOVED),
@@ -109,14 +153,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/judge", views.judge, VERSION, schemas.JUDGED),
     Route("POST", "/evidence", views.add_evidence, _EVIDENCE, schemas.ATTACHED, max_bytes=_LARGE),
     Route("GET", "/attachment", views.attachment, (*VERSION, Field("path", "Its path."))),
+    Route("GET", "/evidence-bundle", evidence_views.evidence_bundle, _BUNDLE_OF, recorded=True),
     Route("GET", "/ledger/head", views.ledger_head, (), schemas.HEAD),
     Route("GET", "/ledger/entries", views.ledger_entries, _ENTRIES, schemas.ENTRIES),
     Route(
         "GET",
         "/ledger/proof",
         views.ledger_proof,
-        (Field("index", "Index of the entry.", "integer", most=2**53 - 1),),
+        (
+            Field("index", "Index of the entry.", "integer", most=_MOST),
+            Field("checkpoint", "Signed earlier; by default the head.", default="", longest=8192),
+        ),
         schemas.PROOF,
+    ),
+    Route("GET", "/ledger/checkpoint", views.ledger_checkpoint),
+    Route(
+        "GET",
+        "/ledger/consistency",
+        views.ledger_consistency,
+        (Field("old", "Entries of the ledger you know.", "integer", least=1, most=_MOST),),
+        schemas.CONTINUATION,
     ),
     Route("GET", "/revocations", views.revocations, public=True),
     Route("GET", "/trust", views.trust),
@@ -188,8 +244,18 @@ def _answer(services: WebServices, route: Route) -> Response:
         return refusal(error)
 
 
+def _refuse_unmeant() -> None:
+    # A browser brings the password along wherever a page of another site points it.
+    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        raise Denied("this is recorded, so it is not given to pages of other sites")
+    if request.method != "GET":
+        raise InvalidRequest("this is recorded, so it is asked with GET only")
+
+
 def _values(route: Route) -> Values:
     if route.method == "GET":
+        if route.recorded:
+            _refuse_unmeant()
         return read_query(route.fields, list(request.args.items(multi=True)))
     if request.args:
         raise InvalidRequest("a POST takes its fields from the JSON body, not from the address")

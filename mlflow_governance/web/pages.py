@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
@@ -26,14 +26,18 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError, NotFound
 from mlflow_governance.web import documents, offers
 from mlflow_governance.web.answers import as_bytes, known_error, status_of
-from mlflow_governance.web.api import AJAX
+from mlflow_governance.web.api import AJAX, AS_OF
 from mlflow_governance.web.fields import VERSION, Field, Values, read_query
+from mlflow_governance.web.past_views import looked_back
 from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.evidence_export import may_take
 from mlflow_governance.workflows.judge import load
 from mlflow_governance.workflows.ports import Reading, VersionRecord
 
 HOME = "/governance"
 _PAGE_SIZE = 50
+_MOST_ROWS = 500
+"""Rows of one table about the past; a pattern of names finds the others."""
 _YEAR = 31_536_000
 _STATIC = {
     "style.css": "text/css; charset=utf-8",
@@ -97,13 +101,22 @@ def version(services: WebServices, actor: Actor, values: Values) -> Context:
         "approve": approving,
         "revoke": offers.withdrawal(ports, actor, record, Stage.REVOKED),
         "quarantine": offers.withdrawal(ports, actor, record, Stage.QUARANTINED),
+        "may_audit": may_take(actor),
         "restore": offers.withdrawal(ports, actor, record, back) if back else None,
     }
+
+
+def as_of(services: WebServices, actor: Actor, values: Values) -> Context:
+    """What stood where at an instant of the past; without one, the question alone."""
+    asked = {name: values.text(name) for name in ("at", "until", "model", "workspace")}
+    found = looked_back(services, values, services.ports.clock()) if asked["at"] else None
+    return {"filter": asked, "found": found, "most": _MOST_ROWS}
 
 
 PAGES: tuple[Page, ...] = (
     Page("", "catalogue.html", _LISTING, catalogue),
     Page("/version", "version.html", VERSION, version),
+    Page("/as-of", "as_of.html", (replace(AS_OF[0], default=""), *AS_OF[1:]), as_of),
 )
 
 

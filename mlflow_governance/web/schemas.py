@@ -113,6 +113,97 @@ DETAIL = _record(
     ),
     download=_YES_NO,
 )
+HISTORY = _record(entries=_list_of(_ENTRY), next=_or_null(_COUNT))
+_KNOWN_FROM: dict[str, Schema] = {
+    "since": _or_null(_INSTANT),
+    "by": _or_null(_TEXT),
+    "reason": _or_null(_TEXT),
+    "decision_id": _TEXT,
+    "entry": _or_null(_COUNT),
+}
+_FORCED = _or_null(_record(digest=_DIGEST, **_KNOWN_FROM))
+_ODD = _record(count=_COUNT, first=_list_of(_record(entry=_COUNT, at=_TEXT, behind=_TEXT)))
+AS_OF = _record(
+    at=_INSTANT,
+    until=_or_null(_INSTANT),
+    ledger=_record(
+        origin=_TEXT,
+        size=_COUNT,
+        root=_TEXT,
+        first=_or_null(_INSTANT),
+        last=_or_null(_INSTANT),
+        proved_size=_COUNT,
+        proved_root=_TEXT,
+        checkpoints=_COUNT,
+    ),
+    policy=_FORCED,
+    trust=_FORCED,
+    versions=_list_of(
+        _record(
+            workspace=_TEXT,
+            name=_TEXT,
+            version=_NUMBER,
+            uid=_TEXT,
+            stage=_STAGE,
+            quarantined_from=_or_null(_STAGE),
+            digest=_or_null(_DIGEST),
+            blocked=_YES_NO,
+            policy_digest=_or_null(_DIGEST),
+            submitter=_or_null(_TEXT),
+            registered=_INSTANT,
+            aliases=_list_of(_TEXT),
+            approvals=_list_of(
+                _record(
+                    person=_or_null(_TEXT),
+                    role=_TEXT,
+                    decision=_TEXT,
+                    at=_INSTANT,
+                    current=_YES_NO,
+                    entry=_COUNT,
+                )
+            ),
+            **_KNOWN_FROM,
+        )
+    ),
+    aliases=_list_of(
+        _record(
+            workspace=_TEXT,
+            name=_TEXT,
+            alias=_TEXT,
+            version=_NUMBER,
+            before=_or_null(_NUMBER),
+            **_KNOWN_FROM,
+        )
+    ),
+    changes=_list_of(_ENTRY),
+    backdated=_ODD,
+    left_out=_ODD,
+    contradictions=_list_of(_record(entry=_COUNT, message=_TEXT)),
+)
+_KEPT: Schema = {"enum": ["kept", "gone", "changed"]}
+EXPLANATION = _record(
+    decision_id=_TEXT,
+    gate=_TEXT,
+    allow=_YES_NO,
+    at=_INSTANT,
+    actor=_ANY_OBJECT,
+    subject=_ANY_OBJECT,
+    checks=_list_of(_ANY_OBJECT),
+    verified=_list_of(
+        _record(kind=_TEXT, status=_TEXT, problem=_TEXT, signers=_list_of(_TEXT),
+                files=_list_of(_TEXT))
+    ),
+    files=_list_of(_record(name=_TEXT, digest=_DIGEST, kind=_TEXT, state=_KEPT)),
+    approvals=_list_of(_ANY_OBJECT),
+    policy=_record(digest=_DIGEST, title=_TEXT, until=_or_null(_INSTANT)),
+    entry=_ENTRY,
+    proved=_record(origin=_TEXT, size=_COUNT, root=_TEXT),
+    then=_list_of(_ENTRY),
+    again=_TEXT,
+    differences=_list_of(_TEXT),
+    notes=_list_of(_TEXT),
+    alarms=_list_of(_TEXT),
+)  # fmt: skip
 HEALTH = _record(status={"const": "ok"})
 VERSIONS = _record(versions=_list_of(SUMMARY), total=_COUNT, offset=_COUNT)
 MOVED = _record(version=SUMMARY)
@@ -122,6 +213,7 @@ ATTACHED = _record(file=_FILE, version=SUMMARY)
 HEAD = _record(checkpoint=_TEXT, origin=_TEXT, size=_COUNT, root=_TEXT)
 ENTRIES = _record(entries=_list_of(_record(index=_COUNT, entry=_TEXT)))
 PROOF = _record(index=_COUNT, entry=_TEXT, proof=_TEXT)
+CONTINUATION = _record(old=_COUNT, hashes=_list_of(_TEXT), checkpoint=_TEXT)
 POLICY = _record(
     policy_digest=_DIGEST,
     accepted_policy_digests=_list_of(_DIGEST),

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlflow_governance.audit.desk import Spool
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.web.lookback import Lookback
+from mlflow_governance.workflows.evidence_export import Asked
 from mlflow_governance.workflows.ports import Ports
 
 
@@ -21,11 +24,19 @@ class LedgerView(Protocol):
     def head(self) -> str:
         """The signed checkpoint of the whole ledger; empty when nothing was ever recorded."""
 
-    def inclusion_proof(self, index: int) -> InclusionProof:
-        """The path from an entry to the signed head.
+    def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
+        """The path from an entry to a signed checkpoint, by default the head.
 
         Raises:
             NotFound: the ledger has no such entry.
+            LedgerError: the checkpoint is not of this ledger.
+        """
+
+    def continuation(self, old: int) -> tuple[list[bytes], str]:
+        """The RFC 6962 proof that the signed head continues the first entries, and that head.
+
+        Raises:
+            LedgerError: the ledger never had that size.
         """
 
 
@@ -39,8 +50,10 @@ class WebServices:
         ledger: the public side of the ledger.
         revocations: the signed revocation list, JSON.
         trust: a ``trust.yaml`` for consumers, with the registry's own public key.
+        evidence: records that somebody takes an evidence bundle, and makes it.
         adopt: takes responsibility for a version MLflow knows and the registry does not yet;
             raises NotFound when MLflow does not know it either.
+        past: what looks back; None where nobody does.
     """
 
     ports: Ports
@@ -48,4 +61,6 @@ class WebServices:
     ledger: LedgerView
     revocations: Callable[[], bytes]
     trust: Callable[[], bytes]
+    evidence: Callable[[Asked], Spool]
     adopt: Callable[[VersionRef], None]
+    past: Lookback | None = None

@@ -12,9 +12,10 @@ from flask import Response
 from mlflow_governance.core import digest
 from mlflow_governance.core.model_ref import VersionRef, check_name
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.errors import Conflict, InvalidRequest, NotFound
+from mlflow_governance.errors import Conflict, InvalidRequest, LedgerError, NotFound
 from mlflow_governance.evidence.interface import EvidenceItem
 from mlflow_governance.ledger import checkpoint
+from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.web import documents
 from mlflow_governance.web.answers import as_bytes
 from mlflow_governance.web.documents import Document
@@ -29,6 +30,7 @@ from mlflow_governance.workflows.summary import signed_summary
 from mlflow_governance.workflows.withdraw import withdraw
 
 View = Callable[[WebServices, Values], "Document | Response"]
+_PLAIN = "text/plain; charset=utf-8"
 
 
 def health(services: WebServices, values: Values) -> Document:
@@ -144,8 +146,8 @@ def attachment(services: WebServices, values: Values) -> Response:
         found = reading.attachments(load(reading, ref).uid)
     for file in found:
         if file.path == path:
-            plain = "text/plain; charset=utf-8"
-            response = as_bytes(file.data, "application/json" if path.endswith(".json") else plain)
+            kind = "application/json" if path.endswith(".json") else _PLAIN
+            response = as_bytes(file.data, kind)
             response.headers.set(
                 "Content-Disposition", "attachment", filename=posixpath.basename(path)
             )
@@ -156,9 +158,7 @@ def attachment(services: WebServices, values: Values) -> Response:
 
 def ledger_head(services: WebServices, values: Values) -> Document:
     """The signed checkpoint of the whole ledger."""
-    note = services.ledger.head()
-    if not note:
-        raise NotFound("the ledger is empty: nothing was ever recorded")
+    note = _head(services)
     signed = checkpoint.parse(note)
     return {
         "checkpoint": note,
@@ -174,12 +174,34 @@ def ledger_entries(services: WebServices, values: Values) -> Document:
     return {"entries": [{"index": index, "entry": data.decode()} for index, data in found]}
 
 
+def ledger_checkpoint(services: WebServices, values: Values) -> Response:
+    """The signed checkpoint of the whole ledger, and nothing else (C2SP tlog-checkpoint)."""
+    return as_bytes(_head(services).encode(), _PLAIN)
+
+
 def ledger_proof(services: WebServices, values: Values) -> Document:
     """A C2SP tlog-proof of one entry, verifiable without this server."""
-    index = values.number("index")
-    proof = services.ledger.inclusion_proof(index)
+    index, note = values.number("index"), values.text("checkpoint") or None
+    try:
+        proof = services.ledger.inclusion_proof(index, note)
+    except LedgerError as error:
+        if note is None:
+            raise
+        services.ledger.inclusion_proof(index)  # is it the ledger, or the checkpoint?
+        raise InvalidRequest("the checkpoint is not one of this ledger") from error
     entry = dict(services.ledger.entries(index, 1))[index]
+    proof.check(leaf_hash(entry))
     return {"index": index, "entry": entry.decode(), "proof": proof.encode()}
+
+
+def ledger_consistency(services: WebServices, values: Values) -> Document:
+    """The RFC 6962 proof that the ledger of now continues the one of so many entries."""
+    old, now = values.number("old"), checkpoint.parse(_head(services)).size
+    if old > now:
+        raise NotFound(f"the ledger has {now} entries, and never had {old}")
+    hashes, note = services.ledger.continuation(old)
+    encoded = [base64.b64encode(node).decode() for node in hashes]
+    return {"old": old, "hashes": encoded, "checkpoint": note}
 
 
 def revocations(services: WebServices, values: Values) -> Response:
@@ -190,6 +212,13 @@ def revocations(services: WebServices, values: Values) -> Response:
 def trust(services: WebServices, values: Values) -> Response:
     """A trust.yaml for consumers: who may sign what, and the registry's own public key."""
     return as_bytes(services.trust(), "application/yaml")
+
+
+def _head(services: WebServices) -> str:
+    note = services.ledger.head()
+    if not note:
+        raise NotFound("the ledger is empty: nothing was ever recorded")
+    return note
 
 
 def _withdrawn(services: WebServices, values: Values, target: Stage) -> Document:

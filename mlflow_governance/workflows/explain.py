@@ -58,6 +58,7 @@ class Explanation:
         bundle_from: where the bundle was found; empty when nowhere.
         differences: recorded and now, member by member.
         notes: what a reader has to know about it.
+        bundle: what it was made again with.
     """
 
     recorded: Recorded
@@ -66,6 +67,7 @@ class Explanation:
     bundle_from: str
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    bundle: Bundle | None = None
 
     def to_document(self) -> dict[str, Any]:
         """The explanation as JSON."""
@@ -109,10 +111,11 @@ def explain(
     """
     recorded = read(row)
     index = _in_ledger(reading, row)
+    found = _bundle(reading, recorded, at_hand)
     outside = _from_outside(recorded.document)
     if outside:
-        return Explanation(recorded, index, Again.NOT, "", notes=(outside,))
-    found = _bundle(reading, recorded, at_hand)
+        bundle = found[1] if found else None
+        return Explanation(recorded, index, Again.NOT, "", notes=(outside,), bundle=bundle)
     if found is None:
         lost = f"no bundle of digest {recorded.document['policy_digest']} is at hand: --bundle"
         return Explanation(recorded, index, Again.NOT, "", notes=(lost,))
@@ -127,14 +130,14 @@ def _again(recorded: Recorded, index: int, origin: str, bundle: Bundle) -> Expla
     notes: tuple[str, ...] = () if then == engine.name else (other,)
     if notes and _error(recorded.document):
         notes += ("what an engine says of an error is its own",)
-        return Explanation(recorded, index, Again.NOT, origin, notes=notes)
+        return Explanation(recorded, index, Again.NOT, origin, notes=notes, bundle=bundle)
     answer = decide(engine, recorded.dossier).to_document()
     if _error(answer) == "ENG-SCHEMA" != _error(recorded.document):
         notes += ("this version of the program takes dossiers of another shape",)
-        return Explanation(recorded, index, Again.NOT, origin, notes=notes)
+        return Explanation(recorded, index, Again.NOT, origin, notes=notes, bundle=bundle)
     differences = tuple(_differences({**_LATER, **recorded.document}, answer))
     again = Again.DIFFERENT if differences else Again.SAME
-    return Explanation(recorded, index, again, origin, differences, notes)
+    return Explanation(recorded, index, again, origin, differences, notes, bundle)
 
 
 def _in_ledger(reading: Reading, row: DecisionRow) -> int:

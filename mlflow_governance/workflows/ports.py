@@ -26,6 +26,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.inspection import Inspection
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.ledger.note import NoteSigner
+from mlflow_governance.workflows.chronicle import About, Told
 from mlflow_governance.workflows.policy_ports import (
     Policies,
     PolicyReading,
@@ -299,6 +300,13 @@ class Reading(PolicyReading, Protocol):
             VerificationError: the stored bytes are not those it was stored with.
         """
 
+    def history(self, about: About, after: int, count: int) -> Told:
+        """At most ``count`` entries behind the index ``after`` (-1: from the first): about every
+        version that has or had this name (and number), its aliases, and the model itself."""
+
+    def of_registry(self, act: Act) -> list[dict[str, Any]]:
+        """Every entry of an act about the registry itself, oldest first, resolved."""
+
 
 class UnitOfWork(Reading, PolicyWriting, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls everything back."""
@@ -362,18 +370,18 @@ class UnitOfWork(Reading, PolicyWriting, Protocol):
     def record(self, event: Event) -> int:
         """Append the ledger entry and queue the outgoing event; returns the ledger index."""
 
-    def save_repeat(self, repeat: Repeat) -> None:
-        """Keep what was counted of a denial."""
-
-    def forget_repeat(self, key: Digest) -> None:
-        """What was counted of a denial is told."""
-
     def hand_over(self, event: Event, heir: NoteSigner) -> str:
         """Record ``ledger.rekeyed``, have both keys sign the head, and go on with ``heir``.
 
         Returns:
             The signed note, which is kept among the checkpoints, too.
         """
+
+    def save_repeat(self, repeat: Repeat) -> None:
+        """Keep what was counted of a denial."""
+
+    def forget_repeat(self, key: Digest) -> None:
+        """What was counted of a denial is told."""
 
     def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Note that these attachments stand beside the model and the mirror task is done."""

@@ -15,6 +15,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509 import load_pem_x509_certificates
+
+from mlflow_governance.audit import tiles
+from mlflow_governance.audit import verifier as offline
 from mlflow_governance.core import canonical
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.errors import GovernanceError, VerificationError
@@ -38,12 +43,16 @@ from mlflow_governance.evidence.keys import PublicKey
 from mlflow_governance.evidence.layout import ROOT, LayoutVerifier
 from mlflow_governance.evidence.trust import TrustPolicy
 from mlflow_governance.ledger import checkpoint
+from mlflow_governance.ledger.cosignature import cosign, cosigned, witness_key
+from mlflow_governance.ledger.note import Ed25519Signer, split
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.ledger.witnessing import Request
 from mlflow_governance.policy import bundle as policy_bundle
 from mlflow_governance.serving import revocations
 from mlflow_governance.submission import statements
 from tests.golden.sets import ADVISORIES, SETS, GoldenSet, golden_sets
 from tests.sigstore import certificates
+from tests.unit.audit import evidence
 from tests.unit.evidence import bom_builders, builders, layout_builders, record_builders
 
 _REPOSITORY = SETS.parents[1]
@@ -318,6 +327,8 @@ def _advisory(data: bytes) -> None:
         list(index.matching(name, "1.0"))
 
 
+_WITNESS_SIGNER = Ed25519Signer("w.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
+_WITNESS = witness_key(_WITNESS_SIGNER)
 _JUNIT = (
     b'<?xml version="1.0"?><testsuites><testsuite name="s" tests="2" failures="1">'
     b'<testcase classname="a" name="good"/><testcase classname="a" name="bad">'
@@ -356,6 +367,84 @@ def _regos() -> list[bytes]:
 
 def _trust(data: bytes) -> None:
     TrustPolicy.parse(data, _set().folder)
+
+
+def _verifier(parse: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """A part of the auditors' verifier, which has errors of its own: exit codes 1 and 2."""
+
+    def run(data: bytes) -> None:
+        try:
+            parse(data)
+        except (offline.DoesNotVerifyError, offline.NotCheckedError) as error:
+            raise VerificationError(str(error)) from error
+
+    return run
+
+
+@cache
+def _story() -> evidence.Story:
+    return evidence.told()
+
+
+@cache
+def _bundle() -> evidence.Files:
+    return _story().collect()
+
+
+class _InMemory(offline.Archive):
+    """Files that were never zipped."""
+
+    def __init__(self, files: evidence.Files) -> None:
+        self.files, self.names = files, set(files)
+
+    def read(self, name: str, limit: int = 0) -> bytes:
+        return self.files[name] if name in self.names else offline.refuse(name, "is missing")
+
+
+def _evidence(data: bytes) -> None:
+    """A document in place of each that a registry may sign without its ledger."""
+    story = _story()
+    for name in ("openings.json", "approvals.json"):
+        files = {**_bundle(), name: data}
+        made = story.manifest(files)
+        files |= {"manifest.json": made, "manifest.dsse": story.sign(made)}
+        keys = [offline.Key(story.vkey)]
+        with suppress(offline.DoesNotVerifyError, offline.NotCheckedError):
+            offline.Bundle(_InMemory(files), keys, story.registry_pem()).verify()
+
+
+def _entry(data: bytes) -> None:
+    """An entry that the ledger itself holds, among others: whatever a registry might record."""
+    story = evidence.told(registry=_story().registry)
+    story.ledger.append(data)
+    story.mine.append(len(story.ledger.rows) - 1)
+    story.export(entries=story.mine[:-1])
+    files = story.bundle()
+    offline.Bundle(_InMemory(files), [offline.Key(story.vkey)], story.registry_pem()).verify()
+
+
+def _note(data: bytes) -> None:
+    offline.signed_by(offline.Note(data, "note"), [offline.Key(_story().vkey)])
+
+
+def _proof(data: bytes) -> None:
+    proof = offline.Proof(data, "proof")
+    proof.verify(b'{"index":3,"reason":null}', offline.Note(proof.checkpoint, "proof"))
+
+
+def _entries(data: bytes) -> None:
+    for entry in offline.split_bundle(data, "tile"):
+        offline.place_of(entry)
+
+
+def _zip(data: bytes) -> None:
+    path = _file(data, "evidence.zip")
+    offline.Bundle(offline.Archive(str(path)), [offline.Key(_story().vkey)], None).verify()
+
+
+def _verified_stamp(data: bytes) -> None:
+    roots = load_pem_x509_certificates(_files("tsa.pem")()[0])
+    offline.verify_stamp(data, _stamped()[0], roots[1:], "stamp")
 
 
 _STATEMENTS = ("*/*.intoto.json",)
@@ -407,9 +496,51 @@ TARGETS = {
         Target("revocation-list", _revocations, _payloads("revocations/*")),
         Target("checkpoint", checkpoint.parse, _files("ledger/*.checkpoint")),
         Target(
+            "witness-request",
+            lambda data: Request.parse(data).checkpoint(),
+            lambda: [b"old 0\n\n" + note for note in _files("ledger/*.checkpoint")()],
+        ),
+        Target(
+            "cosignatures",
+            lambda data: cosigned(data, [_WITNESS]),
+            lambda: [
+                note + cosign(split(note)[0], _WITNESS_SIGNER, 1).encode()
+                for note in _files("ledger/*.checkpoint")()
+            ],
+        ),
+        Target(
             "ledger-proof",
             lambda data: InclusionProof.parse(data.decode("utf-8", "replace")),
             _files("ledger/*.tlog-proof"),
+        ),
+        Target("verifier-note", _verifier(_note), lambda: [_bundle()["ledger/checkpoint"]]),
+        Target(
+            "verifier-key",
+            _verifier(lambda data: offline.Key(data.decode("utf-8", "replace"))),
+            lambda: [_story().vkey.encode()],
+        ),
+        Target(
+            "verifier-proof",
+            _verifier(_proof),
+            lambda: [_bundle()["ledger/proofs/3.tlog-proof"]],
+        ),
+        Target("verifier-tile", _verifier(_entries), lambda: [tiles.bundle([b"{}", b""] * 9)]),
+        Target("verifier-stamp", _verifier(_verified_stamp), lambda: [_stamped()[1]]),
+        Target(
+            "verifier-policy",
+            _verifier(lambda data: offline.policy_digest(data, "policy")),
+            lambda: [evidence.policy().archive()],
+        ),
+        Target("verifier-zip", _verifier(_zip), lambda: [evidence.zipped(_story().bundle())]),
+        Target(
+            "verifier-evidence",
+            _evidence,
+            lambda: [_bundle()["openings.json"], _bundle()["approvals.json"]],
+        ),
+        Target(
+            "verifier-entry",
+            _verifier(_entry),
+            lambda: [_bundle()[f"ledger/entries/{index}.json"] for index in (3, 7, 8)],
         ),
     )
 }

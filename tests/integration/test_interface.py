@@ -10,7 +10,8 @@ API = "/api/2.0/mlflow-governance"
 AJAX = "/ajax-api/2.0/mlflow-governance"
 PRIVATE = (
     "/versions", "/version?name=x&version=1", "/decision?id=x", "/ledger/head",
-    "/ledger/entries", "/ledger/proof?index=0", "/trust", "/policy", "/openapi.json",
+    "/ledger/entries", "/ledger/proof?index=0", "/ledger/checkpoint", "/ledger/consistency?old=1",
+    "/trust", "/policy", "/openapi.json",
 )  # fmt: skip
 
 

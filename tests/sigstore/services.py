@@ -143,14 +143,14 @@ class RealSigstore:
         )  # fmt: skip
         return f"http://127.0.0.1:{port}"
 
-    def _rekor(self, key: bytes) -> str:
+    def _rekor(self, key: bytes, *more: str) -> str:
         port, grpc, metrics = _free_ports(3)
         self._run(
             REKOR, "serve", f"--http-port={port}", f"--grpc-port={grpc}",
             f"--http-metrics-port={metrics}", f"--hostname={ORIGIN}",
             f"--storage-dir={self.folder / 'rekor'}",
             f"--signer-filepath={self._file('rekor.key', key)}",
-            "--checkpoint-interval=200ms", "--batch-max-age=50ms",
+            "--checkpoint-interval=200ms", "--batch-max-age=50ms", *more,
         )  # fmt: skip
         return f"http://127.0.0.1:{port}"
 
@@ -201,6 +201,62 @@ class RealSigstore:
 
     def _add_pre_chain(self, body: bytes, headers: dict[str, str]) -> Answer:
         return 200, *as_json(self._ct.add_pre_chain(json.loads(body)))
+
+
+class RealStamps(RealSigstore):
+    """The time stamp authority alone: its address, and its certificates in PEM."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._http = Http({})
+        stamper = tsa.authority()
+        self.chain = self.tsa_chain = pem(*stamper.chain)
+        try:
+            url = self._tsa(private_pem(stamper.key, _secret()))
+            self._await(url, "/ping")
+        except BaseException:
+            self.stop()
+            raise
+        self.url = f"{url}/api/v1/timestamp"
+
+
+class RealLog(RealSigstore):
+    """The log of Sigstore alone, which publishes nothing a witness has not cosigned.
+
+    Args:
+        folder: of its files.
+        key: its Ed25519 key; the origin is ``ORIGIN``.
+        witness: the verifier key and address of the witness.
+    """
+
+    def __init__(
+        self, folder: Path, key: ed25519.Ed25519PrivateKey, witness: tuple[str, str]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._http = Http({})
+        policy = f"witness w1 {witness[0]} {witness[1]}\nquorum w1\n".encode()
+        try:
+            self.url = self._rekor(
+                private_pem(key), f"--witness-policy-path={self._file('policy', policy)}"
+            )
+            self._await(self.url, "/healthz")
+        except BaseException:
+            self.stop()
+            raise
+
+
+def log_missing() -> bool:
+    """The log is not installed."""
+    return _binary(REKOR) is None
+
+
+def stamps_missing() -> bool:
+    """The time stamp authority is not installed."""
+    return _binary(TSA) is None
 
 
 def _secret() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from tests.unit.store.builders import Database, open_database
 POSTGRESQL = "GOVERNANCE_TEST_POSTGRESQL"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@contextmanager
+def empty_database(kind: str, folder: Path) -> Iterator[str]:
     """The URL of an empty database (on PostgreSQL: an empty schema)."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/registry.db"
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/registry.db"
         return
     server = os.environ.get(POSTGRESQL)
     if not server:
@@ -33,6 +34,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with engine.begin() as connection:
         connection.execute(sa.schema.DropSchema(schema, cascade=True))
     engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database (on PostgreSQL: an empty schema)."""
+    with empty_database(request.param, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

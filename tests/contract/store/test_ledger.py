@@ -327,7 +327,7 @@ def test_a_process_appends_nothing_to_another_ledger_of_the_same_size(filled: Da
 
 
 def test_a_change_that_was_undone_is_no_loss(filled: Database) -> None:
-    with pytest.raises(InvalidRequest), filled.store.begin() as uow:
+    with pytest.raises(InvalidRequest), filled.store.begin() as uow:  # noqa: PT012
         uow.record(event())
         uow.record(event(facts={"n": float("nan")}))
 

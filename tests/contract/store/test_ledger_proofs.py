@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 
 from mlflow_governance.errors import LedgerError, NotFound
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.proof import InclusionProof
-from mlflow_governance.store.migrate import VERSION_TABLE, upgrade
+from mlflow_governance.store.migrations.versions import v0007_ledger_nodes
 from tests.unit.ledger import naive
 from tests.unit.store.builders import Database, event
 
@@ -50,13 +52,14 @@ def test_a_subtree_is_kept_by_the_append_that_fills_it(database: Database) -> No
 
 def test_an_existing_ledger_gets_its_subtrees_with_the_table(filled: Database) -> None:
     before = kept(filled)
-    url = filled.sessions.engine.url.render_as_string(hide_password=False)
     for version_of_tables in ("whole", "broken"):
         filled.run(f"DROP TABLE {NODES}")
-        filled.run(f"UPDATE {VERSION_TABLE} SET version_num = '0006'")
         if version_of_tables == "broken":  # what is wrong is for the verification to name
             filled.run(f"DELETE FROM {ENTRIES} WHERE position = 300")
-        upgrade(url)
+        with filled.sessions.engine.begin() as connection:
+            context = MigrationContext.configure(connection)
+            with Operations.context(context):
+                v0007_ledger_nodes.upgrade()
         assert kept(filled) == before[: 2 if version_of_tables == "whole" else 1]
     assert len(before) == 2
 

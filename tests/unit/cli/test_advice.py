@@ -9,9 +9,10 @@ import pytest
 from mlflow_governance.cli.main import cli
 
 ROOT = Path(__file__).parents[3]
-_COMMAND = re.compile(r"mlflow-governance ([a-z]+)(?: ([a-z]+))?")
+_WORDS = r"mlflow-governance ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+(?:-[a-z]+)*))?"
+_COMMAND = re.compile(_WORDS)
 # In prose the project's name may stand before any word; code is in back-quotes or on its own line.
-_IN_PROSE = re.compile(r"(?:`|^\s*(?:\$ )?)mlflow-governance ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+_IN_PROSE = re.compile(r"(?:`|^\s*(?:\$ )?)" + _WORDS, re.MULTILINE)
 _PROSE = {"was", "itself", "and", "or", "is"}
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from click import Command
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from mlflow_governance.cli.decide import history, judge, show
 from mlflow_governance.core.dossier import Outcome, Status
+from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
+from mlflow_governance.errors import InvalidRequest, NotFound
 from mlflow_governance.evidence.interface import Kind
+from mlflow_governance.workflows.approve import approve
+from mlflow_governance.workflows.ports import Request
+from mlflow_governance.workflows.withdraw import withdraw
 from tests.unit.cli.test_client import serving
-from tests.unit.web.builders import Registry, registry, warned
+from tests.unit.web.builders import Registry, registry, security, warned
 
 
 def shown(kind: Kind, facts: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -98,3 +104,47 @@ def test_history_names_no_stage_before_the_first(monkeypatch: pytest.MonkeyPatch
 
     assert "None → Candidate" in output
     assert "None → None" not in output
+
+
+def told(made: Registry, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
+    with serving(made.app()) as base:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", base)
+        return CliRunner().invoke(history, list(words))
+
+
+def test_the_history_of_a_model_names_each_version_who_why_and_the_decision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = registry()
+    for version in (1, 2):
+        made.add("churn", version, Stage.STAGING)
+        request = Request(security(), VersionRef("churn", version), "read\x1b[2J it")
+        approve(made.ports, request, "security", "approve")
+    withdraw(made.ports, request, Stage.REVOKED)
+
+    output = told(made, monkeypatch, "churn").output
+
+    first, *_, last = output.splitlines()
+    assert "churn/1  approval.given" in first
+    assert "approve for security  “read [2J it”" in first
+    assert "churn/2  version.revoked" in last
+    assert "Staging → Revoked" in last
+    assert made.store.decisions[-1][1]["decision_id"] in last
+    assert "churn/1" not in told(made, monkeypatch, "churn/1").output  # it is what was asked for
+    both = json.loads(told(made, monkeypatch, "churn", "--json").stdout)
+    assert [entry["subject"]["version"] for entry in both] == [1, 2, 2]
+
+
+def test_a_name_erased_since_is_told_as_erased(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = registry()
+    made.add("churn", 1, Stage.STAGING)
+    request = Request(security(), VersionRef("churn", 1), "read it")
+    approve(made.ports, request, "security", "approve")
+    made.store.private.clear()
+
+    assert "approval.given         somebody erased" in told(made, monkeypatch, "churn/1").output
+
+
+def test_of_what_nobody_knows_there_is_no_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(told(registry(), monkeypatch, "nobody/1").exception, NotFound)
+    assert isinstance(told(registry(), monkeypatch, "no:body").exception, InvalidRequest)

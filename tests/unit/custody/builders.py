@@ -64,7 +64,9 @@ class Site:
     def verify(self) -> int:
         """What `ledger verify` does; how many entries there are."""
         keys = custody.ledger_keys(self.settings)
-        exported = [p.read_text() for p in sorted(self.settings.checkpoints.glob("*.checkpoint"))]
+        exported = [
+            p.read_text() for p in sorted(self.settings.checkpoint_folder.glob("*.checkpoint"))
+        ]
         return self.recorded.verify(keys, exported).size
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import sqlite3
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.proof import InclusionProof
 from tests.unit.custody.builders import Site, fill, site
+from tests.unit.custody.killing import kill_everywhere
 
 
 @pytest.fixture
@@ -134,7 +137,7 @@ def test_a_removed_handover_is_missed(place: Site) -> None:
     with place.sessions.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM governance_ledger_checkpoints")
     assert place.verify() == 5  # the home folder has it, too
-    for path in place.settings.checkpoints.glob("*.checkpoint"):
+    for path in place.settings.checkpoint_folder.glob("*.checkpoint"):
         path.unlink()
 
     with pytest.raises(LedgerError, match="is missing"):
@@ -259,3 +262,12 @@ def test_history_is_kept_when_the_home_folder_comes_from_before_it_was(place: Si
     (place.home / "keys" / "ledger.vkeys").unlink()
     with pytest.raises(GovernanceError, match="not the public half"):
         place.server()
+
+
+def test_a_rotation_killed_anywhere_leaves_one_key_that_signs(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(1, mp_context=context) as worker:
+        url = f"sqlite:///{tmp_path}/registry.db"
+        steps = worker.submit(kill_everywhere, tmp_path, url).result(300)
+
+    assert steps > 15

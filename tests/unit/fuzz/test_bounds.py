@@ -56,7 +56,17 @@ FORMATS = {
     "test-report": {**XML, **JSON},
     "policy": {},
     "checkpoint": {},
+    "witness-request": {},
+    "cosignatures": {},
     "ledger-proof": {},
+    "verifier-note": {},
+    "verifier-key": {},
+    "verifier-proof": {},
+    "verifier-tile": {},
+    "verifier-stamp": DER,
+    "verifier-policy": {},
+    "verifier-zip": {},
+    "verifier-entry": {"members": JSON["members"], "lists in lists": JSON["lists in lists"]},
 }
 """What is not here reads JSON."""
 
@@ -66,6 +76,7 @@ SEVERAL = {
     "keyless-bundle": 2,
     "test-report": 2,
     "canonical-json": 5,
+    "verifier-evidence": 2,
 }
 """Targets that read their input so many times, and end quietly."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,8 +16,11 @@ from mlflow_governance.core import canonical
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.entry import Commitments, build_entry, seal
-from mlflow_governance.ledger.merkle import Growing, leaf_hash
+from mlflow_governance.ledger.merkle import CompactRange, Growing, leaf_hash
+from mlflow_governance.ledger.nodes import Node, completed
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
+from mlflow_governance.ledger.part import check_part
+from mlflow_governance.ledger.verify import Claims, LedgerReport, Outline, Verification
 
 AT = datetime(2026, 11, 21, 3, 4, 5, 6, tzinfo=UTC)
 NAME = "registry.example.org/ledger"
@@ -96,3 +100,48 @@ def small_ledger(size: int) -> SmallLedger:
         tree.append(leaf_hash(data))
         notes.append(checkpoint.make(index + 1, tree.root, key))
     return SmallLedger(key, entries, notes)
+
+
+def verify_ledger(
+    entries: Iterable[tuple[int, bytes]],
+    head: str,
+    checkpoints: Iterable[str],
+    key: NoteKey,
+    leaves: Sequence[bytes] | None = None,
+) -> LedgerReport:
+    """Verify entries as if they were the rows of a database; by default with their own leaves."""
+    rows = [
+        [index, data, leaf, Act.VERSION_TRANSITIONED.value, "u1", "2026-11-21T03:04:05.000006Z"]
+        for (index, data), leaf in zip(
+            entries, leaves or [leaf_hash(data) for _, data in entries], strict=False
+        )
+    ]
+    return verify_rows(rows, head, checkpoints, key)
+
+
+def verify_rows(
+    rows: Sequence[Sequence[object]],
+    head: str,
+    checkpoints: Iterable[str],
+    key: NoteKey,
+) -> LedgerReport:
+    claims = Claims.read(head, checkpoints, key)
+    tree, kept = CompactRange(), list[Node]()
+    for row in rows[: claims.head.size]:
+        leaf = bytes(row[2])  # type: ignore[call-overload]
+        kept += completed(tree, leaf)
+        tree = tree.append(leaf)
+    positions = [row[0] for row in rows]
+    outline = Outline(
+        head,
+        claims.head.size,
+        tree.to_bytes(),
+        min(positions, default=None),  # type: ignore[type-var]
+        max(positions, default=None),  # type: ignore[type-var]
+        levels={1: (len(kept), 0, len(kept) - 1)} if kept else {},
+    )
+    run = Verification(claims, outline)
+    for task in run.tasks():
+        part = [row for row in rows if row[0] in task.leaves]
+        run.take(check_part(task, part, {node.position: node.hash for node in kept}))
+    return run.report()

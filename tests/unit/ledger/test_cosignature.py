@@ -33,6 +33,25 @@ def test_a_published_key_has_the_key_id_it_is_published_with() -> None:
     assert key.encode() == PUBLISHED
 
 
+# A checkpoint of a ledger of ours that the witness of transparency-dev cosigned.
+FOREIGN_KEY = "omni.example/w+67483046+BGuNA9hML2Io2u/h4aGv/Kwj0Gz+iiT1mZj4qnQXSZAq"
+FOREIGN = (
+    "registry.example.org/ledger\n5\nWB7FkpL8G/8wX/3cPbB6JkhIZm+RJo4Pqm2G/OvUik8=\n\n"
+    "\N{EM DASH} registry.example.org/ledger lk01PP7gKV0wFeW559Rjqz/pmmQqGfFn6NhqziM5tgkxA/hZl2yZ"
+    "T1UtCuwUnUkJ8ajXOLNuR6D1TcKn2zAu18pmOgk=\n"
+    "\N{EM DASH} omni.example/w Z0gwRgAAAABrAcZ9UayLBqlH5AIsyNVkc6OOeZmfPBigRhEoFOR9a8K7IgFpKZZw"
+    "sSFRmHjjK0fdmV6o5fHw+Juu0nzqafYZTjp3Aw==\n"
+)
+
+
+def test_the_cosignature_of_an_independent_witness_verifies() -> None:
+    key = WitnessKey.parse(FOREIGN_KEY)
+
+    assert cosigned(FOREIGN, [key]) == {key: 1795278461}
+    with pytest.raises(LedgerError, match="does not verify"):
+        cosigned(FOREIGN.replace("\n5\n", "\n6\n"), [key])
+
+
 def test_what_is_signed_is_a_header_a_time_and_the_whole_text() -> None:
     """The example of c2sp.org/tlog-cosignature, letter by letter."""
     mine = signer("witness.example.com/w1")

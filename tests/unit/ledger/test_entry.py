@@ -18,6 +18,7 @@ from mlflow_governance.ledger.entry import (
     build_entry,
     carries_columns,
     carries_index,
+    encode_entry,
     event_document,
     opens,
     read_entry,
@@ -160,3 +161,11 @@ def test_the_outgoing_event_names_its_place_in_the_ledger() -> None:
     assert document["ledger_root"] == "00" * 32
     assert document["actor"] == "ann"
     assert json.loads(json.dumps(document)) == document
+
+
+def test_an_entry_no_tile_could_hold_is_refused() -> None:
+    """c2sp.org/tlog-tiles tells the length of an entry in sixteen bits."""
+    held = {"act": "trust.changed", "facts": "x" * 65_501}
+    assert len(encode_entry(held)) == 65_535
+    with pytest.raises(InvalidRequest, match="would have 65536 bytes"):
+        encode_entry({**held, "facts": "x" * 65_502})

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from mlflow_governance.errors import LedgerError
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.merkle import leaf_hash, range_root
-from mlflow_governance.ledger.verify import verify_ledger
-from tests.unit.ledger.builders import SmallLedger, encoded, signer, small_ledger
+from tests.unit.ledger.builders import SmallLedger, encoded, signer, small_ledger, verify_ledger
 
 SIZE = 9
 
@@ -30,6 +29,7 @@ def test_an_untouched_ledger_verifies(ledger: SmallLedger) -> None:
         "size": SIZE,
         "root": range_root(ledger.leaves).hex(),
         "checkpoints": SIZE + 1,
+        "read_from": 0,
     }
 
 

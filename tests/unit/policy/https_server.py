@@ -102,6 +102,8 @@ def serving(act: Act, folder: Path, *, plain: bool = False) -> Iterator[Server]:
             except OSError:
                 self.close_connection = True  # the client had enough
 
+        do_PUT = do_POST = do_GET  # noqa: N815
+
         def log_message(self, *_: object) -> None:
             pass
 

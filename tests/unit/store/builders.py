@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mlflow_governance.core import canonical
@@ -89,6 +91,18 @@ def open_database(url: str) -> Database:
     signer = Ed25519Signer("registry.example.org/ledger", Ed25519PrivateKey.generate())
     store = SqlStore(sessions, ledger_signer=signer)
     return Database(sessions, signer, store, SqlLedger(sessions))
+
+
+def home_of(database: Database, home: Path) -> Path:
+    """A home folder that verifies this database: the ledger's public key and checkpoints."""
+    for folder in ("keys", "checkpoints"):
+        (home / folder).mkdir(parents=True)
+    (home / "config.yaml").write_text("registry_name: registry.example.org\n", "utf-8")
+    pem = database.signer.private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    (home / "keys" / "ledger.pub").write_bytes(pem)
+    return home
 
 
 def version(**changes: Any) -> VersionRecord:

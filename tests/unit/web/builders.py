@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
+from mlflow_governance.audit.desk import Spool
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core import digest as digests
 from mlflow_governance.core.actor import Actor
@@ -39,6 +41,9 @@ from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyInForce
 from mlflow_governance.web import mount
 from mlflow_governance.web.services import WebServices
+from mlflow_governance.workflows.chronicle import About
+from mlflow_governance.workflows.chronicle import Told as ToldEntries
+from mlflow_governance.workflows.evidence_export import Asked
 from mlflow_governance.workflows.policy import POLICY
 from mlflow_governance.workflows.policy_ports import KeptPolicy, Proposal, Word
 from mlflow_governance.workflows.ports import (
@@ -276,6 +281,22 @@ class MemoryStore:
     def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
         """Nobody else writes here."""
 
+    def history(self, about: About, after: int, count: int) -> ToldEntries:
+        entries = [resolve(canonical.decode_object(data), self.private) for data in self.ledger]
+        wanted = [
+            entry
+            for entry in entries
+            if entry["index"] > after
+            and entry["subject"]["name"] == about.name
+            and about.version in (None, entry["subject"]["version"])
+        ]
+        return ToldEntries(
+            wanted[:count], wanted[count - 1]["index"] if len(wanted) > count else None
+        )
+
+    def of_registry(self, act: Act) -> list[dict[str, Any]]:
+        return []
+
     def add_version(self, record: VersionRecord) -> None:
         self.records[record.uid] = record
 
@@ -348,15 +369,21 @@ class MemoryStore:
             return ""
         return checkpoint.make(self.tree.size, self.tree.root, self.key)
 
-    def inclusion_proof(self, index: int) -> InclusionProof:
-        if index >= len(self.ledger):
+    def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
+        signed = checkpoint.parse(note or self.head()) if self.ledger else None
+        if signed is None or index >= signed.size:
             raise NotFound(f"the ledger has no entry {index}")
+        leaves = [leaf_hash(data) for data in self.ledger[: signed.size]]
+        ranges = merkle.inclusion_ranges(index, signed.size)
+        path = [merkle.range_root(leaves[part.start : part.stop]) for part in ranges]
+        proof = InclusionProof(index, tuple(path), note or self.head())
+        proof.check(leaves[index])
+        return proof
+
+    def continuation(self, old: int) -> tuple[list[bytes], str]:
         leaves = [leaf_hash(data) for data in self.ledger]
-        path = [
-            merkle.range_root(leaves[part.start : part.stop])
-            for part in merkle.inclusion_ranges(index, len(leaves))
-        ]
-        return InclusionProof(index, tuple(path), self.head())
+        ranges = merkle.consistency_ranges(old, len(leaves))
+        return [merkle.range_root(leaves[part.start : part.stop]) for part in ranges], self.head()
 
     def _write(self, record: VersionRecord) -> None:
         revision = self.records[record.uid].revision + 1
@@ -449,8 +476,12 @@ class Registry:
                 {"blocked": [d for d, _, _ in self.store.blocked()]}
             ).encode(),
             trust=lambda: b'{"keys":[]}',
+            evidence=self.evidence,
             adopt=self.adopt,
         )
+
+    def evidence(self, asked: Asked) -> Spool:
+        return Spool("evidence.zip", io.BytesIO(f"about {asked.of}".encode()), ExitStack())
 
     def adopt(self, ref: VersionRef) -> None:
         if ref not in self.adoptable:

@@ -16,6 +16,8 @@ from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import ConfigurationError, Unavailable
 from mlflow_governance.evidence.interface import Kind
+from mlflow_governance.ledger import checkpoint, merkle
+from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.web import api, mount
 from mlflow_governance.workflows.ports import Attachment
@@ -242,6 +244,57 @@ def test_the_ledger_is_provable_from_what_is_served(governed: Registry) -> None:
     signed = proof.verify(told["entry"].encode(), governed.store.key.key)
     assert (signed.size, signed.root.hex()) == (head["size"], head["root"])
     assert get(governed, "/ledger/proof", index=3).status_code == 404
+
+
+def test_a_monitor_is_shown_that_the_ledger_goes_on(governed: Registry) -> None:
+    for path in ("/ledger/checkpoint", "/ledger/consistency"):
+        assert get(governed, path, **({"old": 1} if "cons" in path else {})).status_code == 404
+    post(governed, "/approvals", **churn(role="security", reason="one"))
+    kept = get(governed, "/ledger/checkpoint")
+    assert kept.headers["Content-Type"].startswith("text/plain")
+    for reason in ("two", "three"):
+        post(governed, "/approvals", **churn(role="security", reason=reason))
+
+    told = get(governed, "/ledger/consistency", old=1).get_json()
+
+    key = governed.store.key.key
+    before, now = (checkpoint.verify(note, key) for note in (kept.get_data(), told["checkpoint"]))
+    hashes = [base64.b64decode(text) for text in told["hashes"]]
+    merkle.verify_consistency((before.size, before.root), (now.size, now.root), hashes)
+    assert get(governed, "/ledger/consistency", old=4).status_code == 404
+    assert get(governed, "/ledger/consistency", old=0).status_code == 400
+
+
+def test_an_entry_is_proved_against_the_checkpoint_somebody_kept(governed: Registry) -> None:
+    post(governed, "/approvals", **churn(role="security", reason="one"))
+    kept = get(governed, "/ledger/checkpoint").get_data(as_text=True)
+    post(governed, "/approvals", **churn(role="security", reason="two"))
+
+    told = get(governed, "/ledger/proof", index=0, checkpoint=kept).get_json()
+
+    assert InclusionProof.parse(told["proof"]).checkpoint == kept
+    assert get(governed, "/ledger/proof", index=1, checkpoint=kept).status_code == 404
+    foreign = checkpoint.make(2, bytes(32), governed.store.key)
+    for wrong in (foreign, "no checkpoint"):
+        answer = get(governed, "/ledger/proof", index=0, checkpoint=wrong)
+        assert (answer.status_code, answer.get_json()["message"]) == (
+            400,
+            "the checkpoint is not one of this ledger",
+        )
+
+
+def test_an_entry_that_was_edited_is_not_handed_out_with_a_proof(governed: Registry) -> None:
+    post(governed, "/approvals", **churn(role="security", reason="one"))
+    leaf = leaf_hash(governed.store.ledger[0])
+    ledger = governed.store.ledger[:]
+    governed.store.ledger[0] = b"{}"
+    governed.store.inclusion_proof = lambda index, note=None: InclusionProof(  # type: ignore[method-assign]
+        index, (), checkpoint.make(1, leaf, governed.store.key)
+    )
+
+    assert get(governed, "/ledger/proof", index=0).status_code != 200
+    governed.store.ledger[:] = ledger
+    assert get(governed, "/ledger/proof", index=0).status_code == 200
 
 
 def test_more_than_a_thousand_entries_at_once_are_refused(governed: Registry) -> None:

@@ -57,9 +57,12 @@ def test_every_schema_is_a_valid_json_schema(governed: Registry) -> None:
 _VERSION = {"name": "churn", "version": 1}
 _ABOUT_POLICY = ("/policy/propose", "/policy/approvals", "/policy/activate")
 """These need two bundles: tests/unit/web/test_policy_views.py."""
+_ABOUT_THE_PAST = ("/decision/explanation", "/as-of")
+"""These need a real ledger: tests/unit/web/test_past_views.py."""
 _REQUESTS: dict[str, dict[str, Any]] = {
     "/version": _VERSION,
     "/aliases": {"name": "churn"},
+    "/history": _VERSION,
     "/approvals": {**_VERSION, "role": "security", "reason": "again"},
     "/revoke": {**_VERSION, "reason": "x"},
     "/quarantine": {**_VERSION, "reason": "x"},
@@ -70,12 +73,13 @@ _REQUESTS: dict[str, dict[str, Any]] = {
         "content": base64.b64encode(b"{}").decode(),
     },
     "/ledger/proof": {"index": 0},
+    "/ledger/consistency": {"old": 1},
 }
 
 
 @pytest.mark.parametrize(
     "route",
-    [r for r in api.ROUTES if r.answer and r.path not in _ABOUT_POLICY],
+    [r for r in api.ROUTES if r.answer and r.path not in _ABOUT_POLICY + _ABOUT_THE_PAST],
     ids=lambda route: route.path,
 )
 def test_a_real_answer_is_what_its_schema_says(governed: Registry, route: api.Route) -> None:

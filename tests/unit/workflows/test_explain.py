@@ -31,6 +31,7 @@ from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import transition
 from tests.unit.policy.builders import configured, shipped
 from tests.unit.workflows.builders import ALICE, NOBODY, PIA, SAM, InProcessRegistry
+from tests.unit.workflows.homes import home_of
 from tests.unit.workflows.past import relaxed
 
 HAND = (("the shelf", shipped()),)
@@ -75,9 +76,9 @@ def explained(registry: InProcessRegistry, number: int, hand: Any = HAND) -> Exp
 
 
 def told(registry: InProcessRegistry, decision_id: str, *more: str) -> Result:
-    url = str(registry.sessions.engine.url)
+    url, home = str(registry.sessions.engine.url), str(home_of(registry))
     return CliRunner().invoke(
-        cli, ["policy", "explain", decision_id, "--backend-store-uri", url, *more]
+        cli, ["explain", decision_id, "--backend-store-uri", url, "--home", home, *more]
     )
 
 

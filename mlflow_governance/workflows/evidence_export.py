@@ -1,0 +1,251 @@
+"""Asking for an evidence bundle: who may, of what, and the ledger entry that says it was made.
+
+The entry is appended first and names every entry the bundle will hold. It is the registry's own
+word that nothing was left out, and whoever has the whole ledger can hold the bundle against it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mlflow_governance.core import canonical, moment
+from mlflow_governance.core.actor import Actor
+from mlflow_governance.core.digest import of_bytes
+from mlflow_governance.core.event import Act, Event
+from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.errors import Denied, InvalidRequest, NotFound, Unauthenticated
+from mlflow_governance.ledger.entry import read_entry
+from mlflow_governance.workflows.evidence_ports import (
+    EvidenceReading,
+    EvidenceStore,
+    EvidenceWriting,
+)
+from mlflow_governance.workflows.ports import UnitOfWork
+
+AUDITOR = "auditor"
+"""The role that may take bundles: they show who said what about whom."""
+
+MAX_ENTRIES = 100_000
+"""Entries one bundle holds."""
+_LISTED = 4_000
+"""Entries named one by one. A ledger entry has to stay below 64 KiB: in the C2SP layout, its
+length is written in two bytes. More are named by the digest of their list, which the bundle holds.
+"""
+_CONTEXT = (Act.POLICY_CHANGED, Act.TRUST_CHANGED)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_ALIAS = (Act.ALIAS_MOVED, Act.ALIAS_DELETED)
+
+
+@dataclass(frozen=True)
+class OfVersion:
+    """Everything about one version, and about those that had its name and number before."""
+
+    ref: VersionRef
+
+    def to_document(self) -> dict[str, Any]:
+        """``{name, version, workspace}``."""
+        ref = self.ref
+        return {"name": ref.name, "version": ref.version, "workspace": ref.workspace}
+
+    def __str__(self) -> str:
+        return str(self.ref)
+
+
+@dataclass(frozen=True)
+class OfPeriod:
+    """Every act from ``since`` on and before ``until``, and all about the versions concerned."""
+
+    since: datetime
+    until: datetime
+
+    def __post_init__(self) -> None:
+        if self.since >= self.until:
+            raise InvalidRequest("the period ends before it begins")
+
+    def to_document(self) -> dict[str, Any]:
+        """``{since, until}`` as instants."""
+        return {"since": moment.to_text(self.since), "until": moment.to_text(self.until)}
+
+    def __str__(self) -> str:
+        return f"{_plain(self.since)} to {_plain(self.until)}"
+
+
+def period(since: str, until: str) -> OfPeriod:
+    """The period between two dates or instants; a date is its midnight in UTC.
+
+    Raises:
+        InvalidRequest: one of them is neither, or the end comes first.
+    """
+    return OfPeriod(_instant(since), _instant(until))
+
+
+def _instant(text: str) -> datetime:
+    return moment.parse(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asks for a bundle of what, and whether it may name people."""
+
+    actor: Actor
+    of: OfVersion | OfPeriod
+    pseudonymous: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export the ledger has: its own entry, and the entries its bundle holds beside that."""
+
+    asked: Asked
+    at: datetime
+    index: int
+    entries: tuple[int, ...]
+
+
+def require_auditor(store: EvidenceStore, asked: Asked, now: datetime) -> None:
+    """Refuse whoever has neither the role nor is an administrator; that is recorded.
+
+    Raises:
+        Unauthenticated: nobody is logged in.
+        Denied: somebody else is.
+    """
+    actor = asked.actor
+    if may_take(actor):
+        return
+    with store.begin() as uow:
+        facts = {"asked": "evidence bundle", "of": asked.of.to_document()}
+        uow.record(
+            Event(
+                act=Act.REQUEST_REFUSED,
+                person=actor.person,
+                at=now,
+                subject=_subject(uow, asked),
+                allowed=False,
+                facts=facts,
+            )
+        )
+    advice = (
+        f"An administrator grants it: mlflow-governance users add NAME --role {AUDITOR}. On the "
+        "registry's own host: mlflow-governance evidence"
+    )
+    if not actor.authenticated:
+        raise Unauthenticated("an evidence bundle is for people who are logged in", advice=advice)
+    raise Denied(f"an evidence bundle takes the role {AUDITOR}, or an administrator", advice=advice)
+
+
+def may_take(actor: Actor) -> bool:
+    """True for auditors and administrators who are logged in."""
+    return actor.authenticated and (actor.admin or AUDITOR in actor.roles)
+
+
+def record_export(store: EvidenceStore, asked: Asked, now: datetime) -> Exported:
+    """Append the entry that says that the bundle was made.
+
+    Raises:
+        NotFound: there never was such a version.
+        InvalidRequest: there is more than one bundle holds.
+    """
+    with store.begin() as uow:
+        entries = tuple(_entries(uow, asked.of))
+        event = Event(
+            act=Act.EVIDENCE_EXPORTED,
+            person=asked.actor.person,
+            at=now,
+            subject=_subject(uow, asked),
+            reason=asked.reason,
+            facts={
+                "of": asked.of.to_document(),
+                "pseudonymous": asked.pseudonymous,
+                **listed(entries),
+            },
+        )
+        return Exported(asked, now, uow.record(event), entries)
+
+
+def _plain(at: datetime) -> str:
+    text = moment.to_text(at)
+    return text[:10] if text[10:19] == "T00:00:00" else f"{text[:19]}Z"
+
+
+def listed(entries: Sequence[int]) -> dict[str, Any]:
+    """How the export's entry names the others: one by one, or where they are many by a digest."""
+    if len(entries) <= _LISTED:
+        return {"entries": list(entries)}
+    return {"count": len(entries), "entries_digest": of_bytes(canonical.encode(list(entries)))}
+
+
+def _subject(reading: EvidenceReading, asked: Asked) -> Mapping[str, Any]:
+    if isinstance(asked.of, OfPeriod):
+        return {}
+    ref = asked.of.ref
+    record = reading.version(ref)
+    uid, digest = (record.uid, record.digest) if record else (None, None)
+    named = {"name": ref.name, "version": ref.version, "workspace": ref.workspace}
+    return {**named, "uid": uid, "digest": digest}
+
+
+def _entries(uow: EvidenceWriting, of: OfVersion | OfPeriod) -> list[int]:
+    if isinstance(of, OfVersion):
+        period: list[int] = []
+        refs = {of.ref}
+        if not uow.uids_of(of.ref):
+            raise NotFound(f"the registry never governed a version {of.ref}")
+    else:
+        period = uow.indices_between(of.since, of.until)
+        _refuse_many(period)
+        refs = set(_versions_in(uow, period))
+    found = set(period)
+    for ref in refs:
+        found.update(entries_about(uow, ref))
+        _refuse_many(found)
+    return sorted(found | _context(uow, found))
+
+
+def entries_about(reading: EvidenceReading, ref: VersionRef) -> set[int]:
+    """Every entry about a version, with those that took an alias away from it."""
+    found = set(reading.indices_about(reading.uids_of(ref)))
+    siblings = reading.uids_of_model(ref.name, ref.workspace)
+    aliases = reading.indices_about(siblings, _ALIAS)
+    for index, data in reading.entries_at(aliases):
+        action = read_entry(data)["facts"].get("action") or {}
+        if action.get("from_version") == ref.version:
+            found.add(index)
+    return found
+
+
+def _versions_in(uow: UnitOfWork | EvidenceWriting, indices: Iterable[int]) -> Iterator[VersionRef]:
+    seen = set()
+    for _, data in uow.entries_at(indices):  # type: ignore[union-attr]
+        subject = read_entry(data)["subject"]
+        key = (subject["name"], subject["version"], subject["workspace"])
+        if subject["uid"] and key not in seen:
+            seen.add(key)
+            yield VersionRef(*key)
+
+
+def _context(uow: EvidenceWriting, found: Iterable[int]) -> set[int]:
+    # How the policies and trust policies came into force that anything of it rests on.
+    rested = set()
+    for _, data in uow.entries_at(found):
+        entry = read_entry(data)
+        for state in (entry["before"], entry["after"], entry["facts"]):
+            rested.update({state.get("policy_digest"), state.get("trust_digest")})
+    rested.discard(None)
+    return {
+        index
+        for index, data in uow.entries_at(uow.indices_of(_CONTEXT))
+        if rested & set(read_entry(data)["after"].values())
+    }
+
+
+def _refuse_many(found: Sequence[int] | set[int]) -> None:
+    if len(found) > MAX_ENTRIES:
+        raise InvalidRequest(
+            f"that is {len(found)} entries; a bundle holds at most {MAX_ENTRIES}",
+            advice="Ask for a shorter period.",
+        )
