@@ -28,6 +28,7 @@ from mlflow_governance.outbox.interface import Target
 from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
 from mlflow_governance.workflows.policy_ports import Quorum
+from mlflow_governance.workflows.privacy_options import NOBODY_HELD, Holds, read_holds
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
 AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
@@ -100,6 +101,8 @@ class Settings:
         ungoverned_models: patterns of names (``scratch-*``) that are left to MLflow. The start of
             the registry and each registration under such a name are recorded.
         decision_log: decisions as records in OPA's format; None keeps no such log.
+        privacy: ``holds`` names people whose data a legal claim keeps; what anybody did within the
+            last ``keep_days`` days is kept under a legal duty. Neither is erased.
     """
 
     home: Path
@@ -125,6 +128,7 @@ class Settings:
     revocation_lifetime_minutes: int = 24 * 60
     ungoverned_models: tuple[str, ...] = ()
     decision_log: LogOptions | None = None
+    privacy: Holds = NOBODY_HELD
 
     def __post_init__(self) -> None:
         if self.policy_scope and not (self.policy_signed or self.from_elsewhere):
@@ -264,6 +268,7 @@ _TYPES: dict[str, type] = {
     "policy_engine": str,
     "policy_budget": dict,
     "decision_log": dict,
+    "privacy": dict,
 }
 
 
@@ -356,4 +361,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "ungoverned_models": _patterns,
     "policy_budget": lambda _, bounds: Budget(**bounds),
     "decision_log": read_options,
+    "privacy": read_holds,
 }

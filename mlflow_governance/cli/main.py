@@ -34,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "alias": ("alias", "alias", "Where aliases point; move them, and take a move back."),
     "history": ("decide", "history", "What happened to a version, from the ledger."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
+    "privacy": ("privacy", "privacy", "Show or erase what is kept about a person."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
     "validate": ("validate", "validate", "Compare registry, files and ledger."),
     "advisories": ("advisories", "advisories", "Take in advisories; judge again by them."),

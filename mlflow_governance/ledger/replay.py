@@ -109,7 +109,7 @@ class Replay:
 
     ``versions`` has every version that was ever governed by its uid, ``aliases`` every alias that
     was ever moved, ``decisions`` the digest of each decision by its id, ``policy`` the policy in
-    force.
+    force, ``erasures`` what each erasure of a person replaced (``ledger.redaction``) by its index.
     """
 
     def __init__(self) -> None:
@@ -120,6 +120,7 @@ class Replay:
         self.approvals: list[ToldApproval] = []
         self.evidence: list[ToldEvidence] = []
         self.policy = PolicyReplay()
+        self.erasures: dict[int, str] = {}
         self.problems: list[Problem] = []
         self._living: dict[Ref, str] = {}
         self._gone: set[Ref] = set()
@@ -266,6 +267,9 @@ class Replay:
             ToldEvidence(version.uid, str(facts["name"]), str(facts["digest"]), early)
         )
 
+    def _erased(self, index: int, entry: Mapping[str, Any]) -> None:
+        self.erasures[index] = str(entry["facts"]["replaced"])
+
     def _known(self, index: int, entry: Mapping[str, Any]) -> ToldVersion:
         subject = entry["subject"]
         version = self.versions.get(str(subject["uid"]))
@@ -292,6 +296,7 @@ _ACTS: dict[str, Callable[[Replay, int, Mapping[str, Any]], None]] = {
     Act.ALIAS_DELETED: Replay._alias,
     Act.APPROVAL_GIVEN: Replay._approved,
     Act.EVIDENCE_ATTACHED: Replay._attached,
+    Act.PERSON_ERASED: Replay._erased,
 }
 
 

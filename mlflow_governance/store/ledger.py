@@ -17,12 +17,7 @@ from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
 from mlflow_governance.store.ledger_table import resolve_private
 from mlflow_governance.store.sessions import SessionFactory, transaction
-from mlflow_governance.store.tables import (
-    ledger_checkpoints,
-    ledger_entries,
-    ledger_head,
-    private,
-)
+from mlflow_governance.store.tables import ledger_checkpoints, ledger_entries, ledger_head
 
 _CHUNK = 5000
 """Rows a transaction: entries never change, so a long reading need not be one transaction."""
@@ -139,22 +134,13 @@ class SqlLedger:
         return self._roots(merkle.consistency_ranges(old, new))
 
     def private(self, commitments: Iterable[str]) -> dict[str, str]:
-        """The text behind each commitment; an erased one is not among them.
+        """The text behind each commitment; of people who were erased the pseudonym.
 
         Raises:
             LedgerError: a stored text is not the one that was committed to.
         """
         with transaction(self._sessions, read_only=True) as session:
             return resolve_private(session.connection(), commitments)
-
-    def erase(self, person: str) -> int:
-        """Erase a person's name and reasons from behind the ledger; returns how many texts.
-
-        Every proof stays whole. Other tables (approvals, dossiers, submitters) are not touched.
-        """
-        with transaction(self._sessions, read_only=False) as session:
-            gone = sa.delete(private).where(private.c.person == person)
-            return session.connection().execute(gone).rowcount
 
     def _last(self) -> int:
         with transaction(self._sessions, read_only=True) as session:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.erasure import ErasureWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
 from mlflow_governance.store.ledger_table import (
     Head,
@@ -20,6 +21,7 @@ from mlflow_governance.store.ledger_table import (
 )
 from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
+from mlflow_governance.store.scan import PersonReading
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
@@ -31,11 +33,14 @@ class SqlReading(
     VersionReading,
     AliasReading,
     TimelineReading,
+    PersonReading,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
-class SqlUnitOfWork(PolicyWriting, InspectionWriting, AliasWriting, LedgerWriting, SqlReading):
+class SqlUnitOfWork(
+    ErasureWriting, PolicyWriting, InspectionWriting, AliasWriting, LedgerWriting, SqlReading
+):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(

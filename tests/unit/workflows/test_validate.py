@@ -610,13 +610,6 @@ def test_an_excluded_name_hides_nothing_that_is_governed(registry: Watched) -> N
     assert {("VAL-013", "churn/1"), ("VAL-030", "churn@champion")} <= set(found)
 
 
-def test_an_erased_person_is_no_disagreement(registry: Watched) -> None:
-    assert registry.ledger.erase("alice") > 0
-    assert registry.ledger.erase("sam") > 0
-
-    assert registry.findings() == []
-
-
 def test_judging_again_and_moving_an_alias_back_and_forth_stays_clean(registry: Watched) -> None:
     rejudge(registry.ports, Request(SAM, CHURN))
     second = registry.approved_again("churn", 2)
