@@ -145,7 +145,7 @@ def erase_command(
         # Perhaps it was interrupted before the files were clean, or all that is left is not ours.
         if not places.waits() and not places.traces(erasure.person):
             raise
-    outcome = places.finish(erasure, done)
+    outcome = places.finish(erasure, done, _in_files(settings, erasure.person))
     _print(outcome, options["as_json"])
     if outcome.remains:
         sys.exit(VerificationError.exit_code)
@@ -247,12 +247,12 @@ class _Places:
         finally:
             sessions.dispose()
 
-    def finish(self, erasure: Erasure, done: Erased | None) -> _Outcome:
-        """Clean the files, and look for what is left."""
+    def finish(self, erasure: Erasure, done: Erased | None, files: list[str]) -> _Outcome:
+        """Clean the files of the databases, and look for what is left."""
         from mlflow_governance.store.scrub import mark_cleaned, scrub
         from mlflow_governance.store.sessions import session_factory_for, transaction
 
-        left = [sentence for url in self.all for sentence in scrub(url)]
+        left = files + [sentence for url in self.all for sentence in scrub(url)]
         sessions = session_factory_for(self.registry)
         with transaction(sessions, read_only=False) as session:
             mark_cleaned(session.connection(), moment.now())
@@ -267,6 +267,15 @@ def _refuse_login(places: _Places, person: Person) -> None:
                 f"{login} can still log in, and would be named again with their next act",
                 advice=f"mlflow-governance users remove {login}",
             )
+
+
+def _in_files(settings: Settings, person: Person) -> list[str]:
+    """What the operator's own files say of them; the registry changes none of these."""
+    return [
+        f"{path} names them: call them otherwise there, by function"
+        for path in (settings.trust_file, settings.home / "config.yaml")
+        if path.is_file() and person.in_(path.read_text("utf-8", "replace"))
+    ]
 
 
 def _counted(found: Iterable[Trace]) -> list[tuple[str, int]]:

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 from mlflow_governance.core.person import Person
 
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]{16,}={0,2}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")
+_DIGEST = re.compile(r"[0-9a-f]+")
+_ESCAPES = ("\\u", "\\/")
 _GZIP = b"\x1f\x8b"
 _MOST_UNPACKED = 64 * 1024 * 1024
 _DEEPEST = 4
@@ -57,11 +59,16 @@ def _in_bytes(person: Person, data: bytes, depth: int) -> Iterator[Mention]:
 
 
 def _in_text(person: Person, text: str, depth: int) -> Iterator[Mention]:
+    named = person.in_(text)
+    if not named and not any(escape in text for escape in _ESCAPES):
+        # Most values name nobody, and need not be taken apart to know that.
+        if next(_enclosed(person, text, "", depth), None) is None:
+            return
     document = _document(text)
     if document is not None:
         yield from _in_json(person, document, "", depth)
     else:
-        if person.in_(text):
+        if named:
             yield Mention("", text[:_SHOWN])
         yield from _enclosed(person, text, "", depth)
 
@@ -93,8 +100,8 @@ def _in_json(person: Person, value: Any, path: str, depth: int) -> Iterator[Ment
 def _enclosed(person: Person, text: str, path: str, depth: int) -> Iterator[Mention]:
     if depth >= _DEEPEST:
         return
-    for found in _BASE64.findall(text.encode("utf-8", "replace")):
-        data = _decoded(found)
+    for found in _BASE64.findall(text):
+        data = b"" if _DIGEST.fullmatch(found) else _decoded(found.encode())
         # What is no base64 decodes to noise, in which nobody is named by chance.
         if data:
             for inner in mentions(person, data, depth + 1):

@@ -26,7 +26,7 @@ from mlflow_governance.errors import (
     NotFound,
     VerificationError,
 )
-from mlflow_governance.evidence.interface import EvidenceItem
+from mlflow_governance.evidence.interface import EvidenceItem, Kind
 from mlflow_governance.ledger.entry import opens
 from mlflow_governance.ledger.redaction import Redaction, commit
 from mlflow_governance.outbox.decision_event import Recorder
@@ -296,6 +296,20 @@ def test_people_are_erased_one_after_the_other_out_of_one_document(
     assert registry.findings() == []
     registry.sessions.dispose()
     assert [holding(tmp_path, name) for name in (b"alice", b"pia")] == [[], []]
+
+
+def test_a_signer_is_taken_out_of_what_was_proved_as_out_of_the_dossiers(
+    registry: Watched,
+) -> None:
+    name = erased(registry, Person.known_as("ci")).pseudonym
+
+    record = registry.record(CHURN)
+    assert record.facts is not None
+    assert record.facts[Kind.SIGNATURE].facts["signer"] == name
+    assert record.facts[Kind.PROVENANCE].facts["signers"] == [name]
+    registry.settled()
+    assert registry.findings() == []
+    assert admit(registry.ports, Request(EVE, CHURN), "registry").stage is Stage.APPROVED
 
 
 def test_a_login_used_again_is_a_new_person(registry: Watched) -> None:
