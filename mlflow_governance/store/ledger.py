@@ -38,8 +38,10 @@ _CHUNK = 2000
 """Rows a transaction: entries never change, so a long reading need not be one transaction."""
 
 _FROM, _END = (sa.bindparam(name, type_=sa.BigInteger) for name in ("from", "end"))
+# Whatever somebody wrote comes out as bytes: it is for its reader to refuse.
+_ANY = sa.type_coerce(sa.cast(ledger_entries.c.entry, sa.LargeBinary), ledger_entries.c.entry.type)
 _ENTRIES = (
-    sa.select(ledger_entries.c.position, ledger_entries.c.entry, ledger_entries.c.leaf_hash)
+    sa.select(ledger_entries.c.position, _ANY.label("entry"), ledger_entries.c.leaf_hash)
     .where(ledger_entries.c.position >= _FROM, ledger_entries.c.position < _END)
     .order_by(ledger_entries.c.position)
 )
@@ -93,7 +95,6 @@ class SqlLedger:
             with transaction(self._sessions, read_only=True) as session:
                 rows = session.connection().execute(_ENTRIES, values).all()
             for row in rows:
-                # An entry somebody wrote as another type is for its reader to refuse.
                 yield row.position, as_bytes(row.entry), as_bytes(row.leaf_hash)
 
     def checkpoints(self) -> list[str]:

@@ -30,7 +30,6 @@ from tests.unit.store.builders import Database, home_of, open_database
 SIZE = 2 * PART + 300
 KEPT = (100, PART + 1000)
 """Sizes of the checkpoints somebody kept."""
-ENTRIES = "governance_ledger_entries"
 
 
 @dataclass
@@ -59,12 +58,9 @@ class Long:
 
     def edit(self, position: int) -> None:
         """Change a byte of an entry; twice is not at all."""
-        ((data,),) = self.database.run(f"SELECT entry FROM {ENTRIES} WHERE position = {position}")
+        data = self.database.entry(position)
         old, new = (b"Staging", b"Stagins") if b"Staging" in data else (b"Stagins", b"Staging")
-        self.database.run(
-            f"UPDATE {ENTRIES} SET entry = :data WHERE position = {position}",
-            data=data.replace(old, new),
-        )
+        self.database.write_entry(position, data.replace(old, new))
 
 
 @pytest.fixture(scope="module")
