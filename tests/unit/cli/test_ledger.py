@@ -125,6 +125,7 @@ def test_a_ledger_is_verified_by_one_process_or_more(
     long.run("verify", "--processes", processes, "--json")
 
     report = json.loads(capsys.readouterr().out)
+    assert report.pop("anchors")["not_anchored"] == SIZE
     assert report == {
         "origin": "registry.example.org/ledger",
         "size": SIZE,
@@ -286,7 +287,7 @@ def test_since_an_early_checkpoint_everything_is_read(
 ) -> None:
     long.run("verify", "--since", long.file(100))
 
-    assert capsys.readouterr().out.count("\n") == 1
+    assert "were not read" not in capsys.readouterr().out
 
 
 def test_since_proves_every_older_checkpoint_too(long: Long) -> None:
