@@ -262,7 +262,9 @@ def _age(ledger: SqlLedger, index: int) -> float:
 
 def _lost(outside: Outside, head: Checkpoint | None) -> list[str]:
     seen = [one.checkpoint for one in outside.seen.found]
-    leaves = (leaf_hash(data) for _, data in outside.ledger.entries())
+    size = outside.ledger.size()
+    stored = outside.ledger.stored(0, size)
+    leaves = (leaf_hash(data) if data else leaf for _, data, leaf in stored)
     wrong = set(recovery.lost_among([*seen, *([head] if head else [])], head, leaves))
     if head in wrong:
         raise LedgerError(

@@ -27,6 +27,7 @@ from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
 from mlflow_governance.store.proven import EntryReading, Prover
 from mlflow_governance.store.repeats import RepeatReading, RepeatWriting
+from mlflow_governance.store.retention import RetentionWriting
 from mlflow_governance.store.scan import PersonReading
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
@@ -50,6 +51,7 @@ class SqlReading(
 
 class SqlUnitOfWork(
     ErasureWriting,
+    RetentionWriting,
     PolicyWriting,
     InspectionWriting,
     AliasWriting,
