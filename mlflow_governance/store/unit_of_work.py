@@ -26,6 +26,7 @@ from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
 from mlflow_governance.store.proven import EntryReading, Prover
 from mlflow_governance.store.repeats import RepeatReading, RepeatWriting
+from mlflow_governance.store.retention import RetentionWriting
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
@@ -46,7 +47,13 @@ class SqlReading(
 
 
 class SqlUnitOfWork(
-    PolicyWriting, InspectionWriting, AliasWriting, RepeatWriting, HandoverWriting, SqlReading
+    RetentionWriting,
+    PolicyWriting,
+    InspectionWriting,
+    AliasWriting,
+    RepeatWriting,
+    HandoverWriting,
+    SqlReading,
 ):
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
