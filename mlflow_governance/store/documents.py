@@ -6,11 +6,12 @@ bytes from changing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from mlflow_governance.core import canonical
 from mlflow_governance.core import digest as digests
@@ -37,6 +38,33 @@ class Role(StrEnum):
     EVIDENCE = "evidence"
     ATTACHMENT = "attachment"
 
+
+_SMALL = 256 * 1024
+"""Documents up to here, in bytes, are sent without asking whether they are there already."""
+
+# Built once, and one statement where the database has one: it runs while other writers wait.
+_ADD_DECISION = sa.insert(decisions)
+_INSERTS: dict[str, Callable[[sa.Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+_KEEP: dict[str, sa.Insert] = {
+    name: insert(blobs).on_conflict_do_nothing() for name, insert in _INSERTS.items()
+}
+
+
+def _hang(insert: Callable[[sa.Table], Any]) -> sa.Insert:
+    new = insert(files)
+    same = sa.and_(files.c.mirrored, files.c.digest == new.excluded.digest)
+    hung: sa.Insert = new.on_conflict_do_update(
+        index_elements=["version_uid", "role", "path"],
+        set_={"digest": new.excluded.digest, "mirrored": same},
+    )
+    return hung
+
+
+_HANG = {name: _hang(insert) for name, insert in _INSERTS.items()}
+"""A file that is hung where another was takes its place; the same file stays as it is."""
 
 _JUDGING = (Gate.ACCEPT.value, Gate.PROMOTE.value)
 
@@ -165,7 +193,14 @@ class DocumentWriting(DocumentReading, VersionWriting):
 
     def add_attachments(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Store what the registry attaches; a newer file takes the place of an older one."""
-        self._link(version_uid, Role.ATTACHMENT, {a.path: a.data for a in attachments})
+        given = {a.path: a.data for a in attachments}
+        hang = _HANG.get(self._connection.dialect.name)
+        if hang is None:
+            self._link(version_uid, Role.ATTACHMENT, given)
+        elif given:
+            stored = zip(given, self._store(given.values()), strict=True)
+            rows = [_file_row(version_uid, Role.ATTACHMENT, path, kept) for path, kept in stored]
+            self._connection.execute(hang, rows)
 
     def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Note that these attachments stand beside the model and the mirror task is done.
@@ -240,7 +275,7 @@ class DocumentWriting(DocumentReading, VersionWriting):
             "digest": digest,
             "dossier_digest": decision.dossier_digest,
         }
-        self._connection.execute(sa.insert(decisions), row)
+        self._connection.execute(_ADD_DECISION, row)
         return digest
 
     def _link(
@@ -260,16 +295,7 @@ class DocumentWriting(DocumentReading, VersionWriting):
                 .where(*mine, files.c.path == path)
                 .values(digest=wanted[path], mirrored=False)
             )
-        rows = [
-            {
-                "version_uid": version_uid,
-                "role": role.value,
-                "path": path,
-                "digest": wanted[path],
-                "mirrored": False,
-            }
-            for path in added
-        ]
+        rows = [_file_row(version_uid, role, path, wanted[path]) for path in added]
         if rows:
             self._connection.execute(sa.insert(files), rows)
         return {"added": added, "replaced": replaced}
@@ -282,12 +308,27 @@ class DocumentWriting(DocumentReading, VersionWriting):
             digest = digests.of_bytes(data)
             by_digest[digest] = data
             order.append(digest)
-        query = sa.select(blobs.c.digest).where(blobs.c.digest.in_(list(by_digest)))
-        present = set(self._connection.execute(query).scalars()) if by_digest else set()
+        keep = _KEEP.get(self._connection.dialect.name)
+        if keep is not None and sum(map(len, by_digest.values())) <= _SMALL:
+            present: set[Digest] = set()
+        else:
+            keep = sa.insert(blobs)
+            query = sa.select(blobs.c.digest).where(blobs.c.digest.in_(list(by_digest)))
+            present = set(self._connection.execute(query).scalars()) if by_digest else set()
         rows = [{"digest": d, "data": data} for d, data in by_digest.items() if d not in present]
         if rows:
-            self._connection.execute(sa.insert(blobs), rows)
+            self._connection.execute(keep, rows)
         return order
+
+
+def _file_row(version_uid: str, role: Role, path: str, digest: Digest) -> dict[str, Any]:
+    return {
+        "version_uid": version_uid,
+        "role": role.value,
+        "path": path,
+        "digest": digest,
+        "mirrored": False,
+    }
 
 
 def _checked(data: bytes, digest: str) -> bytes:

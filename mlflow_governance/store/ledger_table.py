@@ -60,7 +60,10 @@ class StoredHead(NamedTuple):
 _NEVER_USED = StoredHead(0, b"", "")
 
 
-_PATIENCE = sa.text("SET LOCAL lock_timeout = '20s'")
+# A client that hangs with the head row in its hand must not stop every other for ever. It is set
+# where the turn is taken: a statement of its own would cost each transition a round trip.
+_patience = sa.select(sa.func.set_config("lock_timeout", "20s", True)).scalar_subquery()
+_PATIENT_TURN = _TURN_RETURNING.where(_patience.is_not(None))
 
 
 def take_turn(session: Session) -> StoredHead:
@@ -71,9 +74,8 @@ def take_turn(session: Session) -> StoredHead:
     """
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        # A client that hangs with the head row in its hand must not stop every other for ever.
-        connection.execute(_PATIENCE)
-    if connection.dialect.update_returning:
+        row = connection.execute(_PATIENT_TURN).one_or_none()
+    elif connection.dialect.update_returning:
         row = connection.execute(_TURN_RETURNING).one_or_none()
     else:
         connection.execute(_TURN)

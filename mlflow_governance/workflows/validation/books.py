@@ -91,6 +91,7 @@ class PolicyWordRow(NamedTuple):
     decision: str
     at: str
     person: str
+    withdrawn: bool
 
 
 class PolicyRows(NamedTuple):

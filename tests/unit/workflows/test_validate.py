@@ -357,6 +357,10 @@ PLANTED: dict[str, tuple[Callable[[Watched], None], str, str]] = {
     "a word deleted": (
         run(sa.delete(ours.policy_words)), "VAL-075", "a word about proposal {proposal}",
     ),
+    "a word that does not count any more": (
+        run(sa.update(ours.policy_words).values(withdrawn=True)),
+        "VAL-077", "a word about proposal {proposal}",
+    ),
     "a proposal deleted": (
         run(sa.delete(ours.policy_proposals)), "VAL-075", "proposal {proposal}",
     ),
