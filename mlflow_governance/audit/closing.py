@@ -44,8 +44,9 @@ def verifying(told: Told, command: str) -> Section:
     """How to check all of this."""
     return Section("How to verify it", (
         Paragraph(content.plain(
-            "On any machine with Python and the package cryptography, with the public "
-            "keys as the registry's operators gave them to you (not those of this archive):")),
+            "On any machine with Python and the package cryptography, with any public key the "
+            "ledger ever had, as the registry's operators gave it to you (not from this "
+            "archive):")),
         Paragraph(content.code(command)),
         Facts((
             ("Ledger", content.plain(f"{told.origin}, {many(told.size, 'entry')} as signed")),

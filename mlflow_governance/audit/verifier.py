@@ -39,7 +39,6 @@ import re
 import stat
 import sys
 import tarfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -718,7 +717,7 @@ class Ledger:
         for start, end, after in self.gone:
             for first, stop, before in said:
                 if first <= start < stop and after < before:
-                    start = min(stop, end)  # noqa: PLW2901
+                    start = min(stop, end)
             if start < end:
                 refuse("tile/entries", f"entry {start} is missing: no later entry says that it was "
                        "deleted after its time")  # fmt: skip

@@ -68,6 +68,12 @@ class EvidenceRows(Rows):
         """The signed note of the whole ledger."""
         return str(self._connection.execute(sa.select(tables.ledger_head.c.note)).scalar_one())
 
+    def handovers(self) -> list[str]:
+        """The notes that may tell of another key of the ledger, unchecked."""
+        note = tables.ledger_checkpoints.c.note
+        query = sa.select(note).where(note.contains("ledger.rekeyed"))
+        return list(self._connection.execute(query).scalars())
+
     def inclusion_paths(self, indices: Iterable[int], size: int) -> Mapping[int, tuple[bytes, ...]]:
         """The RFC 6962 inclusion proof of each entry in the ledger of ``size`` entries, unchecked.
 

@@ -36,7 +36,7 @@ class Collection(VersionPart):
             VerificationError: something is not what was stored, or not what the ledger tells.
             Conflict: something happened to the version since the export was recorded.
         """
-        yield File("ledger/checkpoint", self._note.encode())
+        yield from self._checkpoints()
         yield from self._entries()
         for ref in self._refs():
             yield from self._version(ref)

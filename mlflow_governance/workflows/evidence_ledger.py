@@ -11,7 +11,7 @@ from mlflow_governance.core.event import Act
 from mlflow_governance.errors import LedgerError, VerificationError
 from mlflow_governance.ledger import checkpoint, merkle
 from mlflow_governance.ledger.entry import carries_columns, opens, read_entry
-from mlflow_governance.ledger.note import LedgerKey
+from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.workflows.evidence_export import Exported, listed
 from mlflow_governance.workflows.evidence_persons import Persons
@@ -35,13 +35,16 @@ class LedgerPart:
     Args:
         reading: the moment everything is collected in.
         exported: what was recorded as exported.
-        key: the ledger's key, which the head has to be signed with.
+        keys: those of the ledger that are known; ``keys`` are all of them afterwards, of which
+            the last signed the head.
     """
 
-    def __init__(self, reading: EvidenceReading, exported: Exported, key: LedgerKey) -> None:
+    def __init__(self, reading: EvidenceReading, exported: Exported, keys: KeyHistory) -> None:
         self._reading = reading
         self._note = reading.head()
-        signed = checkpoint.verify(self._note, key)
+        self._handovers = reading.handovers()
+        self.keys = keys.following(self._handovers)
+        signed = checkpoint.verify(self._note, self.keys)
         self.told = Told(
             exported,
             Persons(exported.asked.pseudonymous),
@@ -50,6 +53,17 @@ class LedgerPart:
         )
         self._signed = signed
         self._openings: dict[str, dict[str, str]] = {}
+
+    def _checkpoints(self) -> Iterator[File]:
+        yield File("ledger/checkpoint", self._note.encode())
+        notes = self.keys.proofs(self._handovers)
+        for handed in self.keys.handovers:
+            if handed not in notes:
+                raise alarm(
+                    "the ledger's key",
+                    f"the checkpoint of {handed.at.size} entries that handed it over was removed",
+                )
+            yield File(f"ledger/handovers/{handed.at.size}.checkpoint", notes[handed].encode())
 
     def _entries(self) -> Iterator[File]:
         exported = self.told.exported

@@ -61,6 +61,9 @@ class EvidenceReading(Reading, Protocol):
     def head(self) -> str:
         """The signed note of the whole ledger."""
 
+    def handovers(self) -> list[str]:
+        """The notes that may tell of another key of the ledger, unchecked."""
+
     def inclusion_paths(self, indices: Iterable[int], size: int) -> Mapping[int, tuple[bytes, ...]]:
         """The RFC 6962 inclusion proof of each entry in the ledger of ``size`` entries."""
 
