@@ -32,6 +32,7 @@ from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
 from mlflow_governance.workflows.download_options import DownloadEntries, read_download_entries
 from mlflow_governance.workflows.policy_ports import Quorum
+from mlflow_governance.workflows.privacy_options import NOBODY_HELD, Holds, read_holds
 from mlflow_governance.workflows.retention_options import Retention, read_retention
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
@@ -117,6 +118,8 @@ class Settings:
             Denials always do.
         retention: how many ``years`` the record is kept at least, and which models a legal hold
             names (``holds``). Nothing is deleted but by `mlflow-governance retention expire`.
+        privacy: ``holds`` names people whose data a legal claim keeps; what anybody did within the
+            last ``keep_days`` days is kept under a legal duty. Neither is erased.
     """
 
     home: Path
@@ -147,6 +150,7 @@ class Settings:
     checkpoints: CheckpointOptions | None = None
     download_entries: DownloadEntries = field(default_factory=DownloadEntries)
     retention: Retention = Retention()
+    privacy: Holds = NOBODY_HELD
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):
@@ -302,6 +306,7 @@ _TYPES: dict[str, type] = {
     "ledger_key": str,
     "registry_key": str,
     "checkpoints": dict,
+    "privacy": dict,
 }
 
 
@@ -403,4 +408,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "checkpoints": read_checkpoint_options,
     "download_entries": read_download_entries,
     "retention": lambda _, terms: read_retention(terms),
+    "privacy": read_holds,
 }

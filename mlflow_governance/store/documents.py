@@ -23,6 +23,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
 from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
 from mlflow_governance.evidence.interface import EvidenceItem
+from mlflow_governance.store.redactions import replaced
 from mlflow_governance.store.tables import approvals, blobs, decisions, files, tasks, versions
 from mlflow_governance.store.versions import Rows, VersionWriting
 from mlflow_governance.workflows.ports import ApprovalRecord, Attachment
@@ -147,7 +148,7 @@ class DocumentReading(Rows):
         row = self._connection.execute(query).first()
         if row is None:
             return None
-        document = canonical.decode_object(_checked(row.document, row.digest))
+        document = canonical.decode_object(self._unchanged(row.document, row.digest))
         dossier = self._blob(row.dossier_digest)
         if dossier is None:
             raise VerificationError(f"the dossier of decision {row.decision_id} was removed")
@@ -167,7 +168,16 @@ class DocumentReading(Rows):
     def _blob(self, digest: str) -> bytes | None:
         query = sa.select(blobs.c.data).where(blobs.c.digest == digest)
         data = self._connection.execute(query).scalar()
-        return None if data is None else _checked(data, digest)
+        if data is not None:
+            return _checked(data, digest)
+        now = replaced(self._connection, [digest]).get(digest)
+        return self._blob(now) if now else None
+
+    def _unchanged(self, data: bytes, digest: str) -> bytes:
+        # As it was recorded, or redacted by an erasure that the ledger proves.
+        if digests.of_bytes(data) == digest:
+            return bytes(data)
+        return _checked(data, replaced(self._connection, [digest]).get(digest, digest))
 
 
 class DocumentWriting(DocumentReading, VersionWriting):

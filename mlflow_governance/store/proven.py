@@ -55,7 +55,9 @@ class EntryReading(Rows):
         for start in range(0, len(wanted), _BATCH):
             some = private.c.commitment.in_(wanted[start : start + _BATCH])
             for row in self._connection.execute(sa.select(private).where(some)):
-                found[row.commitment] = (bytes(row.salt), row.text)
+                # Without a salt it is the pseudonym of somebody who was erased: nobody counts.
+                if row.salt:
+                    found[row.commitment] = (bytes(row.salt), row.text)
         return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlflow_governance.core import digest as digests
 from mlflow_governance.errors import GovernanceError
-from mlflow_governance.ledger.entry import opens
+from mlflow_governance.ledger.entry import stands_for
 from mlflow_governance.policy import bundle as bundles
 from mlflow_governance.workflows.validation.books import Books, PolicyWordRow, ProposalRow, Scene
 from mlflow_governance.workflows.validation.findings import Finding, each, found
@@ -56,8 +56,8 @@ def check_proposals(scene: Scene, books: Books) -> Iterator[Finding]:
     behind = books.private(commitments)
 
     def said_by(person: str, commitment: str) -> bool:
-        known = behind.get(commitment)  # None: erased, and nobody can tell any more
-        return known is None or opens(commitment, known[0], person)
+        known = behind.get(commitment)  # None: gone, a finding of its own
+        return known is None or stands_for(commitment, known, person)
 
     def proposal(row: ProposalRow) -> Iterator[Finding]:
         one = told.proposals.get(row.uid)
