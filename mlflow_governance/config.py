@@ -149,7 +149,7 @@ class Settings:
     registry_key: Path | str = ""
     checkpoints: CheckpointOptions | None = None
     download_entries: DownloadEntries = field(default_factory=DownloadEntries)
-    retention: Retention = Retention()
+    retention: Retention = field(default_factory=Retention)
     privacy: Holds = NOBODY_HELD
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@
     keys/ledger.vkeys, registry.pub  to be compared with keys from elsewhere
     trust.yaml                       who may sign what
     ledger/checkpoint, handovers/, entries/, proofs/
-    decisions/, dossiers/, policies/, openings.json, approvals.json
+    decisions/, dossiers/, policies/, erasures/, openings.json, approvals.json
     versions/<name>/<number>/        manifest.json, evidence/…, attached/…
 
 The same record gives the same bytes.

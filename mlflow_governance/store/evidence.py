@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.ledger.redaction import Redaction
 from mlflow_governance.store import tables
 from mlflow_governance.store.decisions import as_kept, decision_rows, to_decision_row
 from mlflow_governance.store.documents import Role
 from mlflow_governance.store.ledger_proofs import tree_of
+from mlflow_governance.store.redactions import of_erasure
 from mlflow_governance.store.tables import as_bytes
 from mlflow_governance.store.versions import Rows
 from mlflow_governance.workflows.evidence_ports import GivenWord, LinkedFile, Opening
@@ -92,6 +94,22 @@ class EvidenceRows(Rows):
             for row in rows
             if row.salt  # without one it is the pseudonym of somebody who was erased
         }
+
+    def erasures_of(self, digests: Iterable[str]) -> set[int]:
+        """Indices of the erasures of people that replaced these documents and texts, or what had
+        replaced them before."""
+        found: set[int] = set()
+        table, seen, wanted = tables.redactions, set(), set(digests)
+        while wanted:
+            rows = list(self._among(sa.select(table), table.c.digest, wanted))
+            found.update(row.position for row in rows)
+            seen |= wanted
+            wanted = {row.replacement for row in rows} - seen
+        return found
+
+    def erasure(self, index: int) -> list[Redaction]:
+        """Everything an erasure is said to have replaced, unchecked."""
+        return of_erasure(self._connection, index)
 
     def decision_row(self, decision_id: str) -> DecisionRow | None:
         """A stored decision and its dossier, unchecked."""

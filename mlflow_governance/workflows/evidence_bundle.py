@@ -85,6 +85,8 @@ class Collection(VersionPart):
                 raise alarm(f"decision {decision_id}", "it was removed from the database")
             if row.digest != digest:
                 raise alarm(f"decision {decision_id}", f"the ledger names {digest}")
+            if row.redacted:
+                self._require_erasures([row.digest, row.dossier_digest])
             recorded = read_decision(row)
             dossier = recorded.dossier.to_document()
             may = self.told.persons.dossier_may_leave(dossier)

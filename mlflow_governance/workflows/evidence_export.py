@@ -212,7 +212,18 @@ def _entries(uow: EvidenceWriting, of: OfVersion | OfPeriod) -> list[int]:
         found.update(entries_about(uow, ref))
         _refuse_many(found)
     found -= _gone(uow, found)
-    return sorted(found | _context(uow, found) | _keys(uow))
+    found |= _context(uow, found) | _keys(uow)
+    return sorted(found | uow.erasures_of(_named(uow, found)))
+
+
+def _named(uow: EvidenceWriting, found: Iterable[int]) -> set[str]:
+    # What entries name by digest and commitment, and an erasure may have replaced.
+    named = set()
+    for _, data in uow.entries_at(found):
+        entry = read_entry(data)
+        named |= {entry["actor"], entry["reason"], entry["decision_digest"]}
+        named.add(entry["facts"].get("dossier_digest"))
+    return {digest for digest in named if digest}
 
 
 def _gone(uow: EvidenceWriting, found: Iterable[int]) -> set[int]:

@@ -12,9 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlflow_governance.audit.export import KeptCheckpoint, export_ledger
+from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.person import Person
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError
 from mlflow_governance.evidence.interface import EvidenceItem, Kind
@@ -31,6 +33,7 @@ from mlflow_governance.workflows.attach import attach
 from mlflow_governance.workflows.download_count import DownloadCount
 from mlflow_governance.workflows.download_options import DownloadEntries
 from mlflow_governance.workflows.ports import Request
+from mlflow_governance.workflows.privacy import Erasure, Office, erase
 from mlflow_governance.workflows.promote import rejudge, transition
 from mlflow_governance.workflows.rejudge import rejudge_all
 from mlflow_governance.workflows.start import record_start
@@ -72,6 +75,12 @@ class Living(Audited):
             uow.hand_over(Event(Act.LEDGER_REKEYED, "os:root", self.ports.clock()), heir)  # type: ignore[attr-defined]
         self.go_on(heir)
         return heir
+
+    def erase(self, person: str) -> int | None:
+        """Erase a person; returns the index of the entry."""
+        office = Office(self.ports.store, self.ports.signer, self.ports.clock)  # type: ignore[arg-type]
+        operator = Actor("os:ops", authenticated=True)
+        return erase(office, Erasure(Person.known_as(person), operator, "request 17")).index
 
     def go_on(self, key: Ed25519Signer) -> None:
         """Sign with this key from now on."""
@@ -119,9 +128,9 @@ class Life:
 
     def rules(self) -> list[Callable[[], object]]:
         forward = [self.promote] * 8 + [self.say] * 8
-        return [*forward, self.register, self.register, self.withdraw, self.back, self.attach, self.download,
-                self.download, self.rejudge, self.alias, self.delete, self.canary, self.again,
-                self.rotate, self.take, self.registry.start]  # fmt: skip
+        return [*forward, self.register, self.register, self.withdraw, self.back, self.attach,
+                self.download, self.download, self.rejudge, self.alias, self.delete, self.canary,
+                self.again, self.rotate, self.erase, self.take, self.registry.start]  # fmt: skip
 
     def new_count(self) -> None:
         ports = self.registry.ports
@@ -210,6 +219,10 @@ class Life:
             self.count.flush()
             self.registry.rotate()
             self.new_count()
+
+    def erase(self) -> None:
+        if self.draw.random() < 0.3:
+            self.registry.erase(self.draw.choice(["alice", "sam", "pia", "eve"]))
 
     def take(self) -> None:
         hidden = self.draw.random() < 0.3
