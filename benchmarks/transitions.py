@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -44,7 +44,6 @@ from mlflow_governance.store.sessions import Sessions, session_factory_for
 from mlflow_governance.store.tables import versions
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.judge import Judgement
-from mlflow_governance.workflows.policy_ports import Policies
 from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
 from mlflow_governance.workflows.record import write_allowed
 
@@ -178,8 +177,8 @@ class Registry:
             store=SqlStore(sessions, ledger_signer=ledger),
             artifacts=nothing,
             catalogue=nothing,
-            policy=_One(policy),
-            examiner=_Trust(),
+            policy=cast(Any, _One(policy)),
+            examiner=cast(Any, _Trust()),
             signer=StatementSigner(load_private_key(key)),
             rules=Rules(),
             clock=moment.now,

@@ -16,7 +16,7 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.store import tables
-from mlflow_governance.store.decisions import decision_rows, to_decision_row
+from mlflow_governance.store.decisions import as_kept, decision_rows, to_decision_row
 from mlflow_governance.store.documents import Role
 from mlflow_governance.store.ledger_proofs import tree_of
 from mlflow_governance.store.tables import as_bytes
@@ -84,13 +84,17 @@ class EvidenceRows(Rows):
         return {
             row.commitment: Opening(as_bytes(row.salt), str(row.text), str(row.person))
             for row in rows
+            if row.salt  # without one it is the pseudonym of somebody who was erased
         }
 
     def decision_row(self, decision_id: str) -> DecisionRow | None:
         """A stored decision and its dossier, unchecked."""
         query = decision_rows().where(tables.decisions.c.decision_id == decision_id)
         found = self._connection.execute(query).first()
-        return None if found is None else to_decision_row(found)
+        if found is None:
+            return None
+        ((_, row),) = as_kept(self._connection, [(found.id, to_decision_row(found))])
+        return row
 
     def decisions_about(self, uids: Iterable[str]) -> list[str]:
         """The ids of every stored decision about these versions, oldest first."""

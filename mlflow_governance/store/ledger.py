@@ -32,7 +32,6 @@ from mlflow_governance.store.tables import (
     ledger_entries,
     ledger_head,
     outbox,
-    private,
 )
 
 _CHUNK = 2000
@@ -247,22 +246,13 @@ class SqlLedger:
         raise NotFound(f"no entry of the ledger has the {member} {value[:80]!r}")
 
     def private(self, commitments: Iterable[str]) -> dict[str, str]:
-        """The text behind each commitment; an erased one is not among them.
+        """The text behind each commitment; of people who were erased the pseudonym.
 
         Raises:
             LedgerError: a stored text is not the one that was committed to.
         """
         with transaction(self._sessions, read_only=True) as session:
             return resolve_private(session.connection(), commitments)
-
-    def erase(self, person: str) -> int:
-        """Erase a person's name and reasons from behind the ledger; returns how many texts.
-
-        Every proof stays whole. Other tables (approvals, dossiers, submitters) are not touched.
-        """
-        with transaction(self._sessions, read_only=False) as session:
-            gone = sa.delete(private).where(private.c.person == person)
-            return session.connection().execute(gone).rowcount
 
     def _standing(self, notes: list[str], key: LedgerKey) -> list[str]:
         # Without those the ledger itself says are lost: they would contradict it for ever.

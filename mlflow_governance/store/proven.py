@@ -28,7 +28,13 @@ class EntryReading(Rows):
     """Reads entries by their act."""
 
     def entries_of(
-        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+        self,
+        acts: Iterable[Act],
+        *,
+        about: str = "",
+        start: int = 0,
+        newest: int = 0,
+        limit: int = 0,
     ) -> list[tuple[int, bytes]]:
         """See :class:`workflows.ports.Reading`."""
         table = ledger_entries.c
@@ -37,7 +43,8 @@ class EntryReading(Rows):
             wanted.append(table.version_uid == about)
         query = sa.select(table.position, table.entry).where(*wanted)
         if not newest:
-            rows = self._connection.execute(query.order_by(table.position)).all()
+            query = query.order_by(table.position).limit(limit or None)
+            rows = self._connection.execute(query).all()
             return [(row.position, bytes(row.entry)) for row in rows]
         rows = self._connection.execute(query.order_by(table.position.desc()).limit(newest)).all()
         return [(row.position, bytes(row.entry)) for row in reversed(rows)]
@@ -48,7 +55,9 @@ class EntryReading(Rows):
         for start in range(0, len(wanted), _BATCH):
             some = private.c.commitment.in_(wanted[start : start + _BATCH])
             for row in self._connection.execute(sa.select(private).where(some)):
-                found[row.commitment] = (bytes(row.salt), row.text)
+                # Without a salt it is the pseudonym of somebody who was erased: nobody counts.
+                if row.salt:
+                    found[row.commitment] = (bytes(row.salt), row.text)
         return found
 
 

@@ -307,6 +307,23 @@ private = sa.Table(
 )
 """What commitments in the ledger stand for; ``person`` is whom the text is about."""
 
+redactions = sa.Table(
+    "governance_redactions",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("replacement", sa.String(71), nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False, index=True),
+)
+"""What an erasure replaced (``ledger.redaction``), and the index of the entry that proves it."""
+
+erasures = sa.Table(
+    "governance_erasures",
+    metadata,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("cleaned", Moment),
+)
+"""Each erasure by the index of its entry; NULL while freed space of the files may hold the name."""
+
 outbox = sa.Table(
     "governance_outbox",
     metadata,

@@ -266,7 +266,13 @@ class Reading(PolicyReading, Protocol):
         """Ledger entries about a version, oldest first, with people and reasons resolved."""
 
     def entries_of(
-        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+        self,
+        acts: Iterable[Act],
+        *,
+        about: str = "",
+        start: int = 0,
+        newest: int = 0,
+        limit: int = 0,
     ) -> list[tuple[int, bytes]]:
         """Index and bytes of ledger entries, oldest first, as they stand: nothing is proved.
 
@@ -275,6 +281,7 @@ class Reading(PolicyReading, Protocol):
             about: the uid of a version; empty: of all.
             start: from this index on.
             newest: only so many of the newest; 0: all.
+            limit: only so many of the oldest; 0: all.
         """
 
     def sealed(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:

@@ -88,13 +88,14 @@ def test_an_erased_person_is_gone_and_the_proof_stays(database: Database) -> Non
         uow.record(event(person="ann", reason="because"))
         uow.record(event(person="bob"))
 
-    assert database.ledger.erase("ann") == 2
+    name = database.erase("ann")
 
     with database.store.read() as reading:
         timeline = reading.timeline("u1")
-    assert [(e["actor"], e["reason"]) for e in timeline] == [(None, None), ("bob", "tests passed")]
-    assert database.ledger.verify(database.key).size == 2
-    assert database.ledger.private([timeline[0]["commitments"]["actor"]]) == {}
+    assert [(e["actor"], e["reason"]) for e in timeline] == [(name, None), ("bob", "tests passed")]
+    assert database.ledger.verify(database.key).size == 3
+    actor, reason = (timeline[0]["commitments"][key] for key in ("actor", "reason"))
+    assert database.ledger.private([actor, reason]) == {actor: name}
     bob = timeline[1]["commitments"]["actor"]
     assert database.ledger.private([bob]) == {bob: "bob"}
 

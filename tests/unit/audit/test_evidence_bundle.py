@@ -330,7 +330,7 @@ TAMPERED = {
     "entry": (an_entry, "entry 3 was changed"),
     "entry removed": (
         removed(ours.ledger_entries, ours.ledger_entries.c.position == 3),
-        "churn/1|entry 3|not in the ledger",
+        "churn/1|entry 3|not in the ledger|not all there",
     ),
     "approval": (an_approval, "its approval f is in no entry"),
     "approval removed": (

@@ -246,7 +246,13 @@ class MemoryStore:
         return [resolve(e, self.private) for e in entries if e["subject"]["uid"] == version_uid]
 
     def entries_of(
-        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+        self,
+        acts: Iterable[Act],
+        *,
+        about: str = "",
+        start: int = 0,
+        newest: int = 0,
+        limit: int = 0,
     ) -> list[tuple[int, bytes]]:
         return past.entries(self.records[about], self.words.get(about, [])) if about else []
 
