@@ -32,6 +32,7 @@ from mlflow_governance.outbox.log_options import LogOptions, read_options
 from mlflow_governance.policy.process import Budget
 from mlflow_governance.workflows.download_options import DownloadEntries, read_download_entries
 from mlflow_governance.workflows.policy_ports import Quorum
+from mlflow_governance.workflows.privacy_options import NOBODY_HELD, Holds, read_holds
 from mlflow_governance.workflows.retention_options import Retention, read_retention
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
@@ -115,6 +116,8 @@ class Settings:
         download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
             (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
             Denials always do.
+        privacy: ``holds`` names people whose data a legal claim keeps; what anybody did within the
+            last ``keep_days`` days is kept under a legal duty. Neither is erased.
         retention: how many ``years`` the record is kept at least, which models a legal hold names
             (``holds``), and for how many days events are kept after every receiver had them
             (``events_days``). Entries are deleted by `mlflow-governance retention expire` alone.
@@ -147,6 +150,7 @@ class Settings:
     registry_key: Path | str = ""
     checkpoints: CheckpointOptions | None = None
     download_entries: DownloadEntries = field(default_factory=DownloadEntries)
+    privacy: Holds = NOBODY_HELD
     retention: Retention = field(default_factory=Retention)
 
     def __post_init__(self) -> None:
@@ -303,6 +307,7 @@ _TYPES: dict[str, type] = {
     "ledger_key": str,
     "registry_key": str,
     "checkpoints": dict,
+    "privacy": dict,
 }
 
 
@@ -403,5 +408,6 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "registry_key": _key,
     "checkpoints": read_checkpoint_options,
     "download_entries": read_download_entries,
+    "privacy": read_holds,
     "retention": lambda _, terms: read_retention(terms),
 }

@@ -1,18 +1,29 @@
 #!/usr/bin/env python3
 """Verify what a model registry handed you, without the registry and without trusting it.
 
-    python verify.py ledger DIR   --key VKEY      an export of the whole ledger
-    python verify.py bundle ZIP   --key VKEY      an evidence bundle about a version or a period
-    python verify.py proof  FILE  --entry FILE    one entry and its inclusion proof
+    python verify.py ledger DIR --key VKEY                  an export of the whole ledger
+    python verify.py bundle ZIP --key VKEY                  evidence of a version or of a period
+    python verify.py proof FILE --entry FILE --key VKEY     one entry and its inclusion proof
 
 This is the only file; beside Python 3.9 it needs the package "cryptography". It opens no network
 connection, starts no program and writes nothing. Trust comes from the keys on the command line
-alone: ask for them by another way than the one the files came by.
-
+alone, and one will do: any key the ledger ever had. Get it by another way than the files came by.
 Exit codes: 0 it verifies, 1 it does not (what and where is printed), 2 it could not be checked.
 
-How to read it: sections 1 to 4 are the tools (strict parsing, signed notes, the Merkle tree, time
-stamps), sections 5 to 7 what is verified with them, in the order of the commands above.
+What is verified. Of a ledger: every entry, every hash and every signature; that it continues each
+checkpoint that was kept, and by whom they were witnessed and stamped; that a change of its key was
+signed by both keys; that what is missing was past its time, and what was lost is owned up to. Of
+a bundle: every file, by the registry's key, which the ledger names; every entry, by its proof;
+that each version moved as the life cycle has it; that each move was decided, by that policy, upon
+that input; that each approval it rests on was given before, stood, and was not the submitter's.
+With --ledger also that no entry was left out; else that is the registry's own word.
+
+What is not verified: that what was recorded is true, that the policy was a good one or would say
+the same again (its engine is not in here), the signatures within pieces of evidence (their digests
+are), or that another ledger was not shown to others: for that compare checkpoints, or witnesses.
+
+Contents: 1 files and strict JSON, 2 signed notes and the ledger's keys, 3 the Merkle tree,
+4 time stamps, 5 the ledger, 6 one proof, 7 evidence bundles, 8 the command line.
 """
 
 from __future__ import annotations
@@ -28,12 +39,10 @@ import re
 import stat
 import sys
 import tarfile
-import time
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -41,8 +50,8 @@ from urllib.parse import quote
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 SMALL = 1024 * 1024
 """Bytes of a note, a key, a proof or a time stamp: none is read beyond this."""
@@ -50,7 +59,7 @@ LARGE = 256 * 1024 * 1024
 """Bytes of one file in an evidence bundle."""
 MEMBERS = 400_000
 """Files in an evidence bundle."""
-
+Entry = dict[str, Any]
 
 # ---------------------------------------------------------------------------------------------
 # 1. Outcomes, files and strict JSON
@@ -122,12 +131,8 @@ def parse_json(data: bytes, where: str) -> Any:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=unique,
-            parse_int=bounded,
-            parse_constant=constant,
-        )
+        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_int=bounded,
+                          parse_constant=constant)  # fmt: skip
     except (ValueError, RecursionError) as error:
         refuse(where, f"is not valid JSON ({error})")
 
@@ -161,8 +166,13 @@ def decode_base64(text: Any, where: str) -> bytes:
     return data
 
 
+def instant(text: str) -> datetime:
+    """A moment as entries write it."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
 # ---------------------------------------------------------------------------------------------
-# 2. Signed notes (c2sp.org/signed-note), checkpoints (tlog-checkpoint), cosignatures
+# 2. Signed notes (c2sp.org/signed-note), checkpoints (tlog-checkpoint), cosignatures; keys
 # ---------------------------------------------------------------------------------------------
 
 ED25519, ECDSA, COSIGNATURE = 0x01, 0x02, 0x04
@@ -174,31 +184,31 @@ class Key:
     """A verifier key ``<name>+<key id>+<base64(type || key)>`` (signed-note, verifier keys)."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         try:
-            self.name, key_id, encoded = text.split("+", 2)
+            self.name, told, encoded = text.split("+", 2)
             raw = base64.b64decode(encoded, validate=True)
-            self.text, self.id, self.type = text, bytes.fromhex(key_id), raw[0]
+            self.type = raw[0]
+            named = self.name.encode() + b"\n" + raw
             if self.type == ECDSA:  # named by the key alone
-                self._key: Any = load_der_public_key(raw[1:])
+                self._key: Any = form.load_der_public_key(raw[1:])
                 named = raw[1:]
             else:
                 self._key = ed25519.Ed25519PublicKey.from_public_bytes(raw[1:])
-                named = self.name.encode() + b"\n" + raw
         except (ValueError, IndexError, UnsupportedAlgorithm) as error:
             raise NotCheckedError(f"{text[:100]!r} is not a verifier key ({error})") from error
         known = isinstance(self._key, ec.EllipticCurvePublicKey) == (self.type == ECDSA)
         plain = self.name and not any(c.isspace() or ord(c) < 32 for c in self.name)
         if not known or self.type not in (ED25519, ECDSA, COSIGNATURE) or not plain:
             raise NotCheckedError(f"{text[:100]!r} is no verifier key that can be used here")
-        one = (
-            f"{self.name}+{hashlib.sha256(named).hexdigest()[:8]}+{base64.b64encode(raw).decode()}"
-        )
-        if one != text:
+        self.id = hashlib.sha256(named).digest()[:4]
+        if (told, encoded) != (self.id.hex(), base64.b64encode(raw).decode()):
             raise NotCheckedError(f"{text[:100]!r} is not the one spelling of a key, or has not "
                                   "the key id it is given with")  # fmt: skip
 
     def check(self, text: bytes, signature: bytes, where: str) -> int:
         """Check a signature over the text of a note; of a cosignature, return its POSIX time."""
+        moment = 0
         try:
             if self.type == ECDSA:
                 self._key.verify(signature, text, ec.ECDSA(hashes.SHA256()))
@@ -206,16 +216,17 @@ class Key:
                 self._key.verify(signature, text)
             else:  # tlog-cosignature: u64 time || signature over two lines and the note's text
                 moment = int.from_bytes(signature[:8], "big")
-                head = b"cosignature/v1\ntime %d\n" % moment
-                self._key.verify(signature[8:], head + text)
-                return moment
+                self._key.verify(signature[8:], b"cosignature/v1\ntime %d\n" % moment + text)
         except (InvalidSignature, ValueError):
             refuse(where, f"the signature of {self.name}+{self.id.hex()} does not verify")
-        return 0
+        return moment
 
 
 class Note:
-    """A signed note that is a checkpoint: ``origin``, ``size``, ``root``; not verified yet."""
+    """A signed note that is a checkpoint: ``origin``, ``size``, ``root``; not verified yet.
+
+    ``heir`` is the key that signs from here on, named in the extension line of a handover.
+    """
 
     def __init__(self, data: bytes, where: str) -> None:
         self.data, self.where = data, where
@@ -235,11 +246,13 @@ class Note:
             refuse(where, "is not a checkpoint: origin, size and root are expected")
         self.origin, self.size = lines[0], int(lines[1])
         self.root = decode_base64(lines[2], where)
-        told = [line[len(REKEYED) :] for line in lines[3:] if line.startswith(REKEYED)]
-        self.heir = told[0] if told else ""
-        """The key that signs from here on, in the extension line of a handover."""
-        if len(self.root) != 32 or len(told) > 1:
+        heirs = [line[len(REKEYED) :] for line in lines[3:] if line.startswith(REKEYED)]
+        if len(self.root) != 32 or len(heirs) > 1:
             refuse(where, "its root is not a SHA-256 hash, or it hands over twice")
+        try:
+            self.heir = Key(heirs[0]) if heirs else None
+        except NotCheckedError as error:
+            refuse(where, f"hands the ledger over to no key: {error}")
 
     def _signature(self, line: str) -> tuple[str, bytes, bytes]:
         name, gap, encoded = line[2:].partition(" ")
@@ -254,8 +267,8 @@ class Note:
         """``{key: POSIX time}`` of the keys that signed. One of them that fails refuses the note;
         signatures of other keys are passed over (signed-note, signatures)."""
         found: dict[Key, int] = {}
-        for name, key_id, signature in self.signatures:
-            for key in keys:
+        for key in keys:
+            for name, key_id, signature in self.signatures:
                 if (key.name, key.id) == (name, key_id):
                     found[key] = key.check(self.text, signature, self.where)
         return found
@@ -272,6 +285,84 @@ def read_keys(arguments: Iterable[str] | None) -> list[Key]:
     return found
 
 
+def published(data: bytes) -> list[Key]:
+    """The keys a ledger says it had, oldest first: nothing is believed because it stands there."""
+    try:
+        return [Key(line) for line in data.decode("utf-8", "replace").splitlines() if line]
+    except NotCheckedError as error:
+        refuse("keys/ledger.vkeys", str(error))
+
+
+class History:
+    """The keys of one ledger, oldest first, found from one that is trusted.
+
+    From each to the next leads exactly one checkpoint that names the next, and both signed it.
+    ``ends[i]`` is its size: up to it the word of ``keys[i]`` counts, from it on that of the next.
+    """
+
+    def __init__(self, trusted: Key, known: Iterable[Key], notes: Iterable[Note]) -> None:
+        self.keys, self.ends = [trusted], []
+        by_text = {key.text: key for key in (*known, trusted)}
+        links = set()
+        for note in notes:
+            if note.heir is None or note.origin != trusted.name:
+                continue
+            heir = by_text.setdefault(note.heir.text, note.heir)
+            by = note.signers(by_text.values())
+            links |= {(key, heir, note.size) for key in by if key is not heir and heir in by}
+        while before := [link for link in links if link[1] is self.keys[0]]:
+            self._link(before, 0)
+        while after := [link for link in links if link[0] is self.keys[-1]]:
+            self._link(after, len(self.keys))
+        if self.ends != sorted(set(self.ends)):
+            refuse("checkpoints", "the ledger's keys were handed over in another order")
+
+    def _link(self, links: list[tuple[Key, Key, int]], place: int) -> None:
+        key = links[0][1 if place else 0]
+        if len(links) > 1 or key in self.keys:
+            refuse("checkpoints", f"more than one hands the ledger over: the key {key.text[:120]}")
+        self.keys.insert(place, key)
+        self.ends.insert(max(place - 1, 0), links[0][2])
+
+    def signed(self, note: Note) -> None:
+        """Refuse a checkpoint of another ledger, or one that no key of this ledger signed."""
+        if note.origin != self.keys[0].name or not note.signers(self.keys):
+            refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key "
+                   "given, nor with one it was handed over to or from")  # fmt: skip
+
+    def in_time(self, note: Note) -> None:
+        """Refuse a checkpoint signed by a key whose word did not count then."""
+        if note.heir and note.size not in self.ends:
+            refuse(note.where, "hands the ledger over to a key that is none of it")
+        begins, ends = [0, *self.ends], [*self.ends, note.size]
+        for key in note.signers(self.keys):
+            place = self.keys.index(key)
+            if not begins[place] <= note.size <= ends[place]:
+                refuse(note.where, f"the key {key.text[:120]} was not the ledger's at {note.size} "
+                       "entries")  # fmt: skip
+
+    def told_by(self, entries: dict[int, Entry], below: int) -> None:
+        """Hold the handovers to the entries ``ledger.rekeyed``: the last that each one counts."""
+        wanted = {end - 1: (key.text, former.id.hex()) for former, key, end
+                  in zip(self.keys, self.keys[1:], self.ends) if end <= below}  # fmt: skip
+        for index in sorted(wanted.keys() | entries.keys()):
+            facts = entries.get(index, {}).get("facts", {})
+            if wanted.get(index) != (facts.get("key"), facts.get("former")):
+                refuse(f"entry {index}", "the entries and the checkpoints tell of different "
+                       "changes of the ledger's key")  # fmt: skip
+
+
+def history_of(note: Note, given: list[Key], known: list[Key], notes: list[Note]) -> History:
+    """The history of a key that is given, in which this checkpoint stands."""
+    for key in given:
+        history = History(key, known, [*notes, note])
+        if note.origin == key.name and note.signers(history.keys):
+            history.in_time(note)
+            return history
+    refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key given, nor "
+           "with one that a given key was handed over to or from")  # fmt: skip
+
+
 # ---------------------------------------------------------------------------------------------
 # 3. The Merkle tree (RFC 6962, 2.1) and its tiles (c2sp.org/tlog-tiles)
 # ---------------------------------------------------------------------------------------------
@@ -280,22 +371,9 @@ WIDTH = 256  # hashes of a full tile
 _sha256 = hashlib.sha256
 
 
-def leaf_hash(entry: bytes) -> bytes:
-    """SHA-256(0x00 || entry)."""
-    return _sha256(b"\x00" + entry).digest()
-
-
 def node_hash(left: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 || left || right)."""
     return _sha256(b"\x01" + left + right).digest()
-
-
-def moment(seconds: int) -> str:
-    """A POSIX time as RFC 3339."""
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds} seconds after 1970"
 
 
 def perfect_root(row: list[bytes]) -> bytes:
@@ -394,6 +472,13 @@ class Der:
             value = inside[position]
         return value
 
+    def digest_of(self, data: bytes) -> bytes:
+        """The digest of data by the algorithm this value names."""
+        method = SHA2.get(self.at(0).body.hex())
+        if method is None:
+            raise NotCheckedError(f"{self.where}: a digest algorithm this verifier does not know")
+        return hashlib.new(method.name, data).digest()
+
 
 def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], where: str) -> str:
     """Check an RFC 3161 response, or its token, over a message; returns its time (RFC 3339)."""
@@ -408,7 +493,7 @@ def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], wh
     if (token.at(0).body.hex(), content.at(0).body.hex()) != (SIGNED_DATA, TST_INFO):
         refuse(where, "is no time stamp token")
     info = Der(content.at(1, 0).body, where)  # TSTInfo: RFC 3161, 2.4.2
-    if info.at(2, 1).body != _digest(info.at(2, 0), message, where):
+    if info.at(2, 1).body != info.at(2, 0).digest_of(message):
         refuse(where, "is a time stamp of something else")
     if len(signed.at(-1).items()) != 1 or signed.at(3).tag != 0xA0:
         refuse(where, "has not one signer with its certificate")
@@ -418,31 +503,23 @@ def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], wh
         chain = [x509.load_der_x509_certificate(one.whole) for one in signed.at(3).items()]
     except ValueError:
         refuse(where, "its time or a certificate is malformed")
-    _check_chain(_stamp_signer(signed.at(-1, 0), info.whole, chain, where), chain, roots, at, where)
+    signer = _stamp_signer(signed.at(-1, 0), info.whole, chain)
+    if not _leads_to(roots, signer, chain, at, where):
+        refuse(where, "its certificate leads to none of the roots given")
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _digest(algorithm: Der, data: bytes, where: str) -> bytes:
-    method = SHA2.get(algorithm.at(0).body.hex())
-    if method is None:
-        raise NotCheckedError(f"{where}: a digest algorithm this verifier does not know")
-    return hashlib.new(method.name, data).digest()
-
-
-def _stamp_signer(
-    signer: Der, content: bytes, chain: list[x509.Certificate], where: str
-) -> x509.Certificate:
+def _stamp_signer(signer: Der, content: bytes, chain: list[x509.Certificate]) -> x509.Certificate:
     """The certificate that made the signature over the attributes (RFC 5652, 5.4).
 
     They hold the digest of the content, and that of the certificate (RFC 5035, 3).
     """
-    attributes, method, signature = signer.at(3), signer.at(2), signer.at(5).body
-    told = sorted((one.at(0).body.hex(), one.at(1).items()) for one in attributes.items())
-    for name, expected in (
-        (CONTENT_TYPE, bytes.fromhex(TST_INFO)),
-        (MESSAGE_DIGEST, _digest(method, content, where)),
-    ):
-        if [[one.body for one in values] for key, values in told if key == name] != [[expected]]:
+    where, method, attributes, signature = signer.where, signer.at(2), signer.at(3), signer.at(5)
+    told = [(one.at(0).body.hex(), [v.body for v in one.at(1).items()])
+            for one in attributes.items()]  # fmt: skip
+    for name, value in ((CONTENT_TYPE, bytes.fromhex(TST_INFO)),
+                        (MESSAGE_DIGEST, method.digest_of(content))):  # fmt: skip
+        if [values for key, values in told if key == name] != [[value]]:
             refuse(where, "what is signed is something else than the time stamp")
     message, algorithm = b"\x31" + attributes.whole[1:], SHA2[method.at(0).body.hex()]
     for one in chain:
@@ -452,9 +529,9 @@ def _stamp_signer(
         key = one.public_key()
         try:
             if isinstance(key, rsa.RSAPublicKey):
-                key.verify(signature, message, padding.PKCS1v15(), algorithm)
+                key.verify(signature.body, message, padding.PKCS1v15(), algorithm)
             elif isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, message, ec.ECDSA(algorithm))
+                key.verify(signature.body, message, ec.ECDSA(algorithm))
             else:
                 raise NotCheckedError(f"{where}: a kind of key this verifier does not know")
         except (InvalidSignature, ValueError):
@@ -463,28 +540,24 @@ def _stamp_signer(
     refuse(where, "does not name the certificate that signed it")
 
 
-def _check_chain(
-    signer: x509.Certificate,
-    others: list[x509.Certificate],
-    roots: list[x509.Certificate],
-    at: datetime,
-    where: str,
-) -> None:
+def _leads_to(
+    roots: list[x509.Certificate], signer: x509.Certificate, others: list[x509.Certificate],
+    at: datetime, where: str,
+) -> bool:  # fmt: skip
     """From the signer to a root: each issued by a CA, and valid when it was stamped."""
     try:
         use = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
         if not use.critical or [one.dotted_string for one in use.value] != ["1.3.6.1.5.5.7.3.8"]:
             refuse(where, "the certificate is not for time stamps alone (RFC 3161, 2.3)")
-        current = signer
         for _ in range(8):
-            if not current.not_valid_before_utc <= at <= current.not_valid_after_utc:
+            if not signer.not_valid_before_utc <= at <= signer.not_valid_after_utc:
                 refuse(where, "a certificate was not valid when it was stamped")
-            if any(current == root or _issued(current, root) for root in roots):
-                return
-            current = next(one for one in others if one != current and _issued(current, one))
+            if any(signer == root or _issued(signer, root) for root in roots):
+                return True
+            signer = next(one for one in others if one != signer and _issued(signer, one))
     except (ValueError, StopIteration, x509.ExtensionNotFound):
         pass
-    refuse(where, "its certificate leads to none of the roots given")
+    return False
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -504,7 +577,11 @@ TILE = re.compile(
 )
 KEPT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})-[0-9a-f]{8}\.checkpoint")
 BESIDE = ("checkpoint", "keys/ledger.vkeys")
+OWN_ACTS = tuple(b'{"act":"ledger.%b",' % act for act in (b"rekeyed", b"recovered", b"expired"))
+"""How the entries begin that say something of the ledger itself, and are read."""
+RANGE = re.compile(r"(0|[1-9][0-9]{0,17})(?:-([1-9][0-9]{0,17}))?")
 _PLACE = re.compile(rb'"index":([0-9]{1,19}),"reason":')
+_AT = re.compile(rb'"allowed":(?:true|false),"at":"([^"]{1,40})","before":')
 
 
 def place_of(entry: bytes) -> int:
@@ -512,6 +589,12 @@ def place_of(entry: bytes) -> int:
     only the subject stands behind it, and inside a text the quotes would be escaped."""
     found = _PLACE.match(entry, entry.rfind(b'"index":'))
     return int(found[1]) if found else -1
+
+
+def time_of(entry: bytes) -> str:
+    """When an entry says it was made, without parsing it; empty where it does not say."""
+    found = _AT.search(entry)
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 def split_bundle(data: bytes, where: str) -> list[bytes]:
@@ -533,39 +616,41 @@ class Ledger:
         root: the folder.
         given: the ledger keys of the command line.
         look: called with index and bytes of every entry.
-        witnesses: their keys; ``quorum`` of them must have cosigned one of the checkpoints.
-        tsa: certificates that end the chain of a time stamp.
     """
 
     def __init__(
-        self,
-        root: str,
-        given: list[Key],
-        look: Callable[[int, bytes], None] | None = None,
-        witnesses: Iterable[Key] = (),
-        tsa: Iterable[x509.Certificate] = (),
+        self, root: str, given: list[Key], look: Callable[[int, bytes], None] | None = None
     ) -> None:
-        self.root, self.given, self.look = root, given, look
-        self.witnesses, self.tsa = list(witnesses), list(tsa)
-        self.cosigned: dict[int, dict[str, str]] = {}
-        self.stamped: dict[int, str] = {}
-        self.unchecked = 0
+        self.root, self.look = root, look
         self.head = Note(self._read("checkpoint", SMALL), "checkpoint")
-        self.keys = self._chain()
-        self.notes: list[tuple[Note, set[int]]] = []
-        self.rows: list[list[bytes]] = [[]]
-        self.roots: dict[int, Note] = {}
-        self.proved = self.empty = 0
-        self.acts: Counter[bytes] = Counter()
-        self.rekeyed: dict[int, bytes] = {}
+        self.notes, self.stamps = [self.head], {}
         self.parts: dict[tuple[object, int], list[int]] = {}
-        self.mark(self.head)
         self._inventory()
+        keys = published(self._read(BESIDE[1], SMALL))
+        for key in given:
+            if key.text not in [one.text for one in keys]:
+                refuse(BESIDE[1], f"{key.text[:120]}, the key you gave, is none of this ledger: it "
+                       "is another one, or was rolled back")  # fmt: skip
+        self.history = history_of(self.head, given, keys, self.notes)
+        if [key.text for key in keys] != [key.text for key in self.history.keys]:
+            refuse(BESIDE[1], "names other keys than the checkpoints hand the ledger over to")
+        self.rows: list[list[bytes]] = [[]]
+        self.lost: list[tuple[Note, str]] = []
+        self.told: dict[int, Entry] = {}
+        self.gone: list[tuple[int, int, str]] = []
+        """Entries without bytes: from, to, and when the entry before them was made."""
+        self.proved, self.last = 0, b""
 
     def verify(self) -> dict[str, Any]:
         """Everything there is; what comes back goes into the report."""
-        size = self.head.size
-        waiting = sorted((note for note, _ in self.notes), key=lambda note: -note.size)
+        head, size = self.head, self.head.size
+        for note in self.notes:
+            self.history.signed(note)
+        self.lost += [
+            (note, f"{note.size} entries were signed, and the ledger ends at {size}: it was "
+             "truncated or rolled back") for note in self.notes if note.size > size
+        ]  # fmt: skip
+        waiting = sorted((n for n in self.notes if n.size <= size), key=lambda note: -note.size)
         for number in range(-(-size // WIDTH)):
             start = number * WIDTH
             leaves = self._leaves(number, min(WIDTH, size - start))
@@ -581,25 +666,62 @@ class Ledger:
         for note in reversed(waiting):
             self._compare(note, self.rows)
         try:
-            self._check_keys()
-        except (KeyError, TypeError, AttributeError):
-            refuse("tile/entries", "an entry about the ledger's key is not of the form it has")
-        if self.empty and not self.acts[b"expired"]:
-            refuse("tile/entries", f"{self.empty} entries hold no bytes, and no entry records that "
-                   "they were deleted after their time")  # fmt: skip
+            recovered, expired = self._recovered(), self._expired()
+            self.history.told_by(self._acts("rekeyed"), size)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            refuse("tile/entries", "an entry about the ledger itself is not of the form it has")
+        lost = [note for note, _ in self.lost]
+        self.notes = [note for note in self.notes if note not in lost]
+        for note in self.notes:
+            self.history.in_time(note)
         return {
-            "origin": self.head.origin,
-            "size": size,
-            "root": self.head.root.hex(),
-            "checkpoints": len(self.notes) - 1,
-            "keys": [key.text for key in self.keys],
-            "expired": self.empty,
-            "recovered": self.acts[b"recovered"],
-            "stamped": [
-                f"{size} entries at {at}" for size, at in sorted(self.stamped.items())[-1:]
-            ],
-            "stamps_not_checked": self.unchecked,
-        }
+            "origin": head.origin, "size": size, "root": head.root.hex(),
+            "checkpoints": len(self.notes) - 1, "keys": [key.text for key in self.history.keys],
+            "expired": expired, "recovered": recovered,
+        }  # fmt: skip
+
+    def _acts(self, act: str) -> dict[int, Entry]:
+        return {i: e for i, e in self.told.items() if e["act"] == f"ledger.{act}" and e["allowed"]}
+
+    def _recovered(self) -> list[str]:
+        """Each checkpoint that the ledger contradicts, if an entry owns up to it; else refuse.
+
+        An entry acknowledges one checkpoint, by the digest of its text, size and root.
+        """
+        owned = {}
+        for index, entry in self._acts("recovered").items():
+            lost, size = entry["facts"]["lost"], entry["facts"]["continues"]["size"]
+            if size <= index:
+                owned[lost["note"], lost["size"], lost["root"]] = (index, size)
+        found = [f"entry {index}: {note[1]} entries were signed, those from {size} on or before "
+                 "were lost" for note, (index, size) in owned.items()]  # fmt: skip
+        for note, why in self.lost:
+            if (sha256(note.text), note.size, note.root.hex()) not in owned:
+                refuse(note.where, why)
+        return found
+
+    def _expired(self) -> int:
+        """How many entries hold no bytes; each was let go by a later entry, and past its time."""
+        said = []
+        for index, entry in self._acts("expired").items():
+            facts = entry["facts"]
+            kept = timedelta(days=facts["years"] * 365.25)
+            if facts["years"] < 1 or instant(facts["before"]) > instant(entry["at"]) - kept:
+                refuse(f"entry {index}", "lets entries go before their time")
+            for word in facts["entries"].split(","):
+                match = RANGE.fullmatch(word)
+                if not match or int(match[2] or match[1]) >= index:
+                    refuse(f"entry {index}", "lets go of what is not before it, or of no entries")
+                said.append((int(match[1]), int(match[2] or match[1]) + 1, facts["before"]))
+        said.sort()
+        for start, end, after in self.gone:
+            for first, stop, before in said:
+                if first <= start < stop and after < before:
+                    start = min(stop, end)
+            if start < end:
+                refuse("tile/entries", f"entry {start} is missing: no later entry says that it was "
+                       "deleted after its time")  # fmt: skip
+        return sum(end - start for start, end, _ in self.gone)
 
     def _read(self, name: str, limit: int) -> bytes:
         path = os.path.join(self.root, name)
@@ -607,68 +729,29 @@ class Ledger:
             refuse(name, "is missing")
         return read_file(path, limit)
 
-    def _chain(self) -> list[Key]:
-        """The ledger's keys, oldest first; those given must be among them."""
-        lines = self._read("keys/ledger.vkeys", SMALL).decode("utf-8", "replace").splitlines()
-        chain = [Key(line) for line in lines if line]
-        texts = [key.text for key in chain]
-        for key in self.given:
-            if key.text not in texts:
-                refuse("keys/ledger.vkeys", f"{key.text[:120]}, the key you gave, is none of this "
-                       "ledger: it is another one, or was rolled back")  # fmt: skip
-        if len(set(texts)) != len(texts) or any(key.name != self.head.origin for key in chain):
-            refuse("keys/ledger.vkeys", "names a key twice, or one of another ledger")
-        return chain
-
     def _inventory(self) -> None:
         """Every file has a place; each kept checkpoint is read, partial tiles are noted."""
-        size = self.head.size
         for name in walk(self.root):
             tile, kept = TILE.fullmatch(name), KEPT.fullmatch(name)
             if kept:
-                note = Note(self._read(name, SMALL), name)
-                if note.size != int(kept[1]):
-                    refuse(name, f"is of {note.size} entries")
-                beside = name[: -len("checkpoint")] + "tsr"
-                has = os.path.lexists(os.path.join(self.root, beside))
-                self.mark(note, self._read(beside, SMALL) if has else None)
+                self.notes.append(Note(self._read(name, SMALL), name))
+                if self.notes[-1].size != int(kept[1]):
+                    refuse(name, f"is of {self.notes[-1].size} entries")
             elif tile:
                 level = 0 if tile[1] == "entries" else int(tile[1])
                 number = int(tile[2].replace("/x", "").replace("/", ""))
                 width = int(tile[3] or WIDTH)
                 if name != tile_name(tile[1], number, width) or width > WIDTH:
                     refuse(name, "is no name of a tile")
-                if number * WIDTH + width > size >> 8 * level:
-                    refuse(name, f"holds more than the {size} entries of the checkpoint: the "
-                           "checkpoint was rolled back, or an export was interrupted")  # fmt: skip
+                if number * WIDTH + width > self.head.size >> 8 * level:
+                    refuse(name, f"holds more than the {self.head.size} entries of the checkpoint: "
+                           "it was rolled back, or an export was interrupted")  # fmt: skip
                 if width < WIDTH:
                     self.parts.setdefault((tile[1], number), []).append(width)
-            elif name not in BESIDE and not KEPT.fullmatch(name[:-4] + ".checkpoint"):
+            elif KEPT.fullmatch(name[:-4] + ".checkpoint") and name.endswith(".tsr"):
+                self.stamps[name[:-4] + ".checkpoint"] = self._read(name, SMALL)
+            elif name not in BESIDE:
                 refuse(name, "is no part of an export")
-
-    def mark(self, note: Note, stamp: bytes | None = None) -> None:
-        """Take in a checkpoint: signed by a key of this ledger, about this ledger."""
-        signers = note.signers(self.keys)
-        if not signers:
-            refuse(note.where, f"is not signed by {self.head.origin} with a key of this ledger")
-        if note.origin != self.head.origin:
-            refuse(note.where, f"is a checkpoint of {note.origin[:80]}")
-        if note.size > self.head.size:
-            refuse(note.where, f"{note.size} entries were signed, and the ledger ends at "
-                   f"{self.head.size}: it was truncated or rolled back")  # fmt: skip
-        other = self.roots.setdefault(note.size, note)
-        if other.root != note.root:
-            refuse(note.where, f"the ledger forked: {other.where} has another root, and both are "
-                   "signed")  # fmt: skip
-        for key, at in note.signers(self.witnesses).items():
-            self.cosigned.setdefault(note.size, {})[key.text] = moment(at)
-        if stamp is not None:
-            if self.tsa:
-                self.stamped[note.size] = verify_stamp(stamp, note.data, self.tsa, note.where)
-            else:
-                self.unchecked += 1
-        self.notes.append((note, {self.keys.index(key) for key in signers}))
-        note.data, note.text, note.signatures = b"", b"", []  # there may be very many
 
     def _leaves(self, number: int, width: int) -> list[bytes]:
         """The leaf hashes of one bundle, each compared with the tile of level 0."""
@@ -682,14 +765,16 @@ class Ledger:
             hashed = tile[32 * at : 32 * at + 32]
             leaf = _sha256(b"\x00" + entry).digest()
             if leaf != hashed and not entry and len(hashed) == 32:
-                self.empty += 1  # deleted after retention: its hash stays
-                leaf = hashed
+                leaf = hashed  # deleted after retention: its hash stays
+                if self.gone and self.gone[-1][1] == index:
+                    self.gone[-1] = (self.gone[-1][0], index + 1, self.gone[-1][2])
+                else:
+                    self.gone.append((index, index + 1, time_of(self.last)))
             elif leaf != hashed or place_of(entry) != index:
                 self._name(name, entries, at, start)
-            elif entry.startswith(b'{"act":"ledger.'):
-                self.acts[entry[15 : entry.find(b'"', 15)]] += 1
-                if entry.startswith(b'rekeyed"', 15):
-                    self.rekeyed[index] = entry
+            elif entry.startswith(OWN_ACTS):
+                self.told[index] = parse_json(entry, f"entry {index}")
+            self.last = entry or self.last
             if self.look:
                 self.look(index, entry)
             leaves.append(leaf)
@@ -706,10 +791,9 @@ class Ledger:
         """Say what happened to the entry that is not in its place."""
         index, carried = start + at, place_of(entries[at])
         later = [place_of(entry) for entry in entries[at:]]
-        if carried == index:
-            refuse(name, f"entry {index} was edited: its bytes do not have its leaf hash")
-        if carried < 0:
-            refuse(name, f"entry {index} was edited: it does not say its index")
+        if carried in (index, -1):
+            refuse(name, f"entry {index} was edited: its bytes do not have its leaf hash, or do "
+                   "not say its index")  # fmt: skip
         if index in later:
             what = "was inserted" if later.count(carried) > 1 or carried < index else "was moved"
             refuse(name, f"entry {carried} {what} before entry {index}: reordered or inserted")
@@ -731,50 +815,45 @@ class Ledger:
     def _tile(self, level: int, number: int, row: list[bytes]) -> None:
         for width in {len(row), *self.parts.pop((str(level), number), ())}:
             name = tile_name(level, number, width)
-            data, expected = self._read(name, WIDTH * 32), b"".join(row[:width])
-            if data != expected:
-                same = next(
-                    i
-                    for i in range(width)
-                    if data[32 * i : 32 * i + 32] != expected[32 * i : 32 * i + 32]
-                )
-                first, span = (number * WIDTH + same) * WIDTH**level, WIDTH**level
+            data = self._read(name, WIDTH * 32)
+            if data != b"".join(row[:width]):
+                pieces = (data[32 * i : 32 * i + 32] for i in range(width))
+                same = next((i for i, one in enumerate(pieces) if one != row[i]), width)
+                span = WIDTH**level
+                first = (number * WIDTH + same) * span
                 refuse(name, f"its hash {same} is not that of entries {first} to "
                        f"{first + span - 1}: they were edited, or the tile was")  # fmt: skip
 
     def _compare(self, note: Note, rows: list[list[bytes]]) -> None:
-        if root_of(rows) != note.root:
-            refuse(note.where, f"the ledger is not the one signed at {note.size} entries: an entry "
-                   f"between {self.proved} and {note.size - 1} was edited, replaced or moved, or "
-                   "the ledger forked")  # fmt: skip
-        self.proved = note.size
+        if root_of(rows) == note.root:
+            self.proved = note.size
+            return
+        why = (f"the ledger is not the one signed at {note.size} entries: an entry between "
+               f"{self.proved} and {note.size - 1} was edited, replaced or moved, or the ledger "
+               "forked")  # fmt: skip
+        if note is self.head:
+            refuse(note.where, why)
+        self.lost.append((note, why))
 
-    def _check_keys(self) -> None:
-        """A key signs up to the checkpoint in which it names its heir, and both sign that one.
+    def stamped(self, roots: list[x509.Certificate]) -> dict[str, Any]:
+        """What the time stamps beside the checkpoints say, for the report."""
+        last = ""
+        for note in sorted(self.notes, key=lambda note: note.size):
+            if roots and note.where in self.stamps:
+                at = verify_stamp(self.stamps[note.where], note.data, roots, note.where)
+                last = f"{note.size} entries at {at}"
+        return {"stamped": [last] if last else [],
+                "stamps_not_checked": 0 if roots else len(self.stamps)}  # fmt: skip
 
-        The last of the entries it counts is ``ledger.rekeyed`` and names the same key.
-        """
-        until: list[int] = []
-        told = {index: parse_json(entry, "entry") for index, entry in self.rekeyed.items()}
-        for place, key in enumerate(self.keys[1:]):
-            sizes = {one.size for one, by in self.notes if one.heir == key.text
-                     and {place, place + 1} <= by}  # fmt: skip
-            if len(sizes) != 1:
-                refuse("checkpoints", "not one checkpoint hands over to the key " + key.text[:120])
-            until += sizes
-            entry = told.pop(until[-1] - 1, {})
-            if not entry.get("allowed") or entry["facts"].get("key") != key.text:
-                refuse("tile/entries", f"entry {until[-1] - 1} hands over to another key")
-        if told or len(set(until)) != len(until) or sorted(until) != until:
-            refuse("keys/ledger.vkeys", "the entries tell of other changes of the key")
-        for note, by in self.notes:
-            if note.heir and note.size not in until:
-                refuse(note.where, "hands the ledger over to a key that is none of it")
-            begins, ends = [0, *until], [*until, note.size]
-            for place in by:
-                if not begins[place] <= note.size <= ends[place]:
-                    refuse(note.where, f"the key {self.keys[place].text[:120]} was not the "
-                           f"ledger's at {note.size} entries")  # fmt: skip
+    def witnessed(self, witnesses: list[Key], quorum: int) -> dict[str, Any]:
+        """The largest checkpoint that enough witnesses cosigned, together in all its copies."""
+        cosigned: dict[int, set[str]] = {}
+        for note in self.notes:
+            cosigned.setdefault(note.size, set()).update(k.text for k in note.signers(witnesses))
+        enough = [size for size, by in cosigned.items() if len(by) >= quorum]
+        if not enough:
+            refuse("checkpoints", f"none is cosigned by {quorum} of the witnesses")
+        return {"witnessed": max(enough)}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -800,18 +879,12 @@ class Proof:
 
     def verify(self, entry: bytes, note: Note) -> None:
         """Check that the root of a checkpoint commits to these bytes at this index."""
-        leaf = leaf_hash(entry)
+        leaf = _sha256(b"\x00" + entry).digest()
         if root_from_proof(self.index, note.size, leaf, self.path, self.where) != note.root:
             refuse(self.where, f"the entry is not number {self.index} of the signed ledger: the "
                    "entry, its place or the proof was changed")  # fmt: skip
         if place_of(entry) != self.index:
             refuse(self.where, f"the entry says that its index is {place_of(entry)}")
-
-
-def signed_by(note: Note, keys: list[Key]) -> None:
-    """Refuse a checkpoint that none of these keys signed, or one of another ledger."""
-    if not note.signers(keys) or note.origin not in [key.name for key in keys]:
-        refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key given")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -821,6 +894,8 @@ def signed_by(note: Note, keys: list[Key]) -> None:
 STAMP = "ledger/checkpoint.tsr"
 MANIFESTS = ("manifest.json", "manifest.dsse")
 PAYLOAD_TYPE = "application/vnd.mlflow-governance.evidence+json"
+NAMED = ("ledger/proofs/", "decisions/", "dossiers/", "policies/", "erasures/")
+"""Folders in which nothing stands that no entry leads to."""
 WAY = {"None": "Candidate", "Candidate": "Staging", "Staging": "Approved", "Approved": "Deprecated"}
 OUT = ("Quarantined", "Revoked")
 
@@ -855,6 +930,14 @@ class Archive:
             raise NotCheckedError(f"{name} has more than {limit} bytes, which are not read")
         return data
 
+    def json(self, name: str) -> Any:
+        """The value in one file."""
+        return parse_json(self.read(name), name)
+
+    def under(self, folder: str) -> list[str]:
+        """The names of the files in a folder."""
+        return sorted(name for name in self.names if name.startswith(folder))
+
     @staticmethod
     def _open(path: str) -> zipfile.ZipFile:
         """A zip that every program reads alike: plain files, each once, one behind the other."""
@@ -887,7 +970,19 @@ class Archive:
         return found
 
 
-def verify_envelope(data: bytes, payload: bytes, pem: bytes, where: str) -> None:
+def read_public(pem: bytes) -> tuple[Any, str]:
+    """A public key, and its id: the digest of its SubjectPublicKeyInfo."""
+    try:
+        key: Any = form.load_pem_public_key(pem)
+        if isinstance(key, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey)):
+            kind = form.PublicFormat.SubjectPublicKeyInfo
+            return key, sha256(key.public_bytes(form.Encoding.DER, kind))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise NotCheckedError(f"the registry's key cannot be read: {error}") from error
+    raise NotCheckedError("the registry's key is neither Ed25519 nor ECDSA")
+
+
+def verify_envelope(data: bytes, payload: bytes, key: Any, where: str) -> None:
     """Check a DSSE envelope (protocol v1.0): the payload is this, and this key signed it."""
     envelope = parse_json(data, where)
     if decode_base64(envelope["payload"], where) != payload:
@@ -896,20 +991,13 @@ def verify_envelope(data: bytes, payload: bytes, pem: bytes, where: str) -> None
         refuse(where, "is a signature over something else")
     kind = PAYLOAD_TYPE.encode()
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-    try:
-        key: Any = load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise NotCheckedError(f"the registry's key cannot be read: {error}") from error
+    how = []
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        method = {384: hashes.SHA384(), 521: hashes.SHA512()}.get(key.key_size, hashes.SHA256())
+        how = [ec.ECDSA(method)]
     for one in envelope["signatures"][:16]:
         try:
-            if isinstance(key, ed25519.Ed25519PublicKey):
-                key.verify(decode_base64(one["sig"], where), message)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
-                method = {384: hashes.SHA384(), 521: hashes.SHA512()}.get(key.key_size)
-                key.verify(decode_base64(one["sig"], where), message,
-                           ec.ECDSA(method or hashes.SHA256()))  # fmt: skip
-            else:
-                raise NotCheckedError("the registry's key is neither Ed25519 nor ECDSA")
+            key.verify(decode_base64(one["sig"], where), message, *how)
             return
         except InvalidSignature:
             continue
@@ -919,84 +1007,80 @@ def verify_envelope(data: bytes, payload: bytes, pem: bytes, where: str) -> None
 def policy_digest(archive: bytes, where: str) -> str:
     """The identity of a policy: ``sha256(JCS([{name, sha256}, …]))`` over what decides."""
     unpacked = zlib.decompressobj(31)
+    kept: dict[str, str] = {}
     try:
         plain = unpacked.decompress(archive, 16 * SMALL)
         if not unpacked.eof or unpacked.unused_data:
             refuse(where, "is too large, or more than one archive")
-        found: dict[str, bytes] = {}
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
             for member in tar:
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is None or member.issparse() or member.name in found:
-                    refuse(where, f"holds {member.name[:100]!r} twice, or a link")
-                found[member.name] = file.read()
+                file, name = tar.extractfile(member) if member.isreg() else None, member.name
+                if file is None or member.issparse() or name in kept:
+                    refuse(where, f"holds {name[:100]!r} twice, or a link")
+                data = file.read()
+                if name == ".manifest":  # its revision is this very digest
+                    told = parse_json(data, where)
+                    data = canonical({key: told[key] for key in told if key != "revision"})
+                kept[name] = hashlib.sha256(data).hexdigest()
     except (zlib.error, tarfile.TarError, EOFError, ValueError) as error:
         refuse(where, f"is no archive of a policy ({error})")
-    kept = {}
-    for name, data in found.items():
-        if name.startswith("tests/") or name.endswith(".md"):
-            continue
-        if name in (".signatures.json", "config.schema.json"):
-            continue
-        if name == ".manifest":  # its revision is this very digest
-            told = parse_json(data, where)
-            data = canonical({key: told[key] for key in told if key != "revision"})
-        kept[name] = hashlib.sha256(data).hexdigest()
-    return sha256(canonical([{"name": name, "sha256": kept[name]} for name in sorted(kept)]))
+    decides = [{"name": name, "sha256": kept[name]} for name in sorted(kept)
+               if not name.startswith("tests/") and not name.endswith(".md")
+               and name not in (".signatures.json", "config.schema.json")]  # fmt: skip
+    return sha256(canonical(decides))
 
 
 class Bundle:
     """What a registry says of a version, or of a period, and whether its ledger says the same.
 
-    What is missing, as where names were erased or withheld, is kept in ``open``: it cannot be told,
-    which is exit code 2. ``remarks`` only say how far the check went.
+    What is missing, as where names were withheld, is kept in ``open``: it cannot be told, which is
+    exit code 2. ``remarks`` only say how far the check went.
     """
 
-    def __init__(self, archive: Archive, keys: list[Key], registry_key: bytes | None) -> None:
-        self.archive, self.keys, self.registry_key = archive, keys, registry_key
+    def __init__(self, archive: Archive, given: list[Key], pem: bytes | None) -> None:
+        self.archive, self.given, self.pem = archive, given, pem
         self.open: list[str] = []
         self.remarks: list[str] = []
-        self.entries: dict[int, dict[str, Any]] = {}
-        self.texts: dict[str, str] = {}
-        self.decisions: dict[int, dict[str, Any]] = {}
-        self.dossiers: dict[int, dict[str, Any]] = {}
+        self.unnamed = False  # no entry says which key the registry has
+        self.entries: dict[int, Entry] = {}
+        self.used: set[str] = set()  # files that an entry leads to
+        self.texts: dict[str, str] = {}  # commitment: name or reason
+        self.replaced: dict[str, tuple[str, int]] = {}  # digest: what stands for it, since when
+        self.registered: dict[str, Entry] = {}
+        self.stages: dict[str, str] = {}
+        self.came_from: dict[str, str] = {}
+        self.words: dict[str, tuple[int, Entry]] = {}  # approvals that stand, by their id
+        self.attached: dict[str, set[tuple[str, str]]] = {}  # uid: evidence decided upon
 
     def verify(self) -> dict[str, Any]:
         """Everything in it."""
         try:
-            self._files()
-            self._ledger()
-            self._exported()
-            self._openings()
-            self._decisions()
-            self._policies()
-            self._states()
-            self._approvals()
-            self._models()
+            for step in (self._files, self._ledger, self._exported, self._signed, self._openings,
+                         self._history, self._told, self._models):  # fmt: skip
+                step()
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             refuse("a document", f"is not of the form this verifier reads ({error!r:.200})")
+        for folder in NAMED:
+            for name in self.archive.under(folder):
+                if name not in self.used:
+                    refuse(name, "no entry leads to it")
         if self.hidden and self.open:
             self.remarks += [f"withheld, as the ledger says: {one}" for one in self.open]
             self.open = []
         return {
             "of": json.dumps(self.manifest["of"], ensure_ascii=False),
-            "made_at": self.manifest["made_at"],
-            "origin": self.note.origin,
-            "size": self.note.size,
-            "entries": len(self.entries),
-            "decisions": len(self.decisions),
-            "remarks": self.remarks,
-        }
+            "made_at": self.manifest["made_at"], "origin": self.note.origin,
+            "size": self.note.size, "entries": len(self.entries), "remarks": self.remarks,
+        }  # fmt: skip
 
     def _files(self) -> None:
-        """The manifest is signed, and lists every file and none else."""
+        """The manifest lists every file and none else, and is signed if a key is given for that."""
         data = self.archive.read("manifest.json")
         self.manifest = parse_json(data, "manifest.json")
         if self.manifest["schema"] != 1:
             raise NotCheckedError("a bundle of a kind that is newer than this verifier")
-        given = self.registry_key
-        pem = self.archive.read("keys/registry.pub", SMALL) if given is None else given
-        verify_envelope(self.archive.read("manifest.dsse"), data, pem, "manifest.dsse")
+        self.key, self.key_id = read_public(self.pem or self.archive.read("keys/registry.pub"))
+        verify_envelope(self.archive.read("manifest.dsse"), data, self.key, "manifest.dsse")
         listed = self.manifest["files"]
         for name in sorted((self.archive.names - set(MANIFESTS)) ^ set(listed)):
             refuse(name, "is missing" if name in listed else "is not listed in manifest.json")
@@ -1006,30 +1090,28 @@ class Bundle:
 
     def _ledger(self) -> None:
         """Each entry is in the ledger, by its proof against the one checkpoint."""
-        checkpoint = self.archive.read("ledger/checkpoint", SMALL)
+        read = self.archive.read
+        checkpoint = read("ledger/checkpoint", SMALL)
         self.note = Note(checkpoint, "ledger/checkpoint")
-        signed_by(self.note, self.keys)
-        told = {"origin": self.note.origin, "size": self.note.size}
-        if self.manifest["ledger"] != told:
+        handovers = [Note(read(n, SMALL), n) for n in self.archive.under("ledger/handovers/")]
+        keys = published(read("keys/ledger.vkeys", SMALL))
+        self.history = history_of(self.note, self.given, keys, handovers)
+        for one in handovers:
+            self.history.signed(one)
+            self.history.in_time(one)
+        if self.manifest["ledger"] != {"origin": self.note.origin, "size": self.note.size}:
             refuse("manifest.json", "names another ledger than its checkpoint")
-        proofs = {name for name in self.archive.names if name.startswith("ledger/proofs/")}
-        for name in self.archive.names:
-            if not name.startswith("ledger/entries/"):
-                continue
-            index = int(name[15:].removesuffix(".json"))
-            where = f"ledger/proofs/{index}.tlog-proof"
-            proof = Proof(self.archive.read(where, SMALL), where)
-            proofs.discard(where)
+        for index in sorted(int(name[15:-5]) for name in self.archive.under("ledger/entries/")):
+            name, where = f"ledger/entries/{index}.json", f"ledger/proofs/{index}.tlog-proof"
+            proof = Proof(read(where, SMALL), where)
             if (proof.index, proof.checkpoint) != (index, checkpoint):
                 refuse(where, "is about another entry, or against another checkpoint")
-            data = self.archive.read(name, SMALL)
+            data = read(name, SMALL)
             proof.verify(data, self.note)
             self.entries[index] = parse_json(data, name)
             if self.entries[index]["schema"] != 1 or self.entries[index]["index"] != index:
                 refuse(name, "is no entry of this kind of ledger")
-        if proofs:
-            refuse(min(proofs), "is the proof of an entry that is not there")
-        self.entries = dict(sorted(self.entries.items()))
+            self.used.add(where)
 
     def _exported(self) -> None:
         """The last entry is the registry's word for what the bundle holds."""
@@ -1049,305 +1131,322 @@ class Bundle:
         if missing or facts["of"] != self.manifest["of"]:
             refuse(f"ledger/entries/{self.last}.json", "the registry said it exported other "
                    f"entries, or of something else ({sorted(missing)[:5]})")  # fmt: skip
+        rekeyed = {i: e for i, e in self.entries.items() if e["act"] == "ledger.rekeyed"}
+        self.history.told_by(rekeyed, self.last)
+
+    def _signed(self) -> None:
+        """The key that signed the manifest is the one with which the registry last started."""
+        if self.pem is not None:
+            return
+        starts = [e for e in self.entries.values() if e["act"] == "registry.started"]
+        told = starts[-1]["facts"].get("keys", {}).get("registry") if starts else None
+        self.unnamed = told is None
+        if told not in (None, self.key_id):
+            refuse("keys/registry.pub", f"the registry started with the key {told}")
 
     def _openings(self) -> None:
-        """A name or reason is shown with the salt that makes it its commitment."""
-        for commitment, one in parse_json(
-            self.archive.read("openings.json"), "openings.json"
-        ).items():
+        """A name or reason is shown with the salt that makes it its commitment.
+
+        Of somebody who was erased a pseudonym is shown, by the erasure that put it there: the entry
+        ``person.erased`` has the digest of the list ``[[before, after], …]`` of what it replaced.
+        """
+        for name in self.archive.under("erasures/"):
+            index, data = int(name[9:-5]), self.archive.read(name)
+            entry = self.entries.get(index, {"act": ""})
+            if entry["act"] != "person.erased" or entry["facts"]["replaced"] != sha256(data):
+                refuse(name, "no entry tells of this erasure")
+            self.used.add(name)
+            for before, after in parse_json(data, name):
+                self.replaced[before] = (after, index)
+                self.texts[before] = after or "(erased)"
+        for commitment, one in self.archive.json("openings.json").items():
             if sha256(bytes.fromhex(one["salt"]) + one["text"].encode()) != commitment:
                 refuse("openings.json", f"{one['text'][:60]!r} does not open {commitment}")
             self.texts[commitment] = one["text"]
 
-    def _decisions(self) -> None:
-        """Whatever moved a version was decided so, and the decision is the one recorded."""
-        named: set[str] = set()
-        for index, entry in self.entries.items():
-            name = f"decisions/{entry['decision_id']}.json"
-            if not entry["decision_id"] or name not in self.archive.names:
-                if moves(entry):
-                    self.open.append(f"entry {index}: its decision is not in the bundle")
-                continue
-            decision = self.decisions[index] = self._decision(index, entry, name)
-            dossier = f"dossiers/{decision['dossier_digest'][7:]}.json"
-            named |= {name, dossier}
-            if dossier in self.archive.names:
-                self._dossier(index, entry, dossier, decision["dossier_digest"])
-            elif moves(entry):
-                self.open.append(f"entry {index}: its dossier is not in the bundle")
-        for name in self.archive.names:
-            if name.startswith(("decisions/", "dossiers/")) and name not in named:
-                refuse(name, "no entry names it")
+    def _document(self, name: str, digest: str, index: int) -> Any:
+        """What an entry names by its digest, or the redacted one that an erasure put there."""
+        data, by = self.archive.read(name), index
+        self.used.add(name)
+        now = sha256(data)
+        while digest != now and self.replaced.get(digest, ("", -1))[1] > by:
+            digest, by = self.replaced[digest]
+        if digest != now:
+            refuse(name, f"is not what entry {index} names: it was edited")
+        if by != index:
+            self.remarks.append(f"{name}: redacted: person erased by entry {by}")
+        return parse_json(data, name)
 
-    def _decision(self, index: int, entry: dict[str, Any], name: str) -> dict[str, Any]:
-        data = self.archive.read(name)
-        if sha256(data) != entry["decision_digest"]:
-            refuse(name, f"is not the decision of entry {index}: it was edited")
-        decision: dict[str, Any] = parse_json(data, name)
+    def _history(self) -> None:
+        """One walk over the entries: what each says follows from those before it."""
+        acts = {"version.registered": self._registers, "version.deleted": self._deletes,
+                "version.transitioned": self._moves, "version.revoked": self._moves,
+                "approval.given": self._gives, "approval.withdrawn": self._takes_back}  # fmt: skip
+        for index, entry in self.entries.items():
+            where, moves = f"ledger/entries/{index}.json", moved(entry)
+            dossier = self._decision(index, entry, moves) if entry["decision_id"] else None
+            if moves and not entry["decision_id"]:
+                refuse(where, "nobody decided what it says was done")
+            act = acts.get(entry["act"])
+            if act and entry["allowed"] and entry["subject"]["uid"]:
+                act(where, index, entry)
+            if moves and dossier:
+                self._rests_on(index, entry, dossier)
+
+    def _decision(self, index: int, entry: Entry, moves: bool) -> Entry | None:
+        """Whatever moved a version was decided so, and the decision is the one recorded."""
+        name = f"decisions/{entry['decision_id']}.json"
+        if name not in self.archive.names:
+            if moves:
+                self.open.append(f"entry {index}: its decision is not in the bundle")
+            return None
+        decision = self._document(name, entry["decision_digest"], index)
         told = {key: entry["facts"].get(key) for key in ("policy_digest", "dossier_digest")}
         told["decision_id"] = entry["decision_id"]
         if any(value not in (None, decision[key]) for key, value in told.items()):
             refuse(name, f"says something else than entry {index}")
-        if moves(entry) and decision["allow"] is not True:
+        if moves and decision["allow"] is not True:
             refuse(name, f"refused what entry {index} says was done")
-        return decision
+        policy = f"policies/{decision['policy_digest'][7:]}.tar.gz"
+        if policy not in self.archive.names:
+            if (
+                missing := f"policy {decision['policy_digest']} is not in the bundle"
+            ) not in self.open:
+                self.open.append(missing)
+        elif policy not in self.used:
+            self.used.add(policy)
+            if policy_digest(self.archive.read(policy), policy) != decision["policy_digest"]:
+                refuse(policy, "is another policy than it is called")
+        dossier = f"dossiers/{decision['dossier_digest'][7:]}.json"
+        if dossier not in self.archive.names:
+            if moves:
+                self.open.append(f"entry {index}: its dossier is not in the bundle")
+            return None
+        return self._document(dossier, decision["dossier_digest"], index)
 
-    def _dossier(self, index: int, entry: dict[str, Any], where: str, digest: str) -> None:
-        data, subject = self.archive.read(where), entry["subject"]
-        if sha256(data) != digest:
-            refuse(where, "is not the dossier that was decided upon")
-        dossier = self.dossiers[index] = parse_json(data, where)
-        about, action = dossier["subject"], dossier["action"]
-        told = (about["uid"], about["digest"], about["stage"], action.get("to"))
-        done = (subject["uid"], subject["digest"], entry["before"].get("stage"),
-                entry["after"].get("stage"))  # fmt: skip
-        if moves(entry) and told != done:
-            refuse(where, f"is about something else than entry {index} says was done")
+    def _registers(self, where: str, index: int, entry: Entry) -> None:
+        uid = entry["subject"]["uid"]
+        if uid in self.registered or entry["after"]["stage"] != "None":
+            refuse(where, "registers a version that is there, or not at its beginning")
+        self.stages[uid], self.registered[uid] = "None", entry
 
-    def _policies(self) -> None:
-        used = {decision["policy_digest"] for decision in self.decisions.values()}
-        for digest in sorted(used):
-            name = f"policies/{digest[7:]}.tar.gz"
-            if name not in self.archive.names:
-                self.open.append(f"policy {digest} is not in the bundle")
-            elif policy_digest(self.archive.read(name), name) != digest:
-                refuse(name, "is another policy than it is called")
-        for name in self.archive.names:
-            if name.startswith("policies/") and f"sha256:{name[9:-7]}" not in used:
-                refuse(name, "no decision was made with it")
+    def _deletes(self, where: str, index: int, entry: Entry) -> None:
+        if self.stages.pop(entry["subject"]["uid"], None) is None:
+            refuse(where, "deletes a version that was not there")
 
-    def _states(self) -> None:
+    def _moves(self, where: str, index: int, entry: Entry) -> None:
         """The stages of each version follow each other, in a life cycle that exists."""
-        stages: dict[str, str] = {}
-        came_from: dict[str, str] = {}
-        self.registered: dict[str, dict[str, Any]] = {}
-        for index, entry in self.entries.items():
-            act, uid = entry["act"], entry["subject"]["uid"]
-            where = f"ledger/entries/{index}.json"
-            if not entry["allowed"] or not uid:
-                continue
-            if act == "version.registered":
-                if uid in stages or entry["after"]["stage"] != "None":
-                    refuse(where, "registers a version that is there, or not at its beginning")
-                stages[uid], self.registered[uid] = "None", entry
-            if act == "version.deleted":
-                stages.pop(uid, None)
-            if not moves(entry):
-                continue
-            before, after = entry["before"]["stage"], entry["after"]["stage"]
-            if stages.get(uid) != before:
-                refuse(where, f"leaves {before}, and the version was {stages.get(uid)}")
-            back = before == "Quarantined" and came_from.get(uid) == after
-            on = before in WAY and after in (WAY[before], "Quarantined")
-            if before == "Revoked" or not (after == "Revoked" or back or on):
-                refuse(where, f"the life cycle has no way from {before} to {after}")
-            came_from[uid], stages[uid] = before, after
+        uid, before, after = entry["subject"]["uid"], *stages(entry)
+        if self.stages.get(uid) != before:
+            refuse(where, f"leaves {before}, and the version was {self.stages.get(uid)}")
+        if before == after:
+            return  # withdrawn before it was hashed, and now the digest is known
+        back = before == "Quarantined" and self.came_from.get(uid) == after
+        on = before not in OUT and after in (WAY.get(before), "Quarantined")
+        if before == "Revoked" or not (after == "Revoked" or back or on):
+            refuse(where, f"the life cycle has no way from {before} to {after}")
+        self.came_from[uid], self.stages[uid] = before, after
 
-    def _approvals(self) -> None:
-        """Each approval a promotion rests on was given before it, and not by the submitter."""
-        words = {i: e for i, e in self.entries.items() if e["act"].startswith("approval.")
-                 and e["allowed"]}  # fmt: skip
-        ended: dict[Any, int] = {}  # from which entry on a word stands no more
-        for index, word in words.items():
-            former = "supersedes" if word["act"] == "approval.given" else "approval"
-            if word["facts"].get(former) is not None:
-                ended.setdefault(word["facts"][former], index)
-        for index, dossier in self.dossiers.items():
-            entry = self.entries[index]
-            if not moves(entry) or entry["after"]["stage"] in OUT:
-                continue
-            left = [word for i, word in words.items()
-                    if i < index <= ended.get(word["facts"].get("approval"), index)]  # fmt: skip
-            for one in dossier["approvals"]:
-                given = [word for word in left if self._says(word, one, entry)]
-                if not given:
-                    refuse(
-                        f"dossier of entry {index}",
-                        f"it rests on an approval for {one['role']} that nobody gave before, or "
-                        "that was taken back",
-                    )
-                left.remove(given[0])
-                if one["decision"] == "approve":
-                    self._apart(index, given[0], entry)
-        self._told(words)
+    def _gives(self, where: str, index: int, entry: Entry) -> None:
+        facts = entry["facts"]
+        if facts["supersedes"] is not None:
+            self._ends(where, entry, facts["supersedes"])
+        if facts["approval"] in self.words:
+            refuse(where, "gives an approval that was given")
+        self.words[facts["approval"]] = (index, entry)
 
-    def _told(self, words: dict[int, dict[str, Any]]) -> None:
-        """``approvals.json`` says what the entries say."""
-        for one in parse_json(self.archive.read("approvals.json"), "approvals.json"):
-            word = words.get(one["index"], {"facts": {}, "act": "", "at": "", "actor": ""})
-            same = [word["facts"].get("role"), word["facts"].get("decision"), word["at"]]
-            person = self.texts.get(word["actor"], one["person"])
-            if word["act"] != "approval.given" or same != [one["role"], one["decision"], one["at"]]:
-                refuse("approvals.json", f"entry {one['index']} does not say that")
-            if person != one["person"]:
-                refuse("approvals.json", f"entry {one['index']} is of somebody else")
+    def _takes_back(self, where: str, index: int, entry: Entry) -> None:
+        self._ends(where, entry, entry["facts"]["approval"])
 
-    def _says(self, word: dict[str, Any], one: dict[str, Any], entry: dict[str, Any]) -> bool:
-        """True when an entry tells of this approval, of what another entry is about."""
-        facts, subject = word["facts"], word["subject"]
-        told = (word["act"], facts["role"], facts["decision"], word["at"], subject["digest"])
+    def _ends(self, where: str, entry: Entry, former: str) -> None:
+        _, word = self.words.pop(former, (0, {"subject": {"uid": ""}}))
+        if word["subject"]["uid"] != entry["subject"]["uid"]:
+            refuse(where, "takes back an approval that did not stand")
+
+    def _rests_on(self, index: int, entry: Entry, dossier: Entry) -> None:
+        """A move is what its dossier asked for, and each approval in that was given before it."""
+        where, about, subject = f"dossier of entry {index}", dossier["subject"], entry["subject"]
+        asked = (about["uid"], about["digest"], about["stage"], dossier["action"].get("to"))
+        if asked != (subject["uid"], subject["digest"], *stages(entry)):
+            refuse(where, f"is about something else than entry {index} says was done")
+        self.attached.setdefault(subject["uid"], set()).update(
+            (one["digest"], one["name"]) for one in dossier["attached"]
+        )
+        left = [word for _, word in self.words.values() if word["subject"]["uid"] == subject["uid"]]
+        for one in dossier["approvals"] if entry["after"]["stage"] not in OUT else ():
+            given = [word for word in left if self._says(word, one)]
+            if not given:
+                refuse(where, f"it rests on an approval for {one['role']} that nobody gave before, "
+                       "or that was taken back")  # fmt: skip
+            left.remove(given[0])
+            registered = self.registered[subject["uid"]]
+            if one["decision"] == "approve" and not registered["before"]:  # else it was adopted
+                people = [self.texts.get(said["actor"]) for said in (registered, given[0])]
+                if None in people:
+                    self.open.append(f"entry {index}: whether submitter and approver are two "
+                                     "people cannot be told, as a name is not here")  # fmt: skip
+                elif people[0] == people[1]:
+                    refuse(f"entry {index}", "the submitter approved it: separation of duties is "
+                           "broken")  # fmt: skip
+
+    def _says(self, word: Entry, one: Entry) -> bool:
+        """True when an entry is this approval."""
+        facts = word["facts"]
+        told = (facts["role"], facts["decision"], word["at"], word["subject"]["digest"])
         return (
-            told == ("approval.given", one["role"], one["decision"], one["at"], one["model_digest"])
-            and subject["uid"] == entry["subject"]["uid"]
+            told == (one["role"], one["decision"], one["at"], one["model_digest"])
+            and facts.get("policy_digest") in (None, one["policy_digest"])
             and self.texts.get(word["actor"], one["person"]) == one["person"]
         )
 
-    def _apart(self, index: int, word: dict[str, Any], entry: dict[str, Any]) -> None:
-        registered = self.registered.get(entry["subject"]["uid"])
-        if registered is None or registered["before"]:  # adopted: nobody knows who made it
-            return
-        people = [self.texts.get(one["actor"]) for one in (registered, word)]
-        if None in people:
-            self.open.append(f"entry {index}: whether submitter and approver are two people "
-                             "cannot be told, as a name was erased or withheld")  # fmt: skip
-        elif people[0] == people[1]:
-            refuse(f"entry {index}", "the submitter approved it: separation of duties is broken")
+    def _told(self) -> None:
+        """``approvals.json`` says what the entries say."""
+        stand = {index for index, _ in self.words.values()}
+        for one in self.archive.json("approvals.json"):
+            word = self.entries.get(one["index"], {"act": ""})
+            facts = word["facts"] if word["act"] == "approval.given" and word["allowed"] else {}
+            same = (facts.get("role"), facts.get("decision"), word.get("at"))
+            if same != (one["role"], one["decision"], one["at"]):
+                refuse("approvals.json", f"entry {one['index']} does not say that")
+            if self.texts.get(word["actor"], one["person"]) != one["person"]:
+                refuse("approvals.json", f"entry {one['index']} is of somebody else")
+            if one["withdrawn"] is (one["index"] in stand):
+                refuse("approvals.json", f"whether that of entry {one['index']} stands is not so")
 
     def _models(self) -> None:
         """What stands in ``versions/`` has the digests that the entries name."""
-        versions, files = self._folders(), self._files_of()
-        for folder in files.keys() - versions.keys():
-            refuse(folder, "is about a version that no entry names")
-        for folder, about in versions.items():
-            inside, acts = files.get(folder, set()), [entry["act"] for entry in about]
-            digests = [e["subject"]["digest"] for e in about if e["subject"]["digest"]]
-            for name in inside:
-                if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", name):
-                    told = digests[-1:] if name == "manifest.json" else [f"sha256:{name[9:-5]}"]
-                    if sha256(self.archive.read(folder + name)) not in {*told} & {*digests}:
-                        refuse(folder + name, "is not the model that the entries name")
-            if "version.registered" not in acts or acts[-1] == "version.deleted":
-                continue  # of others only what they have to do with these
-            if digests and "manifest.json" not in inside:
-                self.open.append(f"{folder}manifest.json is not in the bundle")
-            there = {self.manifest["files"][folder + n] for n in inside if n[:9] == "evidence/"}
-            self.open += [
-                f"{folder}evidence: {what} is not in the bundle"
-                for digest, what in self._evidence(about)
-                if digest not in there
-            ]
-
-    def _files_of(self) -> dict[str, set[str]]:
-        """The files of each version, by their folder."""
-        found: dict[str, set[str]] = {}
-        for name in self.archive.names:
-            if name.startswith("versions/"):
-                *folders, inner = name.split("/", 3)
-                found.setdefault("/".join([*folders, ""]), set()).add(inner)
-        return found
-
-    def _folders(self) -> dict[str, list[dict[str, Any]]]:
-        """The entries about each version, by the folder of its files."""
-        found: dict[str, list[dict[str, Any]]] = {}
+        about: dict[str, list[Entry]] = {}
         for entry in self.entries.values():
             subject = entry["subject"]
             if subject["uid"]:
                 space = subject["workspace"]
                 whole = subject["name"] if space == "default" else f"{space}:{subject['name']}"
                 name = re.sub(r"^\.", "%2E", quote(whole, safe=" "))
-                found.setdefault(f"versions/{name}/{subject['version']}/", []).append(entry)
-        return found
+                about.setdefault(f"versions/{name}/{subject['version']}/", []).append(entry)
+        files: dict[str, set[str]] = {}
+        for name in self.archive.under("versions/"):
+            *folders, inner = name.split("/", 3)
+            files.setdefault("/".join([*folders, ""]), set()).add(inner)
+        for folder in files.keys() - about.keys():
+            refuse(folder, "is about a version that no entry names")
+        for folder, entries in about.items():
+            self._model(folder, entries, files.get(folder, set()))
 
-    def _evidence(self, about: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-        for entry in about:
-            if entry["act"] == "evidence.attached" and entry["allowed"]:
-                yield entry["facts"]["digest"], entry["facts"]["name"]
-            if moves(entry):
-                for one in self.dossiers.get(entry["index"], {}).get("attached", ()):
-                    yield one["digest"], one["name"]
+    def _model(self, folder: str, entries: list[Entry], inside: set[str]) -> None:
+        named = {entry["subject"]["digest"] for entry in entries} - {None}
+        for name in inside:
+            if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", name):
+                digest = sha256(self.archive.read(folder + name))
+                if digest not in named or name not in (
+                    "manifest.json",
+                    f"manifest-{digest[7:]}.json",
+                ):
+                    refuse(folder + name, "is not the model that the entries name")
+        living = [uid for uid in self.stages if uid == entries[-1]["subject"]["uid"]]
+        if not living:
+            return  # deleted, or here only for what it has to do with others
+        own = [entry for entry in entries if entry["subject"]["uid"] == living[0]]
+        digests = [entry["subject"]["digest"] for entry in own if entry["subject"]["digest"]]
+        if digests and self.manifest["files"].get(folder + "manifest.json") != digests[-1]:
+            if "manifest.json" in inside:
+                refuse(folder + "manifest.json", "is not the model that the entries name")
+            self.open.append(f"{folder}manifest.json is not in the bundle")
+        there = {self.manifest["files"][folder + n] for n in inside if n[:9] == "evidence/"}
+        asked = {(e["facts"]["digest"], e["facts"]["name"]) for e in own
+                 if e["act"] == "evidence.attached" and e["allowed"]}  # fmt: skip
+        for digest, what in sorted(asked | self.attached.get(living[0], set())):
+            if digest not in there:
+                self.open.append(f"{folder}evidence: {what} is not in the bundle")
 
     def against(self, path: str) -> dict[str, Any]:
         """Hold the bundle against the whole ledger: was anything left out?"""
-        of, asked, seen = self.manifest["of"], set(self.entries), set()
-        refs = {self._ref(e) for e in self.entries.values() if e["subject"]["uid"]}
+        of, seen = self.manifest["of"], set()
+        refs = {reference(e) for e in self.entries.values() if e["subject"]["uid"]}
         if "name" in of:
             refs = {(of["workspace"], of["name"], of["version"])}
         names = {b'"name":' + canonical(name) for _, name, _ in refs}
 
         def look(index: int, data: bytes) -> None:
-            period = "since" in of and of["since"] <= _moment(data) < of["until"]
+            period = "since" in of and of["since"] <= time_of(data) < of["until"]
             if index >= self.last or not (period or any(name in data for name in names)):
                 return
-            entry = parse_json(data, f"entry {index}")
-            if period or self._ref(entry) in refs:
+            if period or reference(parse_json(data, f"entry {index}")) in refs:
                 seen.add(index)
 
-        ledger = Ledger(path, self.keys, look=look)
+        ledger = Ledger(path, self.given, look)
         if ledger.head.size < self.note.size:
             raise NotCheckedError("that export of the ledger is older than the bundle")
-        ledger.mark(self.note)
+        ledger.notes.append(self.note)
         report = ledger.verify()
-        if seen - asked:
-            refuse(f"entry {min(seen - asked)}", "is about this, and the bundle leaves it out")
+        if self.note not in ledger.notes:
+            refuse("ledger/checkpoint", "the ledger lost entries that this bundle holds")
+        if seen - set(self.entries):
+            refuse(f"entry {min(seen - set(self.entries))}", "is about this, and the bundle leaves "
+                   "it out")  # fmt: skip
         return report
 
-    @staticmethod
-    def _ref(entry: dict[str, Any]) -> tuple[Any, Any, Any]:
-        subject = entry["subject"]
-        return subject["workspace"], subject["name"], subject["version"]
+
+def stages(entry: Entry) -> tuple[Any, Any]:
+    """The stage before and after."""
+    return entry["before"].get("stage"), entry["after"].get("stage")
 
 
-def moves(entry: dict[str, Any]) -> bool:
+def moved(entry: Entry) -> bool:
     """True for an entry that says that a version went from one stage to another."""
     acts = ("version.transitioned", "version.revoked")
-    before, after = entry["before"].get("stage"), entry["after"].get("stage")
+    before, after = stages(entry)
     return entry["act"] in acts and entry["allowed"] is True and before != after
 
 
-def _moment(data: bytes) -> str:
-    found = re.search(rb'"allowed":(?:true|false),"at":"([^"]{1,40})","before":', data)
-    return found[1].decode("ascii", "replace") if found else ""
+def reference(entry: Entry) -> tuple[Any, Any, Any]:
+    """Which version an entry is about: workspace, name and number."""
+    return tuple(entry["subject"][key] for key in ("workspace", "name", "version"))
 
 
 # ---------------------------------------------------------------------------------------------
 # 8. The command line
 # ---------------------------------------------------------------------------------------------
 
+SHARED = [
+    ("--key", {"action": "append", "metavar": "VKEY|FILE",
+               "help": "a key of the ledger, or a file of them; never taken from the archive"}),
+    ("--tsa-root", {"metavar": "PEM", "help": "certificates that end a chain of stamps"}),
+    ("--json", {"action": "store_true", "help": "print the report as JSON"}),
+]  # fmt: skip
+COMMANDS: dict[str, tuple[str, str, list[tuple[str, dict[str, Any]]]]] = {
+    "ledger": ("DIR", "an export of the whole ledger", [
+        ("--checkpoint", {"action": "append", "default": [], "metavar": "FILE",
+                          "help": "a checkpoint you kept: the ledger must continue it"}),
+        ("--witness", {"action": "append", "metavar": "VKEY|FILE",
+                       "help": "key of a witness (c2sp.org/tlog-cosignature)"}),
+        ("--quorum", {"type": int, "help": "how many of them; all when not given"}),
+    ]),
+    "bundle": ("ZIP|DIR", "an evidence bundle", [
+        ("--registry-key", {"metavar": "PEM",
+                            "help": "the registry's public key, instead of what the ledger says"}),
+        ("--incomplete", {"action": "store_true", "help": "accept that something is not there"}),
+        ("--ledger", {"metavar": "DIR", "help": "an export: was anything left out?"}),
+    ]),
+    "proof": ("FILE", "one entry, by its inclusion proof", [
+        ("--entry", {"required": True, "metavar": "FILE", "help": "the entry's exact bytes"}),
+        ("--handover", {"action": "append", "default": [], "metavar": "FILE",
+                        "help": "a checkpoint that hands the ledger over to another key"}),
+    ]),
+}  # fmt: skip
+
 
 def options() -> argparse.ArgumentParser:
     """The command line, as ``--help`` shows it."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--key",
-        action="append",
-        metavar="VKEY|FILE",
-        help="verifier key of the ledger; never take it from the archive",
-    )
-    shared.add_argument("--tsa-root", metavar="PEM", help="certificates that end a chain of stamps")
-    shared.add_argument("--json", action="store_true", help="print the report as JSON")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )  # fmt: skip
     kinds = parser.add_subparsers(dest="kind", required=True)
-    ledger = kinds.add_parser("ledger", parents=[shared], help="an export of the whole ledger")
-    ledger.add_argument("path", metavar="DIR")
-    ledger.add_argument(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a checkpoint you kept: the ledger must continue it",
-    )
-    ledger.add_argument(
-        "--witness",
-        action="append",
-        metavar="VKEY|FILE",
-        help="key of a witness (c2sp.org/tlog-cosignature)",
-    )
-    ledger.add_argument("--quorum", type=int, help="how many of them; all when not given")
-    bundle = kinds.add_parser("bundle", parents=[shared], help="an evidence bundle")
-    bundle.add_argument("path", metavar="ZIP|DIR")
-    bundle.add_argument("--registry-key", metavar="PEM", help="the registry's own public key")
-    bundle.add_argument(
-        "--incomplete",
-        action="store_true",
-        help="accept that something is not there: erased, or past its retention",
-    )
-    bundle.add_argument("--ledger", metavar="DIR", help="an export: was anything left out?")
-    proof = kinds.add_parser("proof", parents=[shared], help="one entry, by its inclusion proof")
-    proof.add_argument("path", metavar="FILE")
-    proof.add_argument("--entry", required=True, metavar="FILE", help="the entry's exact bytes")
-    return parser  # fmt: skip
+    for kind, (path, about, own) in COMMANDS.items():
+        command = kinds.add_parser(kind, help=about)
+        command.add_argument("path", metavar=path)
+        for name, how in (*SHARED, *own):
+            command.add_argument(name, **how)
+    return parser
 
 
 def read_roots(path: str | None) -> list[x509.Certificate]:
@@ -1360,22 +1459,16 @@ def read_roots(path: str | None) -> list[x509.Certificate]:
 
 def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     """``ledger DIR``."""
-    witnesses = read_keys(told.witness)
+    witnesses, roots = read_keys(told.witness), read_roots(told.tsa_root)
     if any(key.type != COSIGNATURE for key in witnesses):
         raise NotCheckedError("--witness takes the keys of witnesses (type 0x04)")
     quorum = len(witnesses) if told.quorum is None else told.quorum
     if not 0 <= quorum <= len(witnesses) or (witnesses and not quorum):
         raise NotCheckedError(f"no quorum of {quorum} among {len(witnesses)} witnesses")
-    ledger = Ledger(told.path, keys, None, witnesses, read_roots(told.tsa_root))
-    for path in told.checkpoint:
-        ledger.mark(Note(read_file(path, SMALL), path))
-    report = ledger.verify()
-    if witnesses:
-        enough = [size for size, by in ledger.cosigned.items() if len(by) >= quorum]
-        if not enough:
-            refuse("checkpoints", f"none is cosigned by {quorum} of the witnesses")
-        report["witnessed"] = max(enough)
-    return report
+    ledger = Ledger(told.path, keys)
+    ledger.notes += [Note(read_file(path, SMALL), path) for path in told.checkpoint]
+    report = {**ledger.verify(), **ledger.stamped(roots)}
+    return {**report, **ledger.witnessed(witnesses, quorum)} if witnesses else report
 
 
 def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
@@ -1389,13 +1482,15 @@ def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     elif STAMP in bundle.archive.names:
         report["remarks"].append(f"{STAMP}: not checked, for want of --tsa-root")
     if told.ledger:
-        report["ledger"] = bundle.against(told.ledger)["size"]
+        whole = bundle.against(told.ledger)
+        report |= {"ledger": whole["size"], "recovered": whole["recovered"]}
     else:
         report["remarks"].append("held against the registry's own list of entries; with the whole "
                                  "ledger (--ledger) nobody's word is needed")  # fmt: skip
-    if pem is None:
+    if bundle.unnamed:
         raise NotCheckedError("what the ledger tells verifies; README, report and trust.yaml rest "
-                              "on the registry's key: give it with --registry-key")  # fmt: skip
+                              "on the registry's key, which no entry names: give it with "
+                              "--registry-key")  # fmt: skip
     if bundle.open and not told.incomplete:
         raise NotCheckedError("what is there verifies, and this is missing (--incomplete accepts "
                               "it): " + "; ".join(bundle.open))  # fmt: skip
@@ -1407,7 +1502,7 @@ def run_proof(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     """``proof FILE --entry FILE``."""
     proof = Proof(read_file(told.path, SMALL), told.path)
     note = Note(proof.checkpoint, told.path)
-    signed_by(note, keys)
+    history_of(note, keys, keys, [Note(read_file(path, SMALL), path) for path in told.handover])
     proof.verify(read_file(told.entry, SMALL), note)
     return {"origin": note.origin, "size": note.size, "index": proof.index}
 
@@ -1427,7 +1522,6 @@ def check(arguments: list[str]) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """Check, print, and return the exit code."""
-    as_json = "--json" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may not know every letter
     try:
@@ -1439,10 +1533,12 @@ def main(arguments: list[str]) -> int:
         report, code, word = {"problem": str(error)}, 2, "COULD NOT BE CHECKED"
     except Exception as error:  # a byte that no parser above expected must never look verified
         report, code, word = {"problem": repr(error)[:300]}, 2, "COULD NOT BE CHECKED"
-    if as_json:
+    if "--json" in arguments:
         print(json.dumps({"result": word.lower(), **report}))
         return code
     print(word)
+    for one in report.pop("recovered", ()):
+        print(f"RECOVERED: {one}")
     for name, value in report.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         # What comes from foreign bytes must not steer the terminal it is printed on.

@@ -37,6 +37,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "as-of": ("as_of", "as_of_command", "What stood where at an instant, proved."),
     "guard": ("guard", "guard", "Verify a model, then run a serving command on it."),
     "evidence": ("evidence", "evidence", "One archive for an auditor: a version or a period."),
+    "privacy": ("privacy", "privacy", "Show or erase what is kept about a person."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
     "witness": ("witness", "witness", "Vouch for ledgers of others."),
     "retention": ("retention", "retention", "How long the record is kept; letting old entries go."),

@@ -50,6 +50,25 @@ def add(name: str, roles: tuple[str, ...], password_stdin: bool) -> None:
         raise Unavailable(f"the server does not answer: {error}") from error
 
 
+@users.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Delete a user's login. What is kept about them stays.
+
+    To have that erased, too: mlflow-governance privacy erase NAME --reason WHY
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.server.auth.client import AuthServiceClient
+
+    try:
+        AuthServiceClient(_tracking_uri()).delete_user(name)
+    except MlflowException as error:
+        raise Conflict(f"MLflow refused: {error}") from error
+    except OSError as error:
+        raise Unavailable(f"the server does not answer: {error}") from error
+    click.echo(f"user {name} removed")
+
+
 def _assign(client: Any, name: str, role: str) -> None:
     existing = {r.name.lower(): r for r in client.list_roles(_WORKSPACE)}
     found = existing.get(role) or client.create_role(_WORKSPACE, role)

@@ -220,7 +220,7 @@ class Dossier:
             InvalidRequest: they are not the RFC 8785 form of a dossier.
         """
         try:
-            document = json.loads(data, parse_int=_number, parse_float=_exact)
+            document = read_numbers(data)
             found = cls(
                 gate=Gate(document["gate"]),
                 actor=Actor.from_document(document["actor"]),
@@ -251,6 +251,15 @@ def _is_plain_form(document: Mapping[str, Any], data: bytes) -> bool:
         return False
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode() == data
+
+
+def read_numbers(data: bytes) -> Any:
+    """A JSON value in RFC 8785 form, so that encoding it again gives the very bytes.
+
+    Raises:
+        ValueError: it is no JSON, or a number has another form than RFC 8785 has for it.
+    """
+    return json.loads(data, parse_int=_number, parse_float=_exact)
 
 
 def _exact(text: str) -> float:

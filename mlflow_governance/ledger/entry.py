@@ -63,6 +63,18 @@ def opens(commitment: str, salt: bytes, text: str) -> bool:
     return digest.of_bytes(salt + text.encode("utf-8", "replace")) == commitment
 
 
+def stands_for(commitment: str, known: tuple[bytes, str], person: str) -> bool:
+    """True when a person is the one behind a commitment.
+
+    Args:
+        commitment: from the entry.
+        known: salt and text behind it; no salt and the pseudonym of a person who was erased.
+        person: as another table has them.
+    """
+    salt, text = known
+    return opens(commitment, salt, person) if salt else person == text
+
+
 def build_entry(event: Event, index: int, commitments: Commitments) -> dict[str, Any]:
     """The entry document of an event at its place in the ledger.
 
@@ -182,6 +194,15 @@ def _act_of(act: str) -> bytes:
 @lru_cache(maxsize=4096)
 def _uid_of(uid: str) -> bytes:
     return b'"uid":%b,"version":' % (canonical.encode(uid) if uid else b"null")
+
+
+def commitments_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """The commitments in an entry: ``actor``, ``reason``, and whom it is about (``person``)."""
+    found = {"actor": document["actor"], "reason": document["reason"]}
+    about = document["facts"].get("person")
+    if isinstance(about, str) and about.startswith("sha256:"):
+        found["person"] = about
+    return {name: commitment for name, commitment in found.items() if commitment}
 
 
 def read_entry(data: bytes) -> dict[str, Any]:

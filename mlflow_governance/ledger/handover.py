@@ -156,6 +156,10 @@ class KeyHistory:
             history = history._with(heirs[0])
         return history
 
+    def proofs(self, notes: Iterable[str]) -> dict[Handover, str]:
+        """The notes, of these, that prove the handovers of this history."""
+        return {found: note for found, note in _handovers(notes) if found in self.handovers}
+
     def open(self, note: str | bytes) -> str:
         """The text of a checkpoint signed by a key whose word counts for its size.
 

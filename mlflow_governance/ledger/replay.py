@@ -133,6 +133,7 @@ class Replay:
     force, ``approvals`` every word that was given, and ``withdrawn`` by the uid of a word the entry
     in which it was taken back or another took its place. ``pointed`` has the entry that last moved
     each alias, ``forced`` the one that put ``policy`` and ``trust`` into force.
+    ``erasures`` has what each erasure of a person replaced (``ledger.redaction``) by its index.
     """
 
     def __init__(self) -> None:
@@ -147,6 +148,7 @@ class Replay:
         self.trust: str | None = None
         self.pointed: dict[AliasKey, Telling] = {}
         self.forced: dict[str, Telling] = {}
+        self.erasures: dict[int, str] = {}
         self.problems: list[Problem] = []
         self._living: dict[Ref, str] = {}
         self._gone: set[Ref] = set()
@@ -326,6 +328,9 @@ class Replay:
             ToldEvidence(version.uid, str(facts["name"]), str(facts["digest"]), early)
         )
 
+    def _erased(self, index: int, entry: Mapping[str, Any]) -> None:
+        self.erasures[index] = str(entry["facts"]["replaced"])
+
     def _known(self, index: int, entry: Mapping[str, Any]) -> ToldVersion:
         subject = entry["subject"]
         version = self.versions.get(str(subject["uid"]))
@@ -354,6 +359,7 @@ _ACTS: dict[str, Callable[[Replay, int, Mapping[str, Any]], None]] = {
     Act.APPROVAL_WITHDRAWN: Replay._unsaid,
     Act.EVIDENCE_ATTACHED: Replay._attached,
     Act.TRUST_CHANGED: Replay._trusted,
+    Act.PERSON_ERASED: Replay._erased,
 }
 CHANGING = frozenset({*_ACTS, Act.POLICY_CHANGED})
 """Acts that, where they were allowed, make the state another one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from mlflow_governance.bootstrap import (
 )
 from mlflow_governance.config import Settings
 from mlflow_governance.custody.ledger import settle, successor
+from mlflow_governance.ledger.note import LedgerKey
+from mlflow_governance.ledger.verify import LedgerReport
 from mlflow_governance.outbox.anchoring import Anchoring
 from mlflow_governance.outbox.sightings import require_current
 from mlflow_governance.plugin.anchors import anchoring_of
@@ -32,6 +35,7 @@ from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.differences import SqlDifferences
 from mlflow_governance.store.ledger import SqlLedger
+from mlflow_governance.store.ledger_scan import Reading
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.web.lookback import Lookback
@@ -97,8 +101,18 @@ class Assembly:
         )
 
 
+class _ReadHere(SqlLedger):
+    """Verified by this process alone: a request starts no others beside its server."""
+
+    def verify(
+        self, key: LedgerKey, checkpoints: Iterable[str] = (), reading: Reading | None = None
+    ) -> LedgerReport:
+        """See :meth:`SqlLedger.verify`."""
+        return super().verify(key, checkpoints, reading or Reading(processes=1))
+
+
 def _lookback(settings: Settings, sessions: JoinableSessions) -> Lookback:
-    ledger = SqlLedger(sessions.for_us)
+    ledger = _ReadHere(sessions.for_us)
 
     def witnessed() -> Witnessed:  # each time anew: the ledger's key may have changed since
         files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))

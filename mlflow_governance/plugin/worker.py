@@ -19,6 +19,7 @@ from mlflow_governance.plugin.decision_log import decision_relay
 from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
+from mlflow_governance.workflows.block_watch import BlockWatch
 from mlflow_governance.workflows.perform import perform
 from mlflow_governance.workflows.repeats import sum_up
 from mlflow_governance.workflows.trust import note_trust_now
@@ -33,6 +34,7 @@ _POLL_SECONDS = 0.5
 _LEASE_SECONDS = 20.0
 """After so long another worker takes over from one that was killed; a living one renews it."""
 _SUM_UP_SECONDS = 15.0
+_WATCH_SECONDS = 300.0
 _FORGET_SECONDS = 3600.0
 _RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, *(7200.0,) * 84)
 """A week: a disk that is full over the weekend costs no mirror."""
@@ -71,6 +73,7 @@ class Worker:
             threading.Thread(
                 target=self._governance.anchoring.run, args=(stop,), name="checkpoints"
             ),
+            threading.Thread(target=self._watch, args=(stop,), name="watch"),
         ]
         if self._decisions is not None:
             relay = self._decisions
@@ -80,6 +83,10 @@ class Worker:
         _every(_POLL_SECONDS, stop, self._turn)
         for thread in threads:
             thread.join(timeout=30)
+
+    def _watch(self, stop: threading.Event) -> None:
+        # Of its own: the first look reads every move there ever was.
+        _every(_WATCH_SECONDS, stop, BlockWatch(self._governance.ports).look)
 
     def _turn(self) -> None:
         self._governance.ports.policy.look()

@@ -14,11 +14,13 @@ import sqlalchemy as sa
 
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.ledger.note import LedgerKey
+from mlflow_governance.ledger.redaction import Redaction
 from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
 from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.ledger import SqlLedger
+from mlflow_governance.store.redactions import replaced
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import as_bytes
 from mlflow_governance.workflows.policy import POLICY
@@ -110,14 +112,40 @@ class SqlBooks:
         present = sa.select(ours.blobs.c.digest)
         for query, digest in _uses():
             missing = digest.is_not(None) & ~present.where(ours.blobs.c.digest == digest).exists()
-            for row in self._all(query.where(missing)):
-                yield Use(row.owner, row.path, row.digest)
+            gone = self._all(query.where(missing))
+            kept = self._redacted({row.digest for row in gone})
+            for row in gone:
+                if row.digest not in kept:
+                    yield Use(row.owner, row.path, row.digest)
+
+    def _redacted(self, digests: set[str]) -> set[str]:
+        # Those in whose place a redacted document is kept.
+        with transaction(self._sessions, read_only=True) as session:
+            now = replaced(session.connection(), digests)
+        query = sa.select(ours.blobs.c.digest)
+        kept = {row.digest for row in self._where(query, ours.blobs.c.digest, now.values())}
+        return {digest for digest, replacement in now.items() if replacement in kept}
 
     def private(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """See :class:`~mlflow_governance.workflows.validation.books.Books`."""
         table = ours.private.c
-        rows = self._where(sa.select(ours.private), table.commitment, commitments)
-        return {row.commitment: (as_bytes(row.salt), row.text) for row in rows}
+        wanted = set(commitments)
+        rows = self._where(sa.select(ours.private), table.commitment, wanted)
+        found = {row.commitment: (as_bytes(row.salt), row.text) for row in rows}
+        with transaction(self._sessions, read_only=True) as session:
+            gone = replaced(session.connection(), wanted - found.keys())
+        return found | {commitment: (b"", pseudonym) for commitment, pseudonym in gone.items()}
+
+    def redactions(self) -> Iterator[tuple[int, Redaction]]:
+        """See :class:`~mlflow_governance.workflows.validation.books.Books`."""
+        table = ours.redactions.c
+        query = sa.select(ours.redactions).order_by(table.position, table.digest).limit(_CHUNK)
+        position, digest = -1, ""
+        later = sa.tuple_(table.position, table.digest)
+        while rows := self._all(query.where(later > sa.tuple_(position, digest))):
+            for row in rows:
+                yield row.position, Redaction(row.digest, row.replacement)
+            position, digest = rows[-1].position, rows[-1].digest
 
     def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with transaction(self._sessions, read_only=True) as session:

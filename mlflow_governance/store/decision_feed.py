@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from mlflow_governance.core import canonical, digest, moment
 from mlflow_governance.errors import Conflict, InvalidRequest
+from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.outbox_queue import printable
 from mlflow_governance.store.sessions import SessionFactory, transaction
-from mlflow_governance.store.tables import blobs, decisions, log_places
+from mlflow_governance.store.tables import decisions, log_places
 from mlflow_governance.workflows.queue import LogPlace, StoredDecision
 
 _LONGEST = timedelta(days=1)
@@ -40,23 +41,14 @@ class SqlDecisionFeed:
 
     def after(self, position: int, limit: int) -> list[StoredDecision]:
         """The decisions recorded after a position, in order."""
-        query = (
-            sa.select(
-                decisions.c.id, decisions.c.document, decisions.c.digest,
-                decisions.c.dossier_digest, blobs.c.data,
-            )
-            .outerjoin(blobs, blobs.c.digest == decisions.c.dossier_digest)
-            .where(decisions.c.id > position)
-            .order_by(decisions.c.id)
-            .limit(limit)
-        )  # fmt: skip
-        with transaction(self._sessions, read_only=True) as session:
-            rows = session.connection().execute(query).all()
+        rows = SqlDecisions(self._sessions).after(position, limit)
         return [
             StoredDecision(
-                row.id, _read(row.document, row.digest), _read(row.data, row.dossier_digest)
+                number,
+                _read(row.document, row.document_now or row.digest),
+                _read(row.dossier, row.dossier_now or row.dossier_digest),
             )
-            for row in rows
+            for number, row in rows
         ]
 
     def waits(self, sink: str) -> bool:

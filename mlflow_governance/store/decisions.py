@@ -7,20 +7,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.core.dossier import Gate
+from mlflow_governance.store.redactions import replaced
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import as_bytes, blobs, decisions
 from mlflow_governance.workflows.validation.books import DecisionRow
 
 _CHUNK = 500
 """Rows a statement: a dossier has some ten kibibytes."""
-_COLUMNS = DecisionRow._fields[:-1]
+_COLUMNS = (
+    "decision_id", "version_uid", "gate", "allow", "document", "digest", "dossier_digest",
+)  # fmt: skip
 
 
 class SqlDecisions:
     """Reads recorded decisions. Safe to share between threads.
 
-    Rows never change, so a long reading is many short transactions.
+    Rows do not change but by an erasure, so a long reading is many short transactions.
 
     Args:
         sessions: where sessions come from.
@@ -42,23 +46,56 @@ class SqlDecisions:
     def rows(self, after: int, last: int, gates: Sequence[Gate] = ()) -> Iterator[DecisionRow]:
         """Decisions with a row id above ``after`` and up to ``last``, ascending."""
         query = decision_rows().where(decisions.c.id <= last, *_of(gates)).order_by(decisions.c.id)
-        while found := self._all(query.where(decisions.c.id > after).limit(_CHUNK)):
-            yield from map(to_decision_row, found)
-            after = found[-1].id
+        while found := self._read(query.where(decisions.c.id > after).limit(_CHUNK)):
+            yield from (row for _, row in found)
+            after = found[-1][0]
+
+    def after(self, position: int, limit: int) -> list[tuple[int, DecisionRow]]:
+        """At most so many decisions with a row id above ``position``, ascending, each with it."""
+        query = decision_rows().where(decisions.c.id > position).order_by(decisions.c.id)
+        return self._read(query.limit(limit))
 
     def one(self, decision_id: str) -> DecisionRow | None:
         """The decision of that id."""
-        found = self._all(decision_rows().where(decisions.c.decision_id == decision_id))
-        return to_decision_row(found[0]) if found else None
+        found = self._read(decision_rows().where(decisions.c.decision_id == decision_id))
+        return found[0][1] if found else None
 
     def _scalar(self, query: sa.Select[Any]) -> int | None:
         with transaction(self._sessions, read_only=True) as session:
             found: int | None = session.connection().execute(query).scalar()
             return found
 
-    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _read(self, query: sa.Select[Any]) -> list[tuple[int, DecisionRow]]:
         with transaction(self._sessions, read_only=True) as session:
-            return session.connection().execute(query).all()
+            connection = session.connection()
+            rows = [(row.id, to_decision_row(row)) for row in connection.execute(query)]
+            return as_kept(connection, rows)
+
+
+def as_kept(
+    connection: sa.Connection, rows: list[tuple[int, DecisionRow]]
+) -> list[tuple[int, DecisionRow]]:
+    """Rows with what took the place of documents that named somebody who was erased."""
+    # Only what is not as it was recorded is looked up: most never was redacted.
+    gone = {row.dossier_digest for _, row in rows if row.dossier is None}
+    changed = {row.digest for _, row in rows if of_bytes(row.document) != row.digest}
+    now = replaced(connection, gone | changed) if gone or changed else {}
+    if not now:
+        return rows
+    wanted = sorted({now[digest] for digest in gone & now.keys()})
+    query = sa.select(blobs.c.digest, blobs.c.data).where(blobs.c.digest.in_(wanted))
+    kept = {row.digest: as_bytes(row.data) for row in connection.execute(query)}
+    return [
+        (
+            number,
+            row._replace(
+                document_now=now.get(row.digest, "") if row.digest in changed else "",
+                dossier_now=now.get(row.dossier_digest, "") if row.dossier is None else "",
+                dossier=row.dossier or kept.get(now.get(row.dossier_digest, "")),
+            ),
+        )
+        for number, row in rows
+    ]
 
 
 def _of(gates: Sequence[Gate]) -> list[sa.ColumnElement[bool]]:

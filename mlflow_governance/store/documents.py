@@ -6,11 +6,12 @@ bytes from changing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from mlflow_governance.core import canonical
 from mlflow_governance.core import digest as digests
@@ -22,6 +23,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Conflict, InvalidRequest, VerificationError
 from mlflow_governance.evidence.attestation import SUFFIX, is_verdict
 from mlflow_governance.evidence.interface import EvidenceItem
+from mlflow_governance.store.redactions import replaced
 from mlflow_governance.store.tables import approvals, blobs, decisions, files, tasks, versions
 from mlflow_governance.store.versions import Rows, VersionWriting
 from mlflow_governance.workflows.ports import ApprovalRecord, Attachment
@@ -37,6 +39,33 @@ class Role(StrEnum):
     EVIDENCE = "evidence"
     ATTACHMENT = "attachment"
 
+
+_SMALL = 256 * 1024
+"""Documents up to here, in bytes, are sent without asking whether they are there already."""
+
+# Built once, and one statement where the database has one: it runs while other writers wait.
+_ADD_DECISION = sa.insert(decisions)
+_INSERTS: dict[str, Callable[[sa.Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+_KEEP: dict[str, sa.Insert] = {
+    name: insert(blobs).on_conflict_do_nothing() for name, insert in _INSERTS.items()
+}
+
+
+def _hang(insert: Callable[[sa.Table], Any]) -> sa.Insert:
+    new = insert(files)
+    same = sa.and_(files.c.mirrored, files.c.digest == new.excluded.digest)
+    hung: sa.Insert = new.on_conflict_do_update(
+        index_elements=["version_uid", "role", "path"],
+        set_={"digest": new.excluded.digest, "mirrored": same},
+    )
+    return hung
+
+
+_HANG = {name: _hang(insert) for name, insert in _INSERTS.items()}
+"""A file that is hung where another was takes its place; the same file stays as it is."""
 
 _JUDGING = (Gate.ACCEPT.value, Gate.PROMOTE.value)
 
@@ -119,7 +148,7 @@ class DocumentReading(Rows):
         row = self._connection.execute(query).first()
         if row is None:
             return None
-        document = canonical.decode_object(_checked(row.document, row.digest))
+        document = canonical.decode_object(self._unchanged(row.document, row.digest))
         dossier = self._blob(row.dossier_digest)
         if dossier is None:
             raise VerificationError(f"the dossier of decision {row.decision_id} was removed")
@@ -139,7 +168,16 @@ class DocumentReading(Rows):
     def _blob(self, digest: str) -> bytes | None:
         query = sa.select(blobs.c.data).where(blobs.c.digest == digest)
         data = self._connection.execute(query).scalar()
-        return None if data is None else _checked(data, digest)
+        if data is not None:
+            return _checked(data, digest)
+        now = replaced(self._connection, [digest]).get(digest)
+        return self._blob(now) if now else None
+
+    def _unchanged(self, data: bytes, digest: str) -> bytes:
+        # As it was recorded, or redacted by an erasure that the ledger proves.
+        if digests.of_bytes(data) == digest:
+            return bytes(data)
+        return _checked(data, replaced(self._connection, [digest]).get(digest, digest))
 
 
 class DocumentWriting(DocumentReading, VersionWriting):
@@ -165,7 +203,14 @@ class DocumentWriting(DocumentReading, VersionWriting):
 
     def add_attachments(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Store what the registry attaches; a newer file takes the place of an older one."""
-        self._link(version_uid, Role.ATTACHMENT, {a.path: a.data for a in attachments})
+        given = {a.path: a.data for a in attachments}
+        hang = _HANG.get(self._connection.dialect.name)
+        if hang is None:
+            self._link(version_uid, Role.ATTACHMENT, given)
+        elif given:
+            stored = zip(given, self._store(given.values()), strict=True)
+            rows = [_file_row(version_uid, Role.ATTACHMENT, path, kept) for path, kept in stored]
+            self._connection.execute(hang, rows)
 
     def mirrored(self, version_uid: str, attachments: Iterable[Attachment]) -> None:
         """Note that these attachments stand beside the model and the mirror task is done.
@@ -240,7 +285,7 @@ class DocumentWriting(DocumentReading, VersionWriting):
             "digest": digest,
             "dossier_digest": decision.dossier_digest,
         }
-        self._connection.execute(sa.insert(decisions), row)
+        self._connection.execute(_ADD_DECISION, row)
         return digest
 
     def _link(
@@ -260,16 +305,7 @@ class DocumentWriting(DocumentReading, VersionWriting):
                 .where(*mine, files.c.path == path)
                 .values(digest=wanted[path], mirrored=False)
             )
-        rows = [
-            {
-                "version_uid": version_uid,
-                "role": role.value,
-                "path": path,
-                "digest": wanted[path],
-                "mirrored": False,
-            }
-            for path in added
-        ]
+        rows = [_file_row(version_uid, role, path, wanted[path]) for path in added]
         if rows:
             self._connection.execute(sa.insert(files), rows)
         return {"added": added, "replaced": replaced}
@@ -282,12 +318,27 @@ class DocumentWriting(DocumentReading, VersionWriting):
             digest = digests.of_bytes(data)
             by_digest[digest] = data
             order.append(digest)
-        query = sa.select(blobs.c.digest).where(blobs.c.digest.in_(list(by_digest)))
-        present = set(self._connection.execute(query).scalars()) if by_digest else set()
+        keep = _KEEP.get(self._connection.dialect.name)
+        if keep is not None and sum(map(len, by_digest.values())) <= _SMALL:
+            present: set[Digest] = set()
+        else:
+            keep = sa.insert(blobs)
+            query = sa.select(blobs.c.digest).where(blobs.c.digest.in_(list(by_digest)))
+            present = set(self._connection.execute(query).scalars()) if by_digest else set()
         rows = [{"digest": d, "data": data} for d, data in by_digest.items() if d not in present]
         if rows:
-            self._connection.execute(sa.insert(blobs), rows)
+            self._connection.execute(keep, rows)
         return order
+
+
+def _file_row(version_uid: str, role: Role, path: str, digest: Digest) -> dict[str, Any]:
+    return {
+        "version_uid": version_uid,
+        "role": role.value,
+        "path": path,
+        "digest": digest,
+        "mirrored": False,
+    }
 
 
 def _checked(data: bytes, digest: str) -> bytes:

@@ -12,7 +12,7 @@ from mlflow_governance.store.tables import in_force, inspections
 from mlflow_governance.store.versions import Rows
 
 # Built once: it is asked with every artifact that is handed out.
-_IN_FORCE = sa.select(in_force.c.digest).where(in_force.c.what == sa.bindparam("what"))
+_IN_FORCE = sa.select(in_force.c.what, in_force.c.digest)
 
 
 class InspectionReading(Rows):
@@ -30,8 +30,10 @@ class InspectionReading(Rows):
 
     def in_force(self, what: str) -> Digest | None:
         """The digest of what was last recorded as in force."""
-        found: Digest | None = self._connection.execute(_IN_FORCE, {"what": what}).scalar()
-        return found
+        if self._forced is None:  # both are asked for in every transition
+            found = self._connection.execute(_IN_FORCE)
+            self._forced = {row.what: row.digest for row in found}
+        return self._forced.get(what)
 
 
 class InspectionWriting(InspectionReading, DocumentWriting):
@@ -45,6 +47,7 @@ class InspectionWriting(InspectionReading, DocumentWriting):
 
     def put_in_force(self, what: str, digest: Digest, document: bytes) -> None:
         """Note what is in force now, and keep the document by its own digest."""
+        self._forced = None
         self._connection.execute(sa.delete(in_force).where(in_force.c.what == what))
         self._connection.execute(sa.insert(in_force), {"what": what, "digest": digest})
         self._store([document])

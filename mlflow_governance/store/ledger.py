@@ -34,15 +34,16 @@ from mlflow_governance.store.tables import (
     ledger_entries,
     ledger_head,
     outbox,
-    private,
 )
 
 _CHUNK = 2000
 """Rows a transaction: entries never change, so a long reading need not be one transaction."""
 
 _FROM, _END = (sa.bindparam(name, type_=sa.BigInteger) for name in ("from", "end"))
+# Whatever somebody wrote comes out as bytes: it is for its reader to refuse.
+_ANY = sa.type_coerce(sa.cast(ledger_entries.c.entry, sa.LargeBinary), ledger_entries.c.entry.type)
 _ENTRIES = (
-    sa.select(ledger_entries.c.position, ledger_entries.c.entry, ledger_entries.c.leaf_hash)
+    sa.select(ledger_entries.c.position, _ANY.label("entry"), ledger_entries.c.leaf_hash)
     .where(ledger_entries.c.position >= _FROM, ledger_entries.c.position < _END)
     .order_by(ledger_entries.c.position)
 )
@@ -119,7 +120,6 @@ class SqlLedger:
             with transaction(self._sessions, read_only=True) as session:
                 rows = session.connection().execute(_ENTRIES, values).all()
             for row in rows:
-                # An entry somebody wrote as another type is for its reader to refuse.
                 yield row.position, as_bytes(row.entry), as_bytes(row.leaf_hash)
 
     def checkpoints(self) -> list[str]:
@@ -279,22 +279,13 @@ class SqlLedger:
         raise NotFound(f"no entry of the ledger has the {member} {value[:80]!r}")
 
     def private(self, commitments: Iterable[str]) -> dict[str, str]:
-        """The text behind each commitment; an erased one is not among them.
+        """The text behind each commitment; of people who were erased the pseudonym.
 
         Raises:
             LedgerError: a stored text is not the one that was committed to.
         """
         with transaction(self._sessions, read_only=True) as session:
             return resolve_private(session.connection(), commitments)
-
-    def erase(self, person: str) -> int:
-        """Erase a person's name and reasons from behind the ledger; returns how many texts.
-
-        Every proof stays whole. Other tables (approvals, dossiers, submitters) are not touched.
-        """
-        with transaction(self._sessions, read_only=False) as session:
-            gone = sa.delete(private).where(private.c.person == person)
-            return session.connection().execute(gone).rowcount
 
     def _standing(self, notes: list[str], key: LedgerKey) -> list[str]:
         # Without those the ledger itself says are lost: they would contradict it for ever.

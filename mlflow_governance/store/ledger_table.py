@@ -25,6 +25,7 @@ from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
 from mlflow_governance.ledger.nodes import completed
 from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store import appending, tables
+from mlflow_governance.store.redactions import replaced
 from mlflow_governance.store.versions import Rows
 
 _ADVICE = (
@@ -60,7 +61,10 @@ class StoredHead(NamedTuple):
 _NEVER_USED = StoredHead(0, b"", "")
 
 
-_PATIENCE = sa.text("SET LOCAL lock_timeout = '20s'")
+# A client that hangs with the head row in its hand must not stop every other for ever. It is set
+# where the turn is taken: a statement of its own would cost each transition a round trip.
+_patience = sa.select(sa.func.set_config("lock_timeout", "20s", True)).scalar_subquery()
+_PATIENT_TURN = _TURN_RETURNING.where(_patience.is_not(None))
 
 
 def take_turn(session: Session) -> StoredHead:
@@ -71,9 +75,8 @@ def take_turn(session: Session) -> StoredHead:
     """
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        # A client that hangs with the head row in its hand must not stop every other for ever.
-        connection.execute(_PATIENCE)
-    if connection.dialect.update_returning:
+        row = connection.execute(_PATIENT_TURN).one_or_none()
+    elif connection.dialect.update_returning:
         row = connection.execute(_TURN_RETURNING).one_or_none()
     else:
         connection.execute(_TURN)
@@ -257,7 +260,7 @@ class LedgerWriting(Rows):
 
 
 def resolve_private(connection: sa.Connection, commitments: Iterable[str]) -> dict[str, str]:
-    """The texts behind commitments, without those that were erased.
+    """The texts behind commitments; of people who were erased the pseudonym, of words nothing.
 
     Raises:
         LedgerError: a stored text is not the one that was committed to.
@@ -272,7 +275,9 @@ def resolve_private(connection: sa.Connection, commitments: Iterable[str]) -> di
             if not entry.opens(row.commitment, bytes(row.salt), row.text):
                 raise LedgerError("a name or reason was changed: it does not open its commitment")
             clear[row.commitment] = row.text
-    return clear
+    # An erasure left a pseudonym in the place of a name, and nothing in that of a person's words.
+    gone = replaced(connection, [one for one in wanted if one not in clear])
+    return clear | {one: pseudonym for one, pseudonym in gone.items() if pseudonym}
 
 
 def _seal(event: Event) -> entry.Commitments:

@@ -52,6 +52,20 @@ model_tags = sa.Table(
 )
 
 
+_v = model_versions.c
+_MOVE = (
+    sa.update(model_versions)
+    .where(
+        _v.workspace == sa.bindparam("by_workspace"),
+        _v.name == sa.bindparam("by_name"),
+        _v.version == sa.bindparam("by_version"),
+        _v.current_stage == sa.bindparam("by_stage"),
+    )
+    .values(current_stage=sa.bindparam("stage"), last_updated_time=sa.bindparam("at"))
+)
+"""Built once: building a statement costs more than running it."""
+
+
 class MlflowStageTable:
     """Writes MLflow's own stage by compare-and-swap, in the session it is given."""
 
@@ -59,15 +73,12 @@ class MlflowStageTable:
         self, session: Session, ref: VersionRef, origin: Stage, target: Stage, at: datetime
     ) -> int:
         """Returns how many rows changed: 1, or 0 when the stage was not ``origin``."""
-        table = model_versions
-        statement = (
-            sa.update(table)
-            .where(
-                table.c.workspace == ref.workspace,
-                table.c.name == ref.name,
-                table.c.version == ref.version,
-                table.c.current_stage == origin.value,
-            )
-            .values(current_stage=target.value, last_updated_time=int(at.timestamp() * 1000))
-        )
-        return session.connection().execute(statement).rowcount
+        values = {
+            "by_workspace": ref.workspace,
+            "by_name": ref.name,
+            "by_version": ref.version,
+            "by_stage": origin.value,
+            "stage": target.value,
+            "at": int(at.timestamp() * 1000),
+        }
+        return session.connection().execute(_MOVE, values).rowcount

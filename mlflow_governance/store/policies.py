@@ -124,6 +124,7 @@ class PolicyWriting(PolicyReading, DocumentWriting):
         left = sa.update(policies).where(policies.c.replaced.is_(None))
         run(left.values(replaced=kept.at))
         run(sa.insert(policies), _row(kept))
+        self._forced = None
         run(sa.delete(in_force).where(in_force.c.what == POLICY))
         run(sa.insert(in_force), {"what": POLICY, "digest": kept.digest})
         self._store([archive])

@@ -17,6 +17,7 @@ from mlflow_governance.errors import LedgerError, NotFound
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.store import redactions, tables
 from mlflow_governance.store.tables import ledger_entries, private
 from mlflow_governance.store.versions import Rows
 
@@ -28,7 +29,13 @@ class EntryReading(Rows):
     """Reads entries by their act."""
 
     def entries_of(
-        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+        self,
+        acts: Iterable[Act],
+        *,
+        about: str = "",
+        start: int = 0,
+        newest: int = 0,
+        limit: int = 0,
     ) -> list[tuple[int, bytes]]:
         """See :class:`workflows.ports.Reading`."""
         table = ledger_entries.c
@@ -37,7 +44,8 @@ class EntryReading(Rows):
             wanted.append(table.version_uid == about)
         query = sa.select(table.position, table.entry).where(*wanted)
         if not newest:
-            rows = self._connection.execute(query.order_by(table.position)).all()
+            query = query.order_by(table.position).limit(limit or None)
+            rows = self._connection.execute(query).all()
             return [(row.position, bytes(row.entry)) for row in rows]
         rows = self._connection.execute(query.order_by(table.position.desc()).limit(newest)).all()
         return [(row.position, bytes(row.entry)) for row in reversed(rows)]
@@ -48,8 +56,27 @@ class EntryReading(Rows):
         for start in range(0, len(wanted), _BATCH):
             some = private.c.commitment.in_(wanted[start : start + _BATCH])
             for row in self._connection.execute(sa.select(private).where(some)):
-                found[row.commitment] = (bytes(row.salt), row.text)
+                # Without a salt it is the pseudonym of somebody who was erased: nobody counts.
+                if row.salt:
+                    found[row.commitment] = (bytes(row.salt), row.text)
         return found
+
+    def stand_ins(self, replaced: Iterable[str]) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
+        """See :class:`workflows.ports.Reading`."""
+        found = redactions.replaced(self._connection, replaced)
+        if not found:
+            return {}, []
+        positions, ahead = set[int](), set(found)
+        table = tables.redactions.c
+        while ahead:  # it ends: a circle was refused before
+            step = sa.select(table.position, table.replacement).where(table.digest.in_(ahead))
+            rows = self._connection.execute(step).all()
+            positions |= {row.position for row in rows}
+            ahead = {row.replacement for row in rows if row.replacement} - ahead
+        entries = ledger_entries.c
+        query = sa.select(entries.position, entries.entry).where(entries.position.in_(positions))
+        told = self._connection.execute(query.order_by(entries.position))
+        return found, [(row.position, bytes(row.entry)) for row in told]
 
 
 class Prover:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from mlflow_governance.core import moment
+from mlflow_governance.store.packing import Packed
 
 metadata = sa.MetaData()
 
@@ -250,7 +251,7 @@ ledger_entries = sa.Table(
     "governance_ledger_entries",
     metadata,
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Column("entry", Packed, nullable=False),
     sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("version_uid", sa.String(64), nullable=False, index=True),
@@ -306,6 +307,23 @@ private = sa.Table(
     sa.Column("person", sa.Text, nullable=False),
 )
 """What commitments in the ledger stand for; ``person`` is whom the text is about."""
+
+redactions = sa.Table(
+    "governance_redactions",
+    metadata,
+    sa.Column("digest", _digest(), primary_key=True),
+    sa.Column("replacement", sa.String(71), nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False, index=True),
+)
+"""What an erasure replaced (``ledger.redaction``), and the index of the entry that proves it."""
+
+erasures = sa.Table(
+    "governance_erasures",
+    metadata,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("cleaned", Moment),
+)
+"""Each erasure by the index of its entry; NULL while freed space of the files may hold the name."""
 
 outbox = sa.Table(
     "governance_outbox",

@@ -12,6 +12,7 @@ from mlflow_governance.ledger.note import NoteSigner
 from mlflow_governance.store.aliases import AliasReading, AliasWriting
 from mlflow_governance.store.chronicle import ChronicleReading
 from mlflow_governance.store.documents import DocumentReading
+from mlflow_governance.store.erasure import ErasureWriting
 from mlflow_governance.store.evidence import EvidenceRows
 from mlflow_governance.store.handover import HandoverWriting
 from mlflow_governance.store.inspections import InspectionReading, InspectionWriting
@@ -27,6 +28,7 @@ from mlflow_governance.store.policies import PolicyReading, PolicyWriting
 from mlflow_governance.store.proven import EntryReading, Prover
 from mlflow_governance.store.repeats import RepeatReading, RepeatWriting
 from mlflow_governance.store.retention import RetentionWriting
+from mlflow_governance.store.scan import PersonReading
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
 
@@ -42,11 +44,13 @@ class SqlReading(
     RepeatReading,
     ChronicleReading,
     EvidenceRows,
+    PersonReading,
 ):
     """A consistent view of our tables (:class:`workflows.ports.Reading`)."""
 
 
 class SqlUnitOfWork(
+    ErasureWriting,
     RetentionWriting,
     PolicyWriting,
     InspectionWriting,

@@ -47,12 +47,33 @@ def _around(count: int) -> sa.Select[Any]:
     )
 
 
+# Built once, as everything is that a transition runs while other writers wait.
+_BY_UID = sa.select(versions).where(versions.c.uid == sa.bindparam("by_uid"))
+_IS_BLOCKED = sa.select(blocked.c.stage).where(blocked.c.digest == sa.bindparam("by_digest"))
+_NEXT = sa.update(versions).where(versions.c.uid == sa.bindparam("by_uid"))
+_PROVED = ("digest", "policy_digest", "trust_digest", "facts")
+_MOVED = (*_PROVED, "stage", "quarantined_from", "decision_id")
+
+
+def _changing(*names: str) -> sa.Update:
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+    return _NEXT.values({**values, "revision": versions.c.revision + 1})
+
+
+_TOUCH, _SAVE = _changing(), _changing(*_PROVED)
+_MOVE = _changing(*_MOVED).where(
+    versions.c.stage == sa.bindparam("by_stage"), versions.c.revision == sa.bindparam("by_revision")
+)
+
 _BATCH = 500
 """Versions in one query: databases bound the parameters of a statement."""
 
 
 class Rows:
     """What every group of rows works on: one session's connection."""
+
+    _forced: Mapping[str, Digest] | None = None
+    """What is in force, once it was asked for; whoever writes it forgets it."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -73,8 +94,8 @@ class VersionReading(Rows):
 
     def version_by_uid(self, uid: str) -> VersionRecord | None:
         """The governed version, or None."""
-        found = self._versions(versions.c.uid == uid)
-        return found[0] if found else None
+        row = self._connection.execute(_BY_UID, {"by_uid": uid}).first()
+        return None if row is None else _record(row)
 
     def versions(
         self,
@@ -161,8 +182,7 @@ class VersionReading(Rows):
 
     def is_blocked(self, digest: Digest) -> bool:
         """True when a version with this digest is revoked or quarantined, under any name."""
-        query = sa.select(blocked.c.stage).where(blocked.c.digest == digest)
-        return self._connection.execute(query).first() is not None
+        return self._connection.execute(_IS_BLOCKED, {"by_digest": digest}).first() is not None
 
     def blocked(self) -> list[tuple[Digest, str, datetime]]:
         """Every blocked digest with its stage and the moment it was blocked, oldest first."""
@@ -243,8 +263,7 @@ class VersionWriting(VersionReading):
         Raises:
             Conflict: the version is not there any more.
         """
-        changed = self._change(versions.c.uid == record.uid, **_proved(record))
-        _expect_one(changed, record)
+        _expect_one(self._change(_SAVE, record.uid, _proved(record)), record)
 
     def move_stage(self, record: VersionRecord, target: VersionRecord) -> None:
         """Compare-and-swap the stage, in our table and in MLflow's.
@@ -252,16 +271,14 @@ class VersionWriting(VersionReading):
         Raises:
             Conflict: the version is no longer in ``record.stage`` at ``record.revision``.
         """
-        changed = self._change(
-            versions.c.uid == record.uid,
-            versions.c.stage == record.stage.value,
-            versions.c.revision == record.revision,
-            stage=target.stage.value,
-            quarantined_from=_word(target.quarantined_from),
-            decision_id=target.decision_id,
+        values = {
+            "stage": target.stage.value,
+            "quarantined_from": _word(target.quarantined_from),
+            "decision_id": target.decision_id,
             **_proved(target),
-        )
-        _expect_one(changed, record)
+        }
+        where = {"by_stage": record.stage.value, "by_revision": record.revision}
+        _expect_one(self._change(_MOVE, record.uid, values, where), record)
         moved = self._write_stage(
             self._session, record.ref, record.stage, target.stage, moment.now()
         )
@@ -312,12 +329,17 @@ class VersionWriting(VersionReading):
 
     def _touch(self, version_uid: str) -> None:
         # What a decision about the version would rest on has changed.
-        self._change(versions.c.uid == version_uid)
+        self._change(_TOUCH, version_uid, {})
 
-    def _change(self, *conditions: sa.ColumnElement[bool], **values: Any) -> int:
-        values["revision"] = versions.c.revision + 1
-        statement = sa.update(versions).where(*conditions).values(values)
-        return self._connection.execute(statement).rowcount
+    def _change(
+        self,
+        statement: sa.Update,
+        uid: str,
+        values: Mapping[str, Any],
+        where: Mapping[str, Any] = MappingProxyType({}),
+    ) -> int:
+        new = {f"new_{name}": value for name, value in values.items()}
+        return self._connection.execute(statement, {"by_uid": uid, **new, **where}).rowcount
 
 
 def _expect_one(rowcount: int, record: VersionRecord) -> None:
@@ -336,7 +358,7 @@ def _proved(record: VersionRecord) -> dict[str, Any]:
         "trust_digest": record.trust_digest,
         "facts": None
         if facts is None
-        else canonical.encode({kind.value: o.to_document() for kind, o in facts.items()}),
+        else canonical.join({kind.value: o.encoded for kind, o in facts.items()}),
     }
 
 

@@ -17,6 +17,8 @@ from mlflow_governance.workflows.validation.books import DecisionRow
 
 _KEPT = 8
 """What was seen, each with every version there ever was."""
+_MOST = 3
+"""Requests, the one that has its turn among them: those that wait keep a thread from others."""
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Lookback:
     decision: Callable[[str], DecisionRow | None]
     patience: float = 10.0
     _turn: threading.Lock = field(default_factory=threading.Lock)
+    _room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MOST))
     _seen: OrderedDict[object, Seen] = field(default_factory=OrderedDict)
 
     @contextmanager
@@ -40,17 +43,19 @@ class Lookback:
         """Wait for a turn.
 
         Raises:
-            Unavailable: others were not done in time.
+            Unavailable: too many wait already, or others were not done in time.
         """
-        if not self._turn.acquire(timeout=self.patience):
-            raise Unavailable(
-                "somebody else is looking back, which this server does for one at a time",
-                advice="Ask again in a moment.",
-            )
+        if not self._room.acquire(blocking=False):
+            raise _busy()
         try:
-            yield
+            if not self._turn.acquire(timeout=self.patience):
+                raise _busy()
+            try:
+                yield
+            finally:
+                self._turn.release()
         finally:
-            self._turn.release()
+            self._room.release()
 
     def state(self, question: Question, note: str, now: datetime) -> dict[str, Any]:
         """The state at an instant; the ledger is read anew only where it may say something new.
@@ -76,3 +81,10 @@ class Lookback:
                 while len(self._seen) > _KEPT:
                     self._seen.popitem(last=False)
             return seen.document(witnessed.ledger)
+
+
+def _busy() -> Unavailable:
+    return Unavailable(
+        "others are looking back, which this server does for one at a time",
+        advice="Ask again in a moment.",
+    )

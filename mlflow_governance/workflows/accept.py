@@ -32,6 +32,7 @@ from mlflow_governance.workflows.record import (
     write_allowed,
     write_denial,
 )
+from mlflow_governance.workflows.refuse import record_refused
 
 REGISTER = "register"
 READY = "READY"
@@ -210,7 +211,7 @@ def verify_unchanged(ports: Ports, actor: Actor, record: VersionRecord) -> None:
 
     Raises:
         VerificationError: a file changed, is missing or was added; the message names it to whoever
-            may read it.
+            may read it, and the attempt is recorded.
     """
     limit = ports.rules.sync_limit_bytes
     if record.digest is None or ports.artifacts.size(record.location) > limit:
@@ -220,6 +221,8 @@ def verify_unchanged(ports: Ports, actor: Actor, record: VersionRecord) -> None:
         return
     with ports.store.read() as reading:
         accepted = reading.manifest(record.digest)
+    facts = {"asked": "judge changed files", "found": found.digest}
+    record_refused(ports, actor, Act.REQUEST_REFUSED, subject_of(record), facts)
     changes = accepted.differences(found) if accepted else ["the accepted manifest is lost"]
     if not permits(ports, Request(actor, record.ref), "artifact"):
         changes = [f"{len(changes)} of them differ; their names are for those who may read them"]

@@ -21,6 +21,7 @@ from mlflow_governance.workflows.judge import load
 from mlflow_governance.workflows.mirror import mirror
 from mlflow_governance.workflows.ports import Attachment, Ports, Request
 from mlflow_governance.workflows.record import MIRROR, MIRROR_DELAY, state_of, subject_of
+from mlflow_governance.workflows.refuse import record_refused
 
 
 def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
@@ -33,7 +34,7 @@ def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
         NotFound: the version is not governed.
         InvalidRequest: the name or size is not acceptable.
         VerificationError: nobody trusted signed it, it is about other content, says nothing new,
-            or contradicts what is proved.
+            or contradicts what is proved; the attempt is recorded.
         Conflict: the version is revoked, is full, or has another file of that name.
     """
     _refuse_unusable(item)
@@ -49,7 +50,12 @@ def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
     if manifest is None:
         raise Conflict(f"{request.ref} is not hashed yet", advice="Repeat it in a moment.")
     _refuse_full(request, beside, late, item)
-    ports.examiner.recognise(manifest, record.ref.name, item, ports.clock(), beside)
+    facts = {"name": item.name, "digest": digest.of_bytes(item.data)}
+    try:
+        ports.examiner.recognise(manifest, record.ref.name, item, ports.clock(), beside)
+    except VerificationError:
+        record_refused(ports, request.actor, Act.EVIDENCE_ATTACHED, subject_of(record), facts)
+        raise
     with ports.store.begin() as uow:
         if _is_there(request, uow.evidence(record.uid), item):  # by somebody who was faster
             return
@@ -64,7 +70,7 @@ def attach(ports: Ports, request: Request, item: EvidenceItem) -> None:
                 before=state_of(record),
                 after=state_of(record),
                 reason=request.reason,
-                facts={"name": item.name, "digest": digest.of_bytes(item.data)},
+                facts=facts,
             )
         )
         uow.add_task(MIRROR, record.uid, delay_seconds=MIRROR_DELAY)

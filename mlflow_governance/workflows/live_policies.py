@@ -22,6 +22,7 @@ from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.errors import (
     ConfigurationError,
     GovernanceError,
+    LedgerError,
     Unavailable,
     VerificationError,
 )
@@ -42,6 +43,7 @@ from mlflow_governance.workflows.policy_change import Board, record_refusal
 from mlflow_governance.workflows.policy_ports import PolicySource, Quorum, SourceReport
 from mlflow_governance.workflows.policy_verdict import Verdict, weigh_bundle
 from mlflow_governance.workflows.ports import Reading, Store
+from mlflow_governance.workflows.proven_policy import require_in_force
 
 _log = logging.getLogger(__name__)
 _AT_ONCE_SECONDS = 1.0
@@ -110,10 +112,13 @@ class LivePolicies:
 
         Raises:
             GovernanceError: nothing is in force, and the source has nothing that can be.
+            LedgerError: what is in force is not what the ledger says.
         """
         problem: GovernanceError | None = None
         try:
             self._follow()
+        except LedgerError:
+            raise  # what the source has must not take the place of what was taken away
         except GovernanceError as error:
             problem = error
             _log.error("the policy in force cannot be loaded: %s", error)
@@ -205,8 +210,11 @@ class LivePolicies:
             with self._board.store.read() as reading:
                 said = reading.in_force(POLICY)
                 known = self._policy
-                if said is None or (known is not None and said == known.digest):
+                if known is not None and said in (None, known.digest):
                     return known
+                require_in_force(self._board.store, reading, said)
+                if said is None:
+                    return None
                 archive = reading.policy_archive(said)
                 former = self._former(reading)
             if archive is None:

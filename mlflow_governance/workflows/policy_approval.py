@@ -32,6 +32,7 @@ from mlflow_governance.workflows.policy_change import (
 from mlflow_governance.workflows.policy_ports import Proposal, ProposalState, Quorum, Word
 from mlflow_governance.workflows.policy_verdict import Ballot, Verdict, counted, weigh_bundle
 from mlflow_governance.workflows.ports import Reading, UnitOfWork
+from mlflow_governance.workflows.proven_policy import require_words
 
 _MOST_OPEN, _MOST_OF_ONE, _MANY = 20, 3, 1000
 _examining = threading.Lock()
@@ -140,6 +141,7 @@ def speak(board: Board, actor: Actor, digest: Digest, decision: str, reason: str
         NotFound: no such bundle is proposed.
         Denied: the person may not say so (recorded), or the bundle is not fit any more.
         Conflict: another bundle came into force meanwhile, so the proposal is void.
+        LedgerError: the ledger does not prove what was said of it so far.
     """
     check_person(actor, reason)
     quorum = _asked(board)
@@ -159,6 +161,7 @@ def speak(board: Board, actor: Actor, digest: Digest, decision: str, reason: str
     with board.store.begin() as uow:
         if _open(uow, digest).uid != proposal.uid or in_force(uow) != proposal.before:
             raise Conflict("the proposal is void by now", advice=_LIST)
+        require_words(board.store, uow, proposal)
         uow.record(_spoken(word, proposal, allowed=True))
         ballot = _count(uow, word, proposal, quorum)
         if ballot.enough and (serves or not verdict.allow):
@@ -209,6 +212,8 @@ def settle_waiting(board: Board) -> None:
             for proposal in reading.open_proposals()
         ]
         ready = [(p, b, reading.proposed_archive(p)) for p, b in found if b.enough]
+        for proposal, _, _ in ready:
+            require_words(board.store, reading, proposal)
     for proposal, ballot, data in ready:
         load = _proposed_bundle(proposal, data)
         verdict = weigh_bundle(board.policy, load, proposal.before, ballot)

@@ -266,7 +266,13 @@ class Reading(PolicyReading, Protocol):
         """Ledger entries about a version, oldest first, with people and reasons resolved."""
 
     def entries_of(
-        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+        self,
+        acts: Iterable[Act],
+        *,
+        about: str = "",
+        start: int = 0,
+        newest: int = 0,
+        limit: int = 0,
     ) -> list[tuple[int, bytes]]:
         """Index and bytes of ledger entries, oldest first, as they stand: nothing is proved.
 
@@ -275,10 +281,15 @@ class Reading(PolicyReading, Protocol):
             about: the uid of a version; empty: of all.
             start: from this index on.
             newest: only so many of the newest; 0: all.
+            limit: only so many of the oldest; 0: all.
         """
 
     def sealed(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """Salt and text behind commitments; an erased one is not among them."""
+
+    def stand_ins(self, replaced: Iterable[str]) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
+        """What erasures put in the place of commitments and documents by digest, and the entries
+        that have to be proved for it to count."""
 
     def repeat(self, key: Digest) -> Repeat | None:
         """What was counted of a denial."""

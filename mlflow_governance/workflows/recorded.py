@@ -33,12 +33,14 @@ _MOST_BYTES = 256 * 1024 * 1024
 class Recorded:
     """A decision, and the dossier it was made from.
 
-    ``document`` is the decision as stored; ``verdict`` what of it counts.
+    ``document`` is the decision as stored; ``verdict`` what of it counts; ``redacted``: somebody
+    it named was erased since, and a pseudonym stands for them.
     """
 
     document: Mapping[str, Any]
     verdict: Verdict
     dossier: Dossier
+    redacted: bool = False
 
     @property
     def decision_id(self) -> str:
@@ -59,11 +61,11 @@ def read(row: DecisionRow) -> Recorded:
 
 
 def _read(row: DecisionRow) -> Recorded:
-    if of_bytes(row.document) != row.digest:
+    if of_bytes(row.document) != (row.document_now or row.digest):
         raise _alarm(row, "the decision was changed: its bytes are not of its digest")
     if row.dossier is None:
         raise _alarm(row, "the dossier was removed")
-    if of_bytes(row.dossier) != row.dossier_digest:
+    if of_bytes(row.dossier) != (row.dossier_now or row.dossier_digest):
         raise _alarm(row, "the dossier was changed: its bytes are not of its digest")
     document = canonical.decode_object(row.document, max_bytes=_MOST_BYTES)
     dossier = Dossier.from_encoded(row.dossier)
@@ -82,7 +84,7 @@ def _read(row: DecisionRow) -> Recorded:
     for name, kind in {**_MEMBERS, **_LATER}.items():
         if not isinstance(document.get(name, kind() if name in _LATER else None), kind):
             raise _alarm(row, f"the decision has no usable {name}")
-    return Recorded(document, Verdict.from_document(document), dossier)
+    return Recorded(document, Verdict.from_document(document), dossier, row.redacted)
 
 
 def _alarm(row: DecisionRow, what: str) -> VerificationError:

@@ -29,22 +29,38 @@ def refuse(ports: Ports, actor: Actor, refused: Refused, message: str, advice: s
     Raises:
         Denied: always.
     """
-    now, facts = ports.clock(), {"asked": refused.asked}
-    denial = Denial(Act.REQUEST_REFUSED, actor.person, refused.subject, {}, facts)
-    with ports.store.begin() as uow:
-        if is_told(uow, denial, now) is None:
-            uow.record(
-                Event(
-                    act=Act.REQUEST_REFUSED,
-                    person=actor.person,
-                    at=now,
-                    subject=refused.subject,
-                    allowed=False,
-                    facts=facts,
-                )
-            )
-            told(uow, denial, now)
+    record_refused(ports, actor, Act.REQUEST_REFUSED, refused.subject, {"asked": refused.asked})
     raise Denied(message, advice=advice)
+
+
+def record_refused(
+    ports: Ports, actor: Actor, act: Act, subject: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Record that something was refused which no gate was asked about.
+
+    Args:
+        ports: everything a workflow needs.
+        actor: who asked.
+        act: what they asked for.
+        subject: about what, as events name it.
+        facts: public values.
+    """
+    now = ports.clock()
+    denial = Denial(act, actor.person, subject, {}, facts)
+    with ports.store.begin() as uow:
+        if is_told(uow, denial, now) is not None:
+            return
+        uow.record(
+            Event(
+                act=act,
+                person=actor.person,
+                at=now,
+                subject=subject,
+                allowed=False,
+                facts=facts,
+            )
+        )
+        told(uow, denial, now)
 
 
 def refuse_impossible(ports: Ports, request: Request, record: VersionRecord, target: Stage) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.manifest import Manifest
+from mlflow_governance.ledger.redaction import Redaction
 from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref, Replay
 from mlflow_governance.workflows.validation.findings import named
 
@@ -91,6 +92,7 @@ class PolicyWordRow(NamedTuple):
     decision: str
     at: str
     person: str
+    withdrawn: bool
 
 
 class PolicyRows(NamedTuple):
@@ -115,7 +117,12 @@ class FileRow(NamedTuple):
 
 
 class DecisionRow(NamedTuple):
-    """A stored decision and its dossier; ``dossier`` is None when it was removed."""
+    """A stored decision and its dossier; ``dossier`` is None when it was removed.
+
+    ``digest`` and ``dossier_digest`` are those of what was recorded. Where an erasure that the
+    ledger proves put a redacted document in its place, ``document_now`` and ``dossier_now`` are
+    the digests of that.
+    """
 
     decision_id: str
     version_uid: str
@@ -125,6 +132,13 @@ class DecisionRow(NamedTuple):
     digest: str
     dossier_digest: str
     dossier: bytes | None
+    document_now: str = ""
+    dossier_now: str = ""
+
+    @property
+    def redacted(self) -> bool:
+        """True when somebody it named was erased."""
+        return bool(self.document_now or self.dossier_now)
 
 
 class Use(NamedTuple):
@@ -205,7 +219,14 @@ class Books(Protocol):
         """References to documents that are not there."""
 
     def private(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
-        """Salt and text behind commitments; an erased one is not among them."""
+        """Salt and text behind commitments.
+
+        Of a person who was erased it is no salt and the pseudonym, of their words no salt and no
+        text, as far as the ledger proves the erasure; what is gone otherwise is not among them.
+        """
+
+    def redactions(self) -> Iterator[tuple[int, Redaction]]:
+        """What erasures replaced, each with the index of its entry, by that index."""
 
 
 class Shelves(Protocol):

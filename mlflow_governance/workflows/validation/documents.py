@@ -9,7 +9,7 @@ from typing import Any
 from mlflow_governance.core import canonical
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.errors import InvalidRequest
-from mlflow_governance.ledger.entry import opens
+from mlflow_governance.ledger.entry import stands_for
 from mlflow_governance.ledger.replay import ToldApproval, ToldVersion
 from mlflow_governance.workflows.validation.books import (
     DECISION,
@@ -51,7 +51,9 @@ def _concerns(scene: Scene, uid: str) -> bool:
 
 def _decision(scene: Scene, row: DecisionRow) -> Iterator[Finding]:
     name, told = _decided(row.decision_id), scene.told.decisions.get(row.decision_id)
-    really = of_bytes(row.document)
+    really: str = of_bytes(row.document)
+    if row.document_now == really:  # redacted by an erasure that the ledger proves
+        really = row.digest
     if told is None or (told != really and really == row.digest):
         yield found("VAL-052", name, row.digest, told)
     elif told != really:
@@ -75,7 +77,8 @@ def _decision(scene: Scene, row: DecisionRow) -> Iterator[Finding]:
 def _facts(
     scene: Scene, row: DecisionRow, told: ToldVersion | None, facts: dict[str, bytes | None]
 ) -> Iterator[Finding]:
-    if told is None or row.dossier is None or of_bytes(row.dossier) != row.dossier_digest:
+    digest = row.dossier_now or row.dossier_digest
+    if told is None or row.dossier is None or of_bytes(row.dossier) != digest:
         return  # a dossier that is gone or was changed is a finding of its own
     stored = facts.get(told.uid)
     now: Any = {} if stored is None else _parsed(stored)
@@ -148,11 +151,11 @@ def check_approvals(scene: Scene, books: Books) -> Iterator[Finding]:
 
 
 def _fits(row: ApprovalRow, told: ToldApproval, behind: dict[str, tuple[bytes, str]]) -> bool:
-    person = behind.get(told.person)  # None: erased, and nobody can tell any more
+    person = behind.get(told.person)  # None: gone, a finding of its own
     stored = (row.version_uid, row.role, row.decision, row.at, row.model_digest, row.policy_digest)
     return stored == (
         told.uid, told.role, told.decision, told.at, told.model_digest, told.policy_digest,
-    ) and (person is None or opens(told.person, person[0], row.person))  # fmt: skip
+    ) and (person is None or stands_for(told.person, person, row.person))  # fmt: skip
 
 
 def _approval(scene: Scene, row: ApprovalRow) -> str:

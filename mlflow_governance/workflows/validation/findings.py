@@ -107,6 +107,10 @@ CHECKS: dict[str, Check] = {
     "VAL-074": Check("a proposed policy, or a word about it, is not the ledger's", _RESTORE),
     "VAL-075": Check("a proposed policy, or a word about it, is gone", _RESTORE),
     "VAL-076": Check("when a policy was in force is not the ledger's", _RESTORE),
+    "VAL-077": Check("a word about a policy counts that was withdrawn, or otherwise", _RESTORE),
+    "VAL-080": Check("a name or reason is gone that no erasure took", _RESTORE),
+    "VAL-081": Check("a name or reason was changed", _RESTORE),
+    "VAL-082": Check("what passes for erased is not what the ledger says was erased", _RESTORE),
 }
 """Every check by its code. Codes are stable: one is never used for something else."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlflow_governance.core import digest as digests
 from mlflow_governance.errors import GovernanceError
-from mlflow_governance.ledger.entry import opens
+from mlflow_governance.ledger.entry import stands_for
 from mlflow_governance.policy import bundle as bundles
 from mlflow_governance.workflows.validation.books import Books, PolicyWordRow, ProposalRow, Scene
 from mlflow_governance.workflows.validation.findings import Finding, each, found
@@ -50,14 +50,14 @@ def _archive(digest: str, data: bytes) -> Iterator[Finding]:
 
 
 def check_proposals(scene: Scene, books: Books) -> Iterator[Finding]:
-    """Proposals, and what people said of them: VAL-074 and VAL-075."""
+    """Proposals, and what people said of them: VAL-074, VAL-075 and VAL-077."""
     told, seen = scene.told.policy, scene.seen.policy
     commitments = {p.person for p in told.proposals.values()} | {w.person for w in told.words}
     behind = books.private(commitments)
 
     def said_by(person: str, commitment: str) -> bool:
-        known = behind.get(commitment)  # None: erased, and nobody can tell any more
-        return known is None or opens(commitment, known[0], person)
+        known = behind.get(commitment)  # None: gone, a finding of its own
+        return known is None or stands_for(commitment, known, person)
 
     def proposal(row: ProposalRow) -> Iterator[Finding]:
         one = told.proposals.get(row.uid)
@@ -68,6 +68,7 @@ def check_proposals(scene: Scene, books: Books) -> Iterator[Finding]:
             yield found("VAL-074", f"proposal {row.uid}", shown, record)
 
     left = list(told.words)
+    given: list[tuple[PolicyWordRow, int]] = []
 
     def word(row: PolicyWordRow) -> Iterator[Finding]:
         key = (row.proposal_uid, row.role, row.decision, row.at)
@@ -77,6 +78,7 @@ def check_proposals(scene: Scene, books: Books) -> Iterator[Finding]:
             yield found("VAL-074", f"a word about proposal {row.proposal_uid}", shown, None)
             return
         left.remove(one)
+        given.append((row, told.words.index(one)))
 
     yield from each(seen.proposals, proposal, lambda row: f"proposal {row.uid}")
     yield from each(seen.words, word, lambda row: f"a word about proposal {row.proposal_uid}")
@@ -85,3 +87,18 @@ def check_proposals(scene: Scene, books: Books) -> Iterator[Finding]:
     for lost in left:
         subject = f"a word about proposal {lost.proposal}"
         yield found("VAL-075", subject, None, f"{lost.decision} at {lost.at}")
+    yield from _counting(given)
+
+
+def _counting(given: list[tuple[PolicyWordRow, int]]) -> Iterator[Finding]:
+    # A person's later word takes the place of the earlier one.
+    last: dict[tuple[str, str], int] = {}
+    for row, place in given:
+        key = (row.proposal_uid, row.person)
+        last[key] = max(place, last.get(key, place))
+    for row, place in given:
+        here, there = bool(row.withdrawn), place < last[row.proposal_uid, row.person]
+        if here != there:
+            words = {True: "withdrawn", False: "counts"}
+            subject = f"a word about proposal {row.proposal_uid}"
+            yield found("VAL-077", subject, words[here], words[there])

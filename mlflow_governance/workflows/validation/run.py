@@ -18,6 +18,7 @@ from mlflow_governance.workflows.validation.documents import (
 )
 from mlflow_governance.workflows.validation.files import Progress, Stock, check_files
 from mlflow_governance.workflows.validation.findings import Finding, Severity, found
+from mlflow_governance.workflows.validation.people import check_erasures, check_private
 from mlflow_governance.workflows.validation.pointers import check_aliases, check_blocked
 from mlflow_governance.workflows.validation.policies import check_policies, check_proposals
 from mlflow_governance.workflows.validation.versions import (
@@ -177,6 +178,8 @@ class _Look:
             check_documents(scene, books),
             check_policies(scene, books),
             check_proposals(scene, books),
+            check_private(scene, books),
+            check_erasures(scene, books),
             check_files(scene, stock),
         )
         for look in looks:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mlflow_governance.core import digest, moment
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError
-from mlflow_governance.ledger.entry import opens
+from mlflow_governance.ledger.entry import stands_for
 from mlflow_governance.ledger.replay import Ref, ToldVersion
 from mlflow_governance.workflows.accept import REGISTER
 from mlflow_governance.workflows.record import MIRROR
@@ -78,7 +78,7 @@ def _digest(scene: Scene, row: GovernedRow, told: ToldVersion) -> Iterator[Findi
 def check_submitters(scene: Scene, books: Books) -> Iterator[Finding]:
     """Who registered each version, against the ledger's commitment: VAL-017.
 
-    A person who was erased cannot be compared any more.
+    Of a person who was erased the pseudonym is compared. What is gone otherwise is VAL-080.
     """
     rows = [row for row in scene.seen.governed if scene.looks_at(row.uid)]
     told = scene.told.versions
@@ -91,7 +91,7 @@ def check_submitters(scene: Scene, books: Books) -> Iterator[Finding]:
                 yield found("VAL-017", subject(row.ref), row.submitter, "nobody: it was adopted")
         elif commitment in behind:
             salt, text = behind[commitment]
-            if not opens(commitment, salt, text):
+            if not stands_for(commitment, (salt, text), text):
                 yield found("VAL-017", subject(row.ref), "a name that was changed", commitment)
             elif text != row.submitter:
                 yield found("VAL-017", subject(row.ref), row.submitter, text)

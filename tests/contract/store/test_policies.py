@@ -126,9 +126,9 @@ def test_who_brought_a_policy_is_told_until_they_are_erased(database: Database) 
         with pytest.raises(NotFound):
             reading.private_at(99)
 
-    database.ledger.erase("ann")
+    name = database.erase("ann")
     with database.store.read() as reading:
-        assert reading.private_at(position) == {"actor": None, "reason": None}
+        assert reading.private_at(position) == {"actor": name, "reason": None}
 
 
 def test_nothing_of_a_change_that_failed_stays(database: Database) -> None:

@@ -252,8 +252,16 @@ def test_the_head_is_the_first_thing_a_writer_touches(database: Database) -> Non
     with database.store.begin() as uow:
         uow.versions()
 
-    touching = [s for s in statements if not s.startswith("SET LOCAL lock_timeout")]
-    assert touching[0].startswith("UPDATE governance_ledger_head")
+    assert statements[0].startswith("UPDATE governance_ledger_head")
+
+
+def test_a_writer_does_not_wait_for_ever_for_one_that_hangs(database: Database) -> None:
+    if database.sessions.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has its busy timeout for it")
+    with database.store.begin() as uow:
+        shown = uow._connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
+    assert shown == "20s"
+    assert database.run("SHOW lock_timeout")[0][0] == "0"  # of this transaction only
 
 
 def test_a_rolled_back_append_does_not_count(database: Database) -> None:

@@ -330,7 +330,7 @@ TAMPERED = {
     "entry": (an_entry, "entry 3 was changed"),
     "entry removed": (
         removed(ours.ledger_entries, ours.ledger_entries.c.position == 3),
-        "churn/1|entry 3|not in the ledger",
+        "churn/1|entry 3|not in the ledger|not all there",
     ),
     "approval": (an_approval, "its approval f is in no entry"),
     "approval removed": (
@@ -425,7 +425,8 @@ def test_a_pseudonymous_bundle_names_nobody_anywhere(registry: Audited) -> None:
     assert found.json("openings.json") == {}
     word = re.compile(r"\b(" + "|".join((*NAMES, "audrey")) + r")\b", re.IGNORECASE)
     for path, data in found.files.items():
-        assert word.search(data.decode("utf-8", "replace")) is None, path
+        if path != "report.pdf":  # compressed: three letters are in there by chance
+            assert word.search(data.decode("utf-8", "replace")) is None, path
     assert word.search(found.pdf) is None
     assert {w["person"] for w in found.json("approvals.json")} == {"person 2", "person 3"}
     assert "trust.yaml" not in found.files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,24 +15,35 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mlflow_governance.core import canonical
 from mlflow_governance.core import digest as digests
+from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision, Reason
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.dossier import Gate, Outcome
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.person import Person
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.mlflow_tables import model_versions
+from mlflow_governance.store.packing import pack, unpack
 from mlflow_governance.store.sessions import Sessions, session_factory_for
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.ports import ApprovalRecord, VersionRecord
+from mlflow_governance.workflows.privacy import Erasure, Office, erase
 
 AT = datetime(2026, 11, 21, 3, 4, 5, 6, tzinfo=UTC)
 MODEL, OTHER_MODEL = digests.of_bytes(b"model"), digests.of_bytes(b"other model")
 POLICY = digests.of_bytes(b"policy")
+
+
+class Unsigned:
+    """Signs nothing."""
+
+    def sign_statement(self, statement: Mapping[str, Any]) -> bytes:
+        return canonical.encode({"payload": statement})
 
 
 @dataclass
@@ -53,6 +65,17 @@ class Database:
             result = connection.execute(sa.text(statement), values)
             return list(result) if result.returns_rows else []
 
+    def entry(self, position: int) -> bytes:
+        """An entry as it is kept, unpacked."""
+        (row,) = self.run("SELECT entry FROM governance_ledger_entries WHERE position = :p",
+                          p=position)  # fmt: skip
+        return unpack(bytes(row[0]))
+
+    def write_entry(self, position: int, data: bytes) -> None:
+        """Put other bytes in its place."""
+        self.run("UPDATE governance_ledger_entries SET entry = :data WHERE position = :p",
+                 data=pack(data), p=position)  # fmt: skip
+
     def count(self, table: str) -> int:
         return int(self.run(f"SELECT count(*) FROM {table}")[0][0])
 
@@ -70,6 +93,11 @@ class Database:
         with self.store.begin() as uow:
             uow.add_version(record)
         return record
+
+    def erase(self, name: str) -> str:
+        """Erase a person; the pseudonym that stands for them."""
+        erasure = Erasure(Person.known_as(name), Actor("os:ops"), "request 17")
+        return erase(Office(self.store, Unsigned()), erasure).pseudonym
 
     def fill(self, entries: int) -> None:
         """Record some events."""

@@ -246,7 +246,13 @@ class MemoryStore:
         return [resolve(e, self.private) for e in entries if e["subject"]["uid"] == version_uid]
 
     def entries_of(
-        self, acts: Iterable[Act], *, about: str = "", start: int = 0, newest: int = 0
+        self,
+        acts: Iterable[Act],
+        *,
+        about: str = "",
+        start: int = 0,
+        newest: int = 0,
+        limit: int = 0,
     ) -> list[tuple[int, bytes]]:
         return past.entries(self.records[about], self.words.get(about, [])) if about else []
 
@@ -255,6 +261,9 @@ class MemoryStore:
         people |= {word.person for words in self.words.values() for word in words}
         known = {one.commitment: (one.salt, one.text) for one in map(past.sealed, people)}
         return {commitment: known[commitment] for commitment in commitments}
+
+    def stand_ins(self, replaced: Iterable[str]) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
+        return {}, []
 
     def repeat(self, key: Digest) -> Repeat | None:
         return None

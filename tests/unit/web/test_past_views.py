@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ from tests.unit.workflows.homes import later
 from tests.unit.workflows.watched import Watched
 
 _SCHEMAS = {route.path: route.answer for route in api.ROUTES}
+
+
+def _nothing(asked: object) -> Any:
+    raise NotImplementedError
 
 
 class Served(Watched):
@@ -59,6 +64,7 @@ class Served(Watched):
             ledger=self.ledger,
             revocations=lambda: b"{}",
             trust=lambda: b"",
+            evidence=_nothing,
             adopt=lambda ref: None,
             past=self.past,
         )
@@ -163,6 +169,32 @@ def test_one_looks_back_at_a_time(registry: Served) -> None:
     finally:
         leave.set()
         thread.join()
+    assert registry.get("/as-of", at="2026-11-20")[0] == 200
+
+
+def test_few_wait_for_their_turn_and_keep_threads_from_others(registry: Served) -> None:
+    registry.past.patience = 20
+    leave, asked = threading.Event(), threading.Barrier(4)
+
+    def hold() -> None:
+        asked.wait(20)
+        with registry.past.turn():
+            leave.wait(20)
+
+    threads = [threading.Thread(target=hold) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        asked.wait(20)
+        while registry.past._room._value:
+            threading.Event().wait(0.01)
+        begin = time.monotonic()
+        assert registry.get("/as-of", at="2026-11-20")[0] == 503
+        assert time.monotonic() - begin < 15
+    finally:
+        leave.set()
+        for thread in threads:
+            thread.join()
     assert registry.get("/as-of", at="2026-11-20")[0] == 200
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from mlflow_governance.core import canonical, moment
 from mlflow_governance.core.event import Act, Event
+from mlflow_governance.errors import LedgerError
 from mlflow_governance.ledger import checkpoint, merkle
 from mlflow_governance.ledger.entry import Commitments, build_entry, seal
 from mlflow_governance.ledger.merkle import leaf_hash
-from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
+from mlflow_governance.ledger.note import Ed25519Signer, LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
-from mlflow_governance.ledger.verify import LedgerReport, verify_ledger
+from mlflow_governance.ledger.verify import LedgerReport
 from mlflow_governance.workflows.chronicle import Witnessed
 from tests.unit.ledger.builders import signer
 
@@ -102,9 +103,15 @@ class TellTale:
     def private(self, commitments: Iterable[str]) -> dict[str, str]:
         return {c: self.names[c] for c in commitments if c in self.names}
 
-    def verify(self, key: NoteKey, checkpoints: Iterable[str]) -> LedgerReport:
-        entries = self.entries(0, len(self.stored))
-        return verify_ledger(entries, self.head(), checkpoints, key)
+    def verify(self, key: LedgerKey, checkpoints: Iterable[str]) -> LedgerReport:
+        head = checkpoint.verify(self.head(), key)
+        notes = [checkpoint.verify(note, key) for note in checkpoints]
+        if any(note.size > head.size for note in notes):
+            raise LedgerError("the ledger was rolled back")
+        root = merkle.range_root(leaf_hash(data) for _, data in self.entries(0, head.size))
+        if root != head.root:
+            raise LedgerError("an entry was edited")
+        return LedgerReport(head.origin, head.size, root.hex(), len(notes))
 
 
 def subject(name: str, version: int, workspace: str = "default", uid: str = "") -> dict[str, Any]:

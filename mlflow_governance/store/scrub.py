@@ -1,0 +1,94 @@
+"""Freed space of a database's files, in which what was erased is still readable.
+
+A database that deletes a row only forgets where it was. On SQLite the file is rewritten and its
+write-ahead log emptied; on PostgreSQL the tables are, and the statistics the planner keeps of them,
+which hold the most frequent values. Copies elsewhere (backups, archived WAL, replicas) are not
+within reach from here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from mlflow_governance.errors import Unavailable
+from mlflow_governance.store.sessions import BUSY_TIMEOUT_MS, engine_for
+from mlflow_governance.store.tables import erasures
+
+_LATER = (
+    "Another program holds the database. The erasure itself is done; repeat the command to clean "
+    "the files."
+)
+_OURS = "governance_"
+_STATISTICS = "pg_catalog.pg_statistic"
+
+
+def scrub(url: str) -> list[str]:
+    """Rewrite the files so that nothing erased is left in them. May be repeated.
+
+    Args:
+        url: an SQLAlchemy URL.
+
+    Returns:
+        What could not be done, a sentence each.
+
+    Raises:
+        Unavailable: another program held the database for too long.
+    """
+    engine = engine_for(url)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if engine.dialect.name == "sqlite":
+                return _sqlite(connection)
+            if engine.dialect.name == "postgresql":
+                return _postgresql(connection)
+            return [f"how {engine.dialect.name} frees its space is for its administrator to say"]
+    except (sa.exc.OperationalError, sa.exc.DBAPIError) as error:
+        raise Unavailable("the files could not be cleaned", advice=_LATER) from error
+    finally:
+        engine.dispose()
+
+
+def mark_cleaned(connection: sa.Connection, at: datetime) -> None:
+    """Note that the files were cleaned after every erasure so far."""
+    waiting = sa.update(erasures).where(erasures.c.cleaned.is_(None))
+    connection.execute(waiting.values(cleaned=at))
+
+
+def waits(connection: sa.Connection) -> bool:
+    """True while the files were not cleaned after some erasure."""
+    query = sa.select(erasures.c.position).where(erasures.c.cleaned.is_(None))
+    return connection.execute(query).first() is not None
+
+
+def _sqlite(connection: sa.Connection) -> list[str]:
+    # The rewritten file comes through the write-ahead log, so that is emptied after it, too.
+    _checkpoint(connection)
+    connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    connection.exec_driver_sql("VACUUM")
+    _checkpoint(connection)
+    return []
+
+
+def _checkpoint(connection: sa.Connection) -> None:
+    busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+    if busy:
+        raise Unavailable("the write-ahead log could not be emptied", advice=_LATER)
+
+
+def _postgresql(connection: sa.Connection) -> list[str]:
+    connection.exec_driver_sql(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+    left = []
+    quote = connection.dialect.identifier_preparer.quote
+    for table in sorted(sa.inspect(connection).get_table_names()):
+        connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {quote(table)}")
+    for statement, what in (
+        (f"VACUUM FULL {_STATISTICS}", "the planner's statistics could not be rewritten"),
+        ("CHECKPOINT", "no checkpoint could be made: replaced files go with the next one"),
+    ):
+        try:
+            connection.exec_driver_sql(statement)
+        except sa.exc.ProgrammingError:  # not a superuser
+            left.append(f"{what}; an administrator of the database runs: {statement}")
+    return left
