@@ -23,7 +23,7 @@ _RAW = -zlib.MAX_WBITS
 # Part of the format: with another dictionary nothing that is kept could be read. A better one gets
 # another first byte.
 _DICTIONARY = (
-    b'ledger.recovered","ledger.rekeyed","ledger.expired","ledger.archived","ledger.exported","'
+    b'ledger.recovered","ledger.rekeyed","ledger.expired","ledger.exported","'
     b'person.erased","person.exported","evidence.exported","quarantine.proposed","registry.started",'
     b'"webhook.changed","account.changed","advisories.changed","model.ungoverned","model.renamed",'
     b'"model.deleted","request.refused","downloads.counted","download.denied","alias.deleted","'
