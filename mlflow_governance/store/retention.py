@@ -11,6 +11,7 @@ from mlflow_governance.core import canonical
 from mlflow_governance.errors import Conflict, InvalidRequest
 from mlflow_governance.ledger.gone import EXPIRED, LASTING
 from mlflow_governance.store import tables
+from mlflow_governance.store.redactions import replaced
 from mlflow_governance.store.sessions import Sessions
 from mlflow_governance.store.tables import as_bytes
 from mlflow_governance.store.versions import Rows
@@ -76,32 +77,34 @@ class RetentionWriting(Rows):
 
     def _forget(self, decisions: Sequence[str]) -> set[str]:
         """Delete decisions; returns the digests of their dossiers, and of what was attached."""
-        table, dossiers = tables.decisions.c, set[str]()
-        for some in _batches(decisions):
-            found = sa.select(table.dossier_digest).where(table.decision_id.in_(some))
-            dossiers.update(self._connection.execute(found).scalars())
-        attached = set[str]()
-        for part in _batches(sorted(dossiers)):
-            documents = sa.select(tables.blobs.c.data).where(tables.blobs.c.digest.in_(part))
-            attached.update(self._attached(documents))
+        table = tables.decisions.c
+        mine = self._dossiers(table.decision_id, decisions)
         self._delete(table.decision_id, decisions)
+        dossiers = mine - self._dossiers(table.dossier_digest, sorted(mine))
+        attached = set(self._attached(dossiers))
         if attached:
-            # Of versions that were deleted later: what hangs on those that live is in a table.
-            others = (
-                sa.select(tables.blobs.c.data)
-                .join(tables.decisions, table.dossier_digest == tables.blobs.c.digest)
-                .join(tables.former, tables.former.c.uid == table.version_uid)
-            )
-            attached.difference_update(self._attached(others))
+            # What hangs on versions that live is in a table; of those deleted later it is not.
+            former = self._connection.execute(sa.select(tables.former.c.uid)).scalars().all()
+            attached.difference_update(self._attached(self._dossiers(table.version_uid, former)))
         return dossiers | attached
 
-    def _attached(self, dossiers: sa.Select[tuple[bytes]]) -> Iterator[str]:
-        for data in self._connection.execute(dossiers).scalars():
-            try:
-                found = canonical.decode_object(as_bytes(data)).get("attached", ())
-                yield from [str(one["digest"]) for one in found]
-            except (InvalidRequest, TypeError, KeyError):
-                continue  # it was changed: what it names is not for us to delete
+    def _dossiers(self, column: sa.Column[str], values: Sequence[str]) -> set[str]:
+        """Digests of the dossiers of decisions, and of what stands in their place."""
+        found: set[str] = set()
+        for some in _batches(values):
+            query = sa.select(tables.decisions.c.dossier_digest).where(column.in_(some))
+            found.update(self._connection.execute(query).scalars())
+        return found | set(replaced(self._connection, found).values())
+
+    def _attached(self, dossiers: Iterable[str]) -> Iterator[str]:
+        for some in _batches(sorted(dossiers)):
+            query = sa.select(tables.blobs.c.data).where(tables.blobs.c.digest.in_(some))
+            for data in self._connection.execute(query).scalars():
+                try:
+                    found = canonical.decode_object(as_bytes(data)).get("attached", ())
+                    yield from [str(one["digest"]) for one in found]
+                except (InvalidRequest, TypeError, KeyError):
+                    continue  # it was changed: what it names is not for us to delete
 
     def _drop_unused(self, digests: set[str]) -> None:
         for some in _batches(sorted(digests)):

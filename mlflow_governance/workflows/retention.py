@@ -32,6 +32,7 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.ledger import gone
 from mlflow_governance.ledger.elapsed import PAUSE, Elapsed
+from mlflow_governance.ledger.entry import commitments_of
 from mlflow_governance.ledger.replay import Ref
 from mlflow_governance.workflows.retention_options import Retention, holds
 
@@ -253,9 +254,7 @@ class Review:
         return self.retention.held(str(subject["workspace"] or ""), str(subject["name"] or ""))
 
     def _passing(self, index: int, entry: Entry, uid: str) -> Passing:
-        # Of people in the facts there are commitments, too; nothing else opens one.
-        sealed = (entry["actor"], entry["reason"], *entry["facts"].values())
-        commitments = tuple(one for one in sealed if isinstance(one, str) and one[:7] == "sha256:")
+        commitments = tuple(commitments_of(entry).values())
         named = _documents(entry) - self._kept if uid else set()
         if entry["act"] == Act.REGISTRY_STARTED:
             settings = _settings(entry)

@@ -132,6 +132,7 @@ def test_a_ledger_is_verified_by_one_process_or_more(
         "root": checkpoint.parse(long.notes[SIZE]).root.hex(),
         "checkpoints": 0,
         "read_from": 0,
+        "deleted": 0,
     }
     assert not long.state.exists()
     edits = (PART + 9, 2 * PART + 9)  # in different parts, and the first is named
@@ -309,6 +310,24 @@ def test_since_a_checkpoint_that_is_not_of_this_ledger_is_refused(long: Long, of
 
     with pytest.raises(LedgerError):
         long.run("verify", "--since", long.file(0))
+
+
+@pytest.mark.parametrize("how", ["--since", "--resume"])
+def test_an_entry_emptied_where_nothing_is_read_again_is_missed(
+    interrupted: Long, how: str
+) -> None:
+    columns = "entry, act, version_uid"
+    ((before),) = interrupted.database.run(f"SELECT {columns} FROM {ENTRIES} WHERE position = 5")
+    set_it = f"UPDATE {ENTRIES} SET entry = :entry, act = :act, version_uid = :uid"
+    where = f"{set_it} WHERE position = 5"
+    interrupted.database.run(where, entry=b"", act="expired", uid="")
+    kept = [interrupted.file(PART + 1000)] if how == "--since" else []
+
+    try:
+        with pytest.raises(LedgerError, match="entry 5 is missing"):
+            interrupted.run("verify", how, *kept)
+    finally:
+        interrupted.database.run(where, entry=before[0], act=before[1], uid=before[2])
 
 
 def test_since_and_resume_are_two_questions(long: Long) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -135,12 +136,15 @@ def live(folder: Path) -> Path:
     return folder
 
 
+@cache
+def lived_in(folder: Path) -> Path:
+    """The same, once for everybody who asks; nobody may change it."""
+    return live(folder / "eight-years")
+
+
 def opened(lived: Path, folder: Path) -> Aged:
     """A copy of it, as old."""
     shutil.copytree(lived, folder)
     registry = Aged(folder)
     registry.clock.now = ENDED
     return registry
-
-
-__all__ = ["BEGAN", "ENDED", "MONTH", "OPS", "QUENTIN", "WANDA", "WHY", "Aged", "live", "opened"]

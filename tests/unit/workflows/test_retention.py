@@ -29,7 +29,7 @@ from mlflow_governance.workflows.reconstruct import reconstruct
 from mlflow_governance.workflows.retention import _PASSING, Passing, Review, expire
 from mlflow_governance.workflows.retention_options import Retention, read_retention
 from tests.unit.audit.builders import VERIFIER, check
-from tests.unit.workflows.aged import BEGAN, ENDED, MONTH, OPS, Aged, live, opened
+from tests.unit.workflows.aged import BEGAN, ENDED, MONTH, OPS, Aged, lived_in, opened
 
 HELD = {"holds": ("KEPT",)}
 YEARS = timedelta(days=7 * 366)
@@ -37,7 +37,7 @@ YEARS = timedelta(days=7 * 366)
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return live(tmp_path_factory.mktemp("lived") / "registry")
+    return lived_in(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
