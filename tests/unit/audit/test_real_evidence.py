@@ -24,6 +24,7 @@ from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from mlflow_governance.ledger import checkpoint, note, recovery
 from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.store import tables
+from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows import retention
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.ports import Request
@@ -421,13 +422,14 @@ def test_what_was_let_go_after_its_time_is_no_gap_and_anything_else_is(tmp_path:
     for location in ("one", "two", "three"):
         with pytest.raises(Denied):
             admit(registry.ports, Request(Actor(location), refused), "registry")
-    registry.ports.clock.now += timedelta(days=9 * 366)
+    registry.ports.clock.now += timedelta(days=9 * 366)  # type: ignore[attr-defined]
     registry.start()
     terms, now = Retention(7.0), registry.ports.clock()
     found = retention.passing(
         registry.ledger.entries(), registry.ledger.entries(), terms.before(now), terms
     )
-    gone = retention.expire(registry.ports.store, list(found), terms, ROOT, now)
+    store = SqlStore(registry.sessions, ledger_signer=registry.signer)
+    gone = retention.expire(store, list(found), terms, ROOT, now)
     out, bundle = registry.export(tmp_path / "out"), registry.take(NOVEMBER)
     table = tables.ledger_entries
     registry.run(sa.update(table).where(table.c.position == 3).values(entry=b""))
