@@ -116,10 +116,11 @@ class Settings:
         download_entries: how permitted downloads become ledger entries: ``off``, ``aggregate``
             (one entry a version and door every 15 minutes), ``{minutes: N}`` or ``{sample: 0.01}``.
             Denials always do.
-        retention: how many ``years`` the record is kept at least, and which models a legal hold
-            names (``holds``). Nothing is deleted but by `mlflow-governance retention expire`.
         privacy: ``holds`` names people whose data a legal claim keeps; what anybody did within the
             last ``keep_days`` days is kept under a legal duty. Neither is erased.
+        retention: how many ``years`` the record is kept at least, which models a legal hold names
+            (``holds``), and for how many days events are kept after every receiver had them
+            (``events_days``). Entries are deleted by `mlflow-governance retention expire` alone.
     """
 
     home: Path
@@ -149,8 +150,8 @@ class Settings:
     registry_key: Path | str = ""
     checkpoints: CheckpointOptions | None = None
     download_entries: DownloadEntries = field(default_factory=DownloadEntries)
-    retention: Retention = field(default_factory=Retention)
     privacy: Holds = NOBODY_HELD
+    retention: Retention = field(default_factory=Retention)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):
@@ -407,6 +408,6 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "registry_key": _key,
     "checkpoints": read_checkpoint_options,
     "download_entries": read_download_entries,
-    "retention": lambda _, terms: read_retention(terms),
     "privacy": read_holds,
+    "retention": lambda _, terms: read_retention(terms),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,8 +14,8 @@ from mlflow_governance import config
 from mlflow_governance.cli.history import backend, home, instant
 from mlflow_governance.cli.operation import open_store, operator
 from mlflow_governance.core import moment
-from mlflow_governance.ledger.entry import read_entry
-from mlflow_governance.workflows import retention as rules
+from mlflow_governance.workflows.retention import Review
+from mlflow_governance.workflows.retention import expire as let_go
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,22 +23,30 @@ if TYPE_CHECKING:
     from mlflow_governance.config import Settings
     from mlflow_governance.store.ledger import SqlLedger
 
-_HOLDS = "none"
+_LOOK = "mlflow-governance retention expire --dry-run"
 
 
 @click.group()
 def retention() -> None:
     """How long the record is kept, and deleting what is past its time.
 
-    Seven years by default; retention in config.yaml says otherwise and names legal holds:
+    Seven years by default; retention in config.yaml says otherwise and names legal holds, here of
+    the models churn… and of the whole workspace team-a:
 
     \b
     retention:
       years: 10
-      holds: ["churn*"]
+      holds: ["churn*", "team-a:*"]
+      events_days: 30     # events, after every webhook receiver had them
 
-    To keep old entries outside the database, export them as often as you like; files that are
-    full never change: mlflow-governance ledger export DIR
+    To keep old entries outside the database, export the ledger as often as you like: files that
+    are full never change, and prove themselves without the database. They hold no name, so they
+    never have to be looked through for one. Decisions and what they rest on, which name people,
+    leave the registry as the evidence of a period.
+
+    \b
+    mlflow-governance ledger export /archive/ledger
+    mlflow-governance evidence --since 2026-01-01 --until 2026-04-01 -o 2026-1.zip
     """
 
 
@@ -52,13 +61,23 @@ def status(backend_store_uri: str, home: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document))
         return
-    holds = ", ".join(document["holds"]) or _HOLDS
+    holds = ", ".join(document["holds"]) or "none"
     click.echo(f"kept for     {document['years']:g} years, legal holds: {holds}")
-    click.echo(f"entries      {document['entries']:,}, oldest of {document['oldest'] or 'never'}")
+    click.echo(
+        f"entries      {document['entries']:,}, the oldest of {document['oldest'] or 'never'}"
+    )
     click.echo(f"deleted      {document['deleted']:,}")
     click.echo(f"could go     {document['could_go']:,} from before {document['before']}")
+    for hold in document["unused_holds"]:
+        click.echo(f"warning      no model of this ledger is named by the hold {hold}")
+    if document["uncounted_days"]:
+        click.echo(
+            f"warning      {document['uncounted_days']:,} days passed in pauses of more than 60 "
+            "days between two\n             entries; they make nothing older: a clock could have "
+            "been wrong"
+        )
     if document["could_go"]:
-        click.echo("             look at them: mlflow-governance retention expire --dry-run")
+        click.echo(f"             look at them: {_LOOK}")
 
 
 @retention.command()
@@ -67,41 +86,62 @@ def status(backend_store_uri: str, home: str | None, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--reason", default="", help="Why, e.g. the number of a ticket; kept in the ledger.")
-@click.option("--now", "now_text", hidden=True, help="Another moment than now, for a rehearsal.")
-def expire(
-    backend_store_uri: str, home: str | None, dry_run: bool, yes: bool, reason: str,
+@click.option(
+    "--as-if", "now_text", metavar="WHEN",
+    help="With --dry-run: what would go at a later moment, such as 2034-01-01.",
+)  # fmt: skip
+def expire(  # noqa: PLR0913  (one for each option)
+    backend_store_uri: str,
+    home: str | None,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
     now_text: str | None,
-) -> None:  # fmt: skip
+) -> None:
     """Delete what is past its retention and nothing rests on any more.
 
     That is what changed nothing (denied downloads, refused requests, starts …), and the whole
     history of versions that were deleted. Decisions and dossiers of living versions, moves of
-    aliases, changes of policy, trust and keys, and erasures stay, however old.
+    aliases, changes of policy, trust and keys, and erasures stay, however old; so does whatever a
+    legal hold names.
 
     What goes leaves its hash behind: the ledger and every proof of the other entries verify as
     before. An entry says which are gone. Make an export first if you want to keep them elsewhere:
     mlflow-governance ledger export DIR
 
+    A server may run meanwhile. Interrupted, it has deleted what the ledger says it has; give the
+    command again, and it goes on. Age is what the ledger shows: a clock that is years ahead makes
+    nothing old, not even by entries it dated.
+
     \b
     mlflow-governance retention expire --dry-run
     mlflow-governance retention expire --reason "retention review 2033"
     """
-    now = instant(now_text, moment.now()) or moment.now() if dry_run else moment.now()
+    if now_text and not dry_run:
+        raise click.UsageError("--as-if goes with --dry-run: nothing is deleted before its time")
     with _Ledger(backend_store_uri, home) as ledger:
-        found = ledger.passing(now)
-        kinds = Counter(ledger.act(entry.position) for entry in found)
-        for act, count in sorted(kinds.items()):
-            click.echo(f"{count:>10,}  {act}")
-        before = moment.to_text(ledger.settings.retention.before(now))
-        click.echo(f"{len(found):>10,}  entries from before {before}")
-        if dry_run or not found:
+        review = ledger.review(instant(now_text, moment.now()) or moment.now(), as_if=now_text)
+        count = _show(ledger, review)
+        if dry_run or not count:
             return
         if not yes:
             click.confirm("Delete them for ever?", abort=True)
+            review = ledger.review(moment.now())  # while somebody thought, others went on
         store = open_store(ledger.settings, backend_store_uri)
-        gone = rules.expire(store, found, ledger.settings.retention, operator(), now, reason)
+        gone = let_go(store, review, review.groups(ledger.entries()), operator(), reason)
+        ledger.clean()
     click.echo(f"{gone:,} entries are deleted; the ledger says which")
-    click.echo("exports made before still hold them: remove those, and export anew")
+    click.echo(
+        "exports that were made before still have them, without names; they verify as before"
+    )
+
+
+def _show(ledger: _Ledger, review: Review) -> int:
+    kinds = Counter(one.act for group in review.groups(ledger.entries()) for one in group)
+    for act, count in sorted(kinds.items()):
+        click.echo(f"{count:>10,}  {act}")
+    click.echo(f"{kinds.total():>10,}  entries from before {moment.to_text(review.before)}")
+    return kinds.total()
 
 
 class _Ledger:
@@ -116,52 +156,50 @@ class _Ledger:
         self._view: SqlLedger = SqlLedger(self._sessions)
 
     def __enter__(self) -> _Ledger:
-        from mlflow_governance.bootstrap import ledger_key
+        from mlflow_governance.custody.ledger import ledger_keys
 
         # Age is read from entries: of a ledger that does not verify it may be anything.
-        self._view.verify(ledger_key(self.settings))
+        keys = ledger_keys(self.settings).following(self._view.handovers())
+        if self._view.head():
+            self._view.verify(keys, self._exported())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._sessions.dispose()
 
-    def passing(self, now: datetime) -> list[rules.Passing]:
-        """The entries that may go."""
-        terms = self.settings.retention
-        rules.refuse_odd_clock(now, self._newest())
-        before = terms.before(now)
-        return list(rules.passing(self._entries(), self._entries(), before, terms, self._blocked()))
+    def review(self, now: datetime, as_if: str | None = None) -> Review:
+        """What may go; ``as_if`` it were that later moment."""
+        review = Review(self.settings.retention, now, self._blocked(), certain=bool(as_if))
+        return review.read(self.entries())
 
-    def act(self, position: int) -> str:
-        """What an entry is about."""
-        ((_, data),) = self._view.entries(position, 1)
-        return str(read_entry(data)["act"])
+    def entries(self) -> Iterator[tuple[int, bytes]]:
+        """Every entry that was not deleted."""
+        return self._view.entries()
+
+    def clean(self) -> None:
+        """Have the database forget what was deleted."""
+        from mlflow_governance.store.retention import clean
+
+        clean(self._sessions)
 
     def status(self, now: datetime) -> dict[str, Any]:
         """What ``retention status`` shows."""
-        terms, count, oldest = self.settings.retention, 0, None
-        for _, data in self._entries():
-            count += 1
-            oldest = oldest or read_entry(data)["at"]
-        size = self._view.size()
+        review = self.review(now)
         return {
-            "years": terms.years,
-            "holds": list(terms.holds),
-            "entries": count,
-            "deleted": size - count,
-            "oldest": oldest,
-            "before": moment.to_text(terms.before(now)),
-            "could_go": len(self.passing(now)) if count else 0,
+            "years": review.retention.years,
+            "holds": list(review.retention.holds),
+            "unused_holds": list(review.unused),
+            "entries": review.entries,
+            "deleted": self._view.size() - review.entries,
+            "oldest": review.oldest or None,
+            "before": moment.to_text(review.before),
+            "could_go": sum(map(len, review.groups(self.entries()))),
+            "uncounted_days": review.uncounted // timedelta(days=1),
         }
 
-    def _entries(self) -> Iterator[tuple[int, bytes]]:
-        return self._view.entries()
-
-    def _newest(self) -> datetime | None:
-        size = self._view.size()
-        for _, data in self._view.entries(max(0, size - 1), 1):
-            return moment.parse(read_entry(data)["at"])
-        return None
+    def _exported(self) -> list[str]:
+        folder = self.settings.checkpoint_folder
+        return [path.read_text("utf-8") for path in sorted(folder.glob("*.checkpoint"))]
 
     def _blocked(self) -> frozenset[str]:
         from mlflow_governance.store.sessions import transaction

@@ -60,11 +60,8 @@ def _in_bytes(person: Person, data: bytes, depth: int) -> Iterator[Mention]:
 
 def _in_text(person: Person, text: str, depth: int) -> Iterator[Mention]:
     named = person.in_(text)
-    if (
-        not named
-        and not any(escape in text for escape in _ESCAPES)
-        and next(_enclosed(person, text, "", depth), None) is None
-    ):
+    plain = not any(escape in text for escape in _ESCAPES)
+    if plain and not named and next(_enclosed(person, text, "", depth), None) is None:
         return  # most values name nobody, and need not be taken apart to know that
     document = _document(text)
     if document is not None:

@@ -8,15 +8,25 @@ positions. Positions are written as ranges: ``0-119,130``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
 
+from mlflow_governance.core import moment
 from mlflow_governance.core.event import Act
-from mlflow_governance.errors import LedgerError
+from mlflow_governance.errors import InvalidRequest, LedgerError
 
+EXPIRED = "expired"
+"""What stands in the place of the act of an entry that was deleted."""
+LASTING = frozenset({
+    Act.LEDGER_EXPIRED, Act.LEDGER_REKEYED, Act.LEDGER_RECOVERED, Act.PERSON_ERASED,
+})  # fmt: skip
+"""Acts that are never deleted: the ledger is not verified without them."""
 MOST_RANGES = 2000
 """Ranges in one entry: 2,000 of nine-digit positions have 40 kB, and an entry has less than 64."""
 
+_LEAST_DAYS = 365.25
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,17})(?:-([1-9][0-9]{0,17}))?")
 
 
@@ -29,13 +39,6 @@ def ranges_of(positions: Iterable[int]) -> list[range]:
         else:
             found.append(range(position, position + 1))
     return found
-
-
-def batches(positions: Iterable[int]) -> Iterator[list[range]]:
-    """The ranges of ascending positions, as many at once as one entry may name."""
-    ranges = ranges_of(positions)
-    for start in range(0, len(ranges), MOST_RANGES):
-        yield ranges[start : start + MOST_RANGES]
 
 
 def write(ranges: Sequence[range]) -> str:
@@ -72,39 +75,70 @@ def told(index: int, entry: Mapping[str, Any]) -> list[range]:
         entry: the document.
 
     Raises:
-        LedgerError: what it says cannot be read, or is about itself or later ones.
+        LedgerError: what it says cannot be read, is about itself or later ones, or about entries
+            that were not as old as their retention.
     """
     if entry["act"] != Act.LEDGER_EXPIRED or not entry["allowed"]:
         return []
-    said = entry["facts"].get("entries")
-    if not isinstance(said, str):
+    facts = entry["facts"]
+    said, years = facts.get("entries"), facts.get("years")
+    if not isinstance(said, str) or type(years) not in (int, float):
         raise LedgerError(f"entry {index} does not say which entries were deleted", index=index)
+    try:
+        old = moment.parse(entry["at"]) - timedelta(days=years * _LEAST_DAYS)
+        timely = years >= 1 and moment.parse(facts.get("before")) <= old
+    except (InvalidRequest, OverflowError, ValueError):
+        timely = False
+    if not timely:
+        raise LedgerError(f"entry {index} lets entries go before their time", index=index)
     ranges = read(said)
     if ranges[-1].stop > index:
         raise LedgerError(f"entry {index} says that later ones were deleted", index=index)
     return ranges
 
 
-def unexplained(gone: Iterable[range], said: Iterable[range]) -> int | None:
-    """The first position that is gone and of which nothing says so; None when there is none.
+class Teller(NamedTuple):
+    """An entry that says which were deleted."""
+
+    place: int
+    ranges: Sequence[range]
+
+
+class Deleted:
+    """Everything a ledger says was deleted.
 
     Args:
-        gone: ascending ranges of entries without bytes.
-        said: ranges that were told to be deleted, in any order.
+        tellers: its entries ``ledger.expired``, each proved to be in it.
     """
-    merged: list[range] = []
-    for part in sorted(said, key=lambda part: part.start):
-        if merged and part.start <= merged[-1].stop:
-            merged[-1] = range(merged[-1].start, max(merged[-1].stop, part.stop))
-        else:
-            merged.append(part)
-    known = iter(merged)
-    now = next(known, range(0))
-    for part in gone:
-        while now and now.stop <= part.start:
-            now = next(known, range(0))
-        if not now or part.start < now.start:
-            return part.start
-        if part.stop > now.stop:
-            return now.stop
-    return None
+
+    def __init__(self, tellers: Sequence[Teller] = ()) -> None:
+        self._tellers = tellers
+        merged: list[range] = []
+        for part in sorted((p for t in tellers for p in t.ranges), key=lambda part: part.start):
+            if merged and part.start <= merged[-1].stop:
+                merged[-1] = range(merged[-1].start, max(merged[-1].stop, part.stop))
+            else:
+                merged.append(part)
+        self._merged, self._starts = merged, [part.start for part in merged]
+
+    def told_by(self, position: int) -> int | None:
+        """The entry that says that this one was deleted; None when nothing does."""
+        for teller in self._tellers:
+            if any(position in part for part in teller.ranges):
+                return teller.place
+        return None
+
+    def first_untold(self, gone: Iterable[range]) -> int | None:
+        """The first position of which nothing says that it was deleted; None when there is none.
+
+        Args:
+            gone: ascending ranges of entries without bytes.
+        """
+        for part in gone:
+            at = bisect_right(self._starts, part.start) - 1
+            known = self._merged[at] if at >= 0 else range(0)
+            if part.start not in known:
+                return part.start
+            if part.stop > known.stop:
+                return known.stop
+        return None

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.ledger.gone import EXPIRED
 from mlflow_governance.ledger.redaction import Redaction
 from mlflow_governance.store import tables
 from mlflow_governance.store.decisions import as_kept, decision_rows, to_decision_row
@@ -57,14 +58,16 @@ class EvidenceRows(Rows):
     def indices_between(self, since: datetime, until: datetime) -> list[int]:
         """Entries from ``since`` on and before ``until``, ascending."""
         table = tables.ledger_entries.c
-        return self._indices(table.at >= since, table.at < until)
+        kept = table.act != EXPIRED  # of one that was deleted, nothing proves when it was
+        return self._indices(table.at >= since, table.at < until, kept)
 
     def entries_at(self, indices: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """The stored bytes of these entries, ascending; what is not there is left out."""
         table = tables.ledger_entries.c
         query = sa.select(table.position, table.entry).order_by(table.position)
         for row in self._among(query, table.position, indices):
-            yield row.position, as_bytes(row.entry)
+            if data := as_bytes(row.entry):  # none of one that was deleted after its retention
+                yield row.position, data
 
     def head(self) -> str:
         """The signed note of the whole ledger."""

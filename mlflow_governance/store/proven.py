@@ -17,6 +17,7 @@ from mlflow_governance.errors import LedgerError, NotFound
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.store import redactions, tables
 from mlflow_governance.store.tables import ledger_entries, private
 from mlflow_governance.store.versions import Rows
 
@@ -59,6 +60,23 @@ class EntryReading(Rows):
                 if row.salt:
                     found[row.commitment] = (bytes(row.salt), row.text)
         return found
+
+    def stand_ins(self, replaced: Iterable[str]) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
+        """See :class:`workflows.ports.Reading`."""
+        found = redactions.replaced(self._connection, replaced)
+        if not found:
+            return {}, []
+        positions, ahead = set[int](), set(found)
+        table = tables.redactions.c
+        while ahead:  # it ends: a circle was refused before
+            step = sa.select(table.position, table.replacement).where(table.digest.in_(ahead))
+            rows = self._connection.execute(step).all()
+            positions |= {row.position for row in rows}
+            ahead = {row.replacement for row in rows if row.replacement} - ahead
+        entries = ledger_entries.c
+        query = sa.select(entries.position, entries.entry).where(entries.position.in_(positions))
+        told = self._connection.execute(query.order_by(entries.position))
+        return found, [(row.position, bytes(row.entry)) for row in told]
 
 
 class Prover:

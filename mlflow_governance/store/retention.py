@@ -7,16 +7,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mlflow_governance.errors import Conflict
+from mlflow_governance.core import canonical
+from mlflow_governance.errors import Conflict, InvalidRequest
+from mlflow_governance.ledger.gone import EXPIRED, LASTING
 from mlflow_governance.store import tables
+from mlflow_governance.store.sessions import Sessions
+from mlflow_governance.store.tables import as_bytes
 from mlflow_governance.store.versions import Rows
 from mlflow_governance.workflows.retention import Passing
 
 _BATCH = 500
 """Values in a statement: databases bound the parameters of one."""
-EXPIRED = "expired"
-"""What stands where an entry's act stood."""
-
+_PERSONAL = (
+    tables.private, tables.outbox, tables.deliveries, tables.decisions, tables.blobs,
+    tables.ledger_entries, tables.former, tables.policy_differences,
+)  # fmt: skip
+"""Tables that something was deleted from."""
 _REFERRING = (
     tables.files.c.digest,
     tables.versions.c.digest,
@@ -24,6 +30,7 @@ _REFERRING = (
     tables.policies.c.archive_digest,
     tables.policy_proposals.c.archive_digest,
     tables.policy_differences.c.dossier,
+    tables.in_force.c.digest,
 )
 """Every column that names a document, besides entries (which name documents of trust policies)."""
 
@@ -37,25 +44,29 @@ class RetentionWriting(Rows):
         Raises:
             Conflict: an entry is not there, or its bytes are gone already.
         """
+        if self._connection.dialect.name == "sqlite":  # else what was written stays in the file
+            self._connection.exec_driver_sql("PRAGMA secure_delete = ON")
         chosen = list(entries)
         self._blank([entry.position for entry in chosen])
-        private, outbox, deliveries = tables.private, tables.outbox, tables.deliveries
         sealed = [text for entry in chosen for text in entry.commitments]
-        self._delete(private, private.c.commitment, sealed)
-        for table in (outbox, deliveries):
-            self._delete(table, table.c.position, [entry.position for entry in chosen])
-        named = [entry.decision_id for entry in chosen if entry.decision_id]
-        self._forget_decisions(named)
+        self._delete(tables.private.c.commitment, sealed)
+        for table in (tables.outbox, tables.deliveries):
+            self._delete(table.c.position, [entry.position for entry in chosen])
         uids = sorted({entry.uid for entry in chosen if entry.uid})
-        self._delete(tables.former, tables.former.c.uid, uids)
-        self._drop_unused({digest for entry in chosen for digest in entry.documents})
+        self._delete(tables.former.c.uid, uids)
+        self._delete(tables.policy_differences.c.version_uid, uids)
+        documents = {digest for entry in chosen for digest in entry.documents}
+        documents |= self._forget([e.decision_id for e in chosen if e.decision_id])
+        self._drop_unused(documents)
 
     def _blank(self, positions: Sequence[int]) -> None:
         table = tables.ledger_entries
+        lasting = [act.value for act in LASTING]
         for some in _batches(positions):
             gone = (
                 sa.update(table)
                 .where(table.c.position.in_(some), sa.func.length(table.c.entry) > 0)
+                .where(table.c.act.not_in(lasting))
                 .values(entry=b"", act=EXPIRED, version_uid="")
             )
             if self._connection.execute(gone).rowcount != len(some):
@@ -63,14 +74,34 @@ class RetentionWriting(Rows):
                     "an entry is gone already", advice="Somebody did the same. Look again."
                 )
 
-    def _forget_decisions(self, ids: Sequence[str]) -> None:
-        table = tables.decisions
-        dossiers: set[str] = set()
-        for some in _batches(ids):
-            found = sa.select(table.c.dossier_digest).where(table.c.decision_id.in_(some))
+    def _forget(self, decisions: Sequence[str]) -> set[str]:
+        """Delete decisions; returns the digests of their dossiers, and of what was attached."""
+        table, dossiers = tables.decisions.c, set[str]()
+        for some in _batches(decisions):
+            found = sa.select(table.dossier_digest).where(table.decision_id.in_(some))
             dossiers.update(self._connection.execute(found).scalars())
-        self._delete(table, table.c.decision_id, ids)
-        self._drop_unused(dossiers)
+        attached = set[str]()
+        for part in _batches(sorted(dossiers)):
+            documents = sa.select(tables.blobs.c.data).where(tables.blobs.c.digest.in_(part))
+            attached.update(self._attached(documents))
+        self._delete(table.decision_id, decisions)
+        if attached:
+            # Of versions that were deleted later: what hangs on those that live is in a table.
+            others = (
+                sa.select(tables.blobs.c.data)
+                .join(tables.decisions, table.dossier_digest == tables.blobs.c.digest)
+                .join(tables.former, tables.former.c.uid == table.version_uid)
+            )
+            attached.difference_update(self._attached(others))
+        return dossiers | attached
+
+    def _attached(self, dossiers: sa.Select[tuple[bytes]]) -> Iterator[str]:
+        for data in self._connection.execute(dossiers).scalars():
+            try:
+                found = canonical.decode_object(as_bytes(data)).get("attached", ())
+                yield from [str(one["digest"]) for one in found]
+            except (InvalidRequest, TypeError, KeyError):
+                continue  # it was changed: what it names is not for us to delete
 
     def _drop_unused(self, digests: set[str]) -> None:
         for some in _batches(sorted(digests)):
@@ -81,9 +112,22 @@ class RetentionWriting(Rows):
             unused = sa.delete(tables.blobs).where(tables.blobs.c.digest.in_(some))
             self._connection.execute(unused.where(~sa.or_(*used)))
 
-    def _delete(self, table: sa.Table, column: sa.Column[Any], values: Sequence[Any]) -> None:
+    def _delete(self, column: sa.Column[Any], values: Sequence[Any]) -> None:
         for some in _batches(values):
-            self._connection.execute(sa.delete(table).where(column.in_(some)))
+            self._connection.execute(sa.delete(column.table).where(column.in_(some)))
+
+
+def clean(sessions: Sessions) -> None:
+    """Have the database's files forget what was deleted, as far as it lets us; others may work.
+
+    SQLite overwrote it already, but for its journal. PostgreSQL has the room used again.
+    """
+    with sessions.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        elif connection.dialect.name == "postgresql":
+            names = ", ".join(table.name for table in _PERSONAL)
+            connection.exec_driver_sql(f"VACUUM {names}")
 
 
 def _batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

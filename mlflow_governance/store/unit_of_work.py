@@ -50,8 +50,8 @@ class SqlReading(
 
 
 class SqlUnitOfWork(
-    RetentionWriting,
     ErasureWriting,
+    RetentionWriting,
     PolicyWriting,
     InspectionWriting,
     AliasWriting,

@@ -231,11 +231,10 @@ def _gone(uow: EvidenceWriting, found: Iterable[int]) -> set[int]:
     gone = [index for index, data in uow.entries_at(found) if not data]
     if gone:
         said = [
-            part
+            expiry.Teller(index, expiry.told(index, read_entry(data)))
             for index, data in uow.entries_at(uow.indices_of((Act.LEDGER_EXPIRED,)))
-            for part in expiry.told(index, read_entry(data))
         ]
-        missing = expiry.unexplained(expiry.ranges_of(gone), said)
+        missing = expiry.Deleted(said).first_untold(expiry.ranges_of(gone))
         if missing is not None:
             raise VerificationError(
                 f"integrity alarm: entry {missing} was emptied, and no entry says that its time "

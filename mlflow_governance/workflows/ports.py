@@ -287,6 +287,10 @@ class Reading(PolicyReading, Protocol):
     def sealed(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """Salt and text behind commitments; an erased one is not among them."""
 
+    def stand_ins(self, replaced: Iterable[str]) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
+        """What erasures put in the place of commitments and documents by digest, and the entries
+        that have to be proved for it to count."""
+
     def repeat(self, key: Digest) -> Repeat | None:
         """What was counted of a denial."""
 

@@ -6,8 +6,9 @@ version's own entries are replayed, each is shown to be in the ledger our key si
 they tell is compared with the row. A row that the ledger does not tell of is an alarm: nothing is
 decided on it, and nothing of it is quietly left out.
 
-A name that was erased opens no commitment any more. An approval of nobody counts for nothing, an
-objection of nobody stands, and a version of nobody is as one whose submitter is unknown.
+For a name that was erased its pseudonym stands, by the entry of the erasure. An approval of nobody
+known counts for nothing from then on, an objection stands, and a version whose submitter's name is
+gone without a pseudonym is as one whose submitter is unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from mlflow_governance.approval.request import APPROVE
 from mlflow_governance.core import canonical, moment
 from mlflow_governance.core.actor import Actor
-from mlflow_governance.core.digest import of_bytes
+from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError, LedgerError, VerificationError
@@ -53,14 +54,29 @@ class Account:
     Args:
         entries: index and bytes, oldest first.
         sealed: salt and text by commitment, of those that were not erased.
+        stand_ins: the pseudonym by commitment, of those that were.
+        erasures: entries of the erasures that put them there.
         files: digest of each attached statement by its path.
         evidence: what was proved at the decision that binds the version, by the dossier of it.
     """
 
     entries: Sequence[tuple[int, bytes]]
     sealed: Mapping[str, tuple[bytes, str]]
+    stand_ins: Mapping[str, str]
+    erasures: Sequence[tuple[int, bytes]]
     files: Mapping[str, str]
     evidence: Mapping[str, object] | None
+
+    def names(self, commitment: str) -> bool:
+        """True where somebody stands behind a commitment, by name or by pseudonym."""
+        return commitment in self.sealed or bool(self.stand_ins.get(commitment))
+
+    def is_by(self, person: str, commitment: str) -> bool:
+        """True when this person, or the pseudonym that this is, was committed to."""
+        if commitment in self.sealed:
+            salt, name = self.sealed[commitment]
+            return name == person and opens(commitment, salt, name)
+        return self.stand_ins.get(commitment) == person
 
 
 def account(reading: Reading, record: VersionRecord, *, whole: bool = True) -> Account:
@@ -77,13 +93,19 @@ def account(reading: Reading, record: VersionRecord, *, whole: bool = True) -> A
     people = {word.person for word in told.approvals}
     if version is not None and version.submitter is not None:
         people.add(version.submitter)
+    sealed = reading.sealed(people)
+    dossier = _bound_dossier(entries, version)
+    gone = people - sealed.keys() | ({dossier} if dossier else set())
+    stand_ins, erasures = reading.stand_ins(gone)
     return Account(
         entries=entries,
-        sealed=reading.sealed(people),
+        sealed=sealed,
+        stand_ins=stand_ins,
+        erasures=erasures,
         files={item.name: of_bytes(item.data) for item in reading.evidence(record.uid)}
         if told.evidence
         else {},
-        evidence=_bound_evidence(reading, entries, version),
+        evidence=_evidence(reading, dossier),
     )
 
 
@@ -105,7 +127,7 @@ def proven_record(store: Store, record: VersionRecord, found: Account) -> Versio
         stored = found.files.get(attached.name)
         if stored is None or (stored != attached.digest and not attached.replaceable):
             raise _alarm(record, f"{attached.name} was attached and is not there any more")
-    if version.submitter is not None and version.submitter not in found.sealed:
+    if version.submitter is not None and not found.names(version.submitter):
         return record.with_(submitter="")
     return record
 
@@ -125,8 +147,7 @@ def proven_approvals(
         word = standing.get(row.uid)
         if word is None or not _same(row, word):
             raise _alarm(record, f"an {row.decision} as {row.role} counts that nobody gave")
-        known = found.sealed.get(word.person)
-        if known is not None and not opens(word.person, known[0], row.person):
+        if found.names(word.person) and not found.is_by(row.person, word.person):
             raise _alarm(record, f"the {row.decision} as {row.role} was given by somebody else")
     for lost in standing.keys() - {row.uid for row in given}:
         word = standing[lost]
@@ -190,7 +211,7 @@ _told: dict[tuple[int, str | None, str], datetime] = {}
 
 def _proven(store: Store, record: VersionRecord, found: Account) -> Replay:
     try:
-        store.prove(found.entries)
+        store.prove([*found.entries, *found.erasures])
     except LedgerError as error:
         raise _alarm(record, error.message) from error
     told = _replayed(found.entries)
@@ -236,26 +257,28 @@ def _differences(record: VersionRecord, told: ToldVersion, found: Account) -> It
 def _submitted(record: VersionRecord, told: ToldVersion, found: Account) -> bool:
     if told.submitter is None:  # adopted: nobody is known
         return not record.submitter
-    if told.submitter not in found.sealed:
-        return True  # erased, and taken for nobody
-    salt, name = found.sealed[told.submitter]
-    return name == record.submitter and opens(told.submitter, salt, name)
+    return not found.names(told.submitter) or found.is_by(record.submitter, told.submitter)
 
 
-def _bound_evidence(
-    reading: Reading, entries: Sequence[tuple[int, bytes]], version: ToldVersion | None
-) -> Mapping[str, object] | None:
+def _bound_dossier(
+    entries: Sequence[tuple[int, bytes]], version: ToldVersion | None
+) -> Digest | None:
     if version is None or not version.bound:
         return None
     for _, data in reversed(entries):
         entry = canonical.decode_object(data)
         if entry["decision_id"] == version.bound:
-            try:
-                dossier = reading.document(entry["facts"]["dossier_digest"])
-            except VerificationError:
-                return None
-            return None if dossier is None else canonical.decode_object(dossier)["evidence"]
+            return Digest(entry["facts"]["dossier_digest"])
     return None
+
+
+def _evidence(reading: Reading, dossier: Digest | None) -> Mapping[str, object] | None:
+    try:
+        data = reading.document(dossier) if dossier else None
+    except VerificationError:
+        return None
+    evidence = None if data is None else canonical.decode_object(data)["evidence"]
+    return evidence if isinstance(evidence, Mapping) else None
 
 
 def _same(row: ApprovalRecord, word: ToldApproval) -> bool:

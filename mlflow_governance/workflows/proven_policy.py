@@ -52,8 +52,6 @@ def _newest_change(reading: Reading) -> _Entry | None:
 def require_words(store: Store, reading: Reading, proposal: Proposal) -> None:
     """Refuse a proposal, or words about it, that the ledger does not prove.
 
-    A word of somebody whose name was erased cannot be shown to be theirs, so it is refused, too.
-
     Raises:
         LedgerError: the ledger tells other words, or of another proposal.
     """
@@ -65,10 +63,11 @@ def require_words(store: Store, reading: Reading, proposal: Proposal) -> None:
         if (entry := canonical.decode_object(data))["allowed"]
         and entry["facts"]["proposal"] == proposal.uid
     ]
-    store.prove([(index, data) for index, data, _ in entries])
     told = [entry for _, _, entry in entries]
     sealed = reading.sealed(entry["actor"] for entry in told)
-    people = [_name(entry, sealed) for entry in told]
+    stand_ins, erasures = reading.stand_ins({e["actor"] for e in told} - sealed.keys())
+    store.prove([*((index, data) for index, data, _ in entries), *erasures])
+    people = [_name(entry, sealed) or stand_ins.get(entry["actor"]) for entry in told]
     made = [e for e in told if e["act"] == Act.POLICY_PROPOSED]
     if len(made) != 1 or _shown(made[0]) != (
         proposal.digest, proposal.before, proposal.archive_digest,

@@ -349,7 +349,7 @@ NOT_LET_GO: dict[str, tuple[MemoryLedger, str]] = {
     "it says so of itself": (_let_go(8), "entry 8 is missing"),
     "who says so is gone": (_let_go(2, 3, 8), "entry 2 is missing"),
     "it was refused": (_let_go(2, allowed=False), "entry 2 is missing"),
-    "it is another act": (_let_go(2, act=Act.LEDGER_ARCHIVED), "entry 2 is missing"),
+    "it is another act": (_let_go(2, act=Act.LEDGER_EXPORTED), "entry 2 is missing"),
     "before its time": (_let_go(2, before="2028-01-01T00:00:00.000000Z"), "before their time"),
     "of no age": (_let_go(2, years=0), "before their time"),
     "of an age that is none": (_let_go(2, years=-9), "before their time"),

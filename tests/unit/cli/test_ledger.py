@@ -30,7 +30,6 @@ from tests.unit.store.builders import Database, home_of, open_database
 SIZE = 2 * PART + 300
 KEPT = (100, PART + 1000)
 """Sizes of the checkpoints somebody kept."""
-ENTRIES = "governance_ledger_entries"
 
 
 @dataclass
@@ -59,12 +58,9 @@ class Long:
 
     def edit(self, position: int) -> None:
         """Change a byte of an entry; twice is not at all."""
-        ((data,),) = self.database.run(f"SELECT entry FROM {ENTRIES} WHERE position = {position}")
+        data = self.database.entry(position)
         old, new = (b"Staging", b"Stagins") if b"Staging" in data else (b"Stagins", b"Staging")
-        self.database.run(
-            f"UPDATE {ENTRIES} SET entry = :data WHERE position = {position}",
-            data=data.replace(old, new),
-        )
+        self.database.write_entry(position, data.replace(old, new))
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +125,7 @@ def test_a_ledger_is_verified_by_one_process_or_more(
     long.run("verify", "--processes", processes, "--json")
 
     report = json.loads(capsys.readouterr().out)
+    assert report.pop("anchors")["not_anchored"] == SIZE
     assert report == {
         "origin": "registry.example.org/ledger",
         "size": SIZE,
@@ -290,7 +287,7 @@ def test_since_an_early_checkpoint_everything_is_read(
 ) -> None:
     long.run("verify", "--since", long.file(100))
 
-    assert capsys.readouterr().out.count("\n") == 1
+    assert "were not read" not in capsys.readouterr().out
 
 
 def test_since_proves_every_older_checkpoint_too(long: Long) -> None:

@@ -14,17 +14,20 @@ from mlflow_governance.core import canonical
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.person import Person
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import Denied, LedgerError
 from mlflow_governance.ledger.merkle import leaf_hash
+from mlflow_governance.ledger.redaction import Redaction, commit
 from mlflow_governance.store import tables as ours
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.alias import AliasMove, move_alias
 from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.ports import Request
+from mlflow_governance.workflows.privacy import Erasure, Office, erase
 from mlflow_governance.workflows.promote import rejudge, transition
 from mlflow_governance.workflows.withdraw import withdraw
-from tests.unit.workflows.builders import ALICE, PIA, SAM
+from tests.unit.workflows.builders import ALICE, PIA, ROOT, SAM
 from tests.unit.workflows.watched import Watched
 
 CHURN, FRAUD = VersionRef("churn", 1), VersionRef("fraud", 1)
@@ -238,7 +241,44 @@ def test_what_was_changed_can_be_taken_out_of_use(registry: Watched) -> None:
         transition(registry.ports, Request(SAM, FRAUD, "well"), Stage.STAGING)
 
 
-def test_an_erased_name_approves_nothing_any_more(registry: Watched) -> None:
+@pytest.mark.parametrize(("person", "count"), [("alice", 2), ("sam", 1)])
+def test_a_pseudonym_stands_for_who_was_erased(registry: Watched, person: str, count: int) -> None:
+    office = Office(registry.ports.store, registry.ports.signer, registry.ports.clock)
+    erase(office, Erasure(Person.known_as(person), ROOT, "request 17"))
+
+    download(registry)
+    judgement = rejudge(registry.ports, Request(PIA, CHURN))
+    assert len(judgement.dossier.approvals) == count
+    assert judgement.decision.allow is (count == 2)
+    assert judgement.dossier.subject.submitter != ""
+    assert person not in str(judgement.dossier.to_document())
+
+
+def test_an_erasure_that_nobody_signed_is_none(registry: Watched) -> None:
+    office = Office(registry.ports.store, registry.ports.signer, registry.ports.clock)
+    erase(office, Erasure(Person.known_as("sam"), ROOT, "request 17"))
+    table = ours.ledger_entries
+    with registry.ports.store.read() as reading:
+        ((index, data),) = reading.entries_of([Act.PERSON_ERASED])
+        (word, _) = reading.approvals(registry.record(CHURN).uid)
+    rows = ours.redactions.c
+    with registry.sessions.engine.connect() as connection:
+        pairs = connection.execute(sa.select(rows.digest, rows.replacement)).all()
+    other = [Redaction(d, "mallory" if r == word.person else r) for d, r in pairs]
+    before = canonical.decode_object(data)
+    forged = canonical.encode(before | {"facts": before["facts"] | {"replaced": commit(other)}})
+    run = registry.run
+    run(sa.update(ours.redactions).where(rows.replacement == word.person)
+        .values(replacement="mallory"))  # fmt: skip
+    run(sa.update(ours.approvals).where(ours.approvals.c.person == word.person)
+        .values(person="mallory"))  # fmt: skip
+    run(sa.update(table).where(table.c.position == index).values(entry=forged))
+
+    with pytest.raises(LedgerError, match="not in the ledger that was signed"):
+        rejudge(registry.ports, Request(PIA, CHURN))
+
+
+def test_a_name_that_is_gone_approves_nothing_any_more(registry: Watched) -> None:
     registry.run(sa.delete(ours.private).where(ours.private.c.person == "sam"))
     judgement = rejudge(registry.ports, Request(ALICE, CHURN))
 
@@ -247,7 +287,7 @@ def test_an_erased_name_approves_nothing_any_more(registry: Watched) -> None:
     download(registry)
 
 
-def test_an_erased_name_keeps_objecting(registry: Watched) -> None:
+def test_a_name_that_is_gone_keeps_objecting(registry: Watched) -> None:
     approve(registry.ports, Request(PIA, FRAUD, "no"), "product", "reject")
     registry.run(sa.delete(ours.private))
 
