@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from mlflow_governance.audit import tiles
 from mlflow_governance.core import canonical
 from mlflow_governance.core.actor import Actor
-from mlflow_governance.core.event import Act
+from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import ConfigurationError, Denied, VerificationError
@@ -422,14 +422,16 @@ def test_what_was_let_go_after_its_time_is_no_gap_and_anything_else_is(tmp_path:
     for location in ("one", "two", "three"):
         with pytest.raises(Denied):
             admit(registry.ports, Request(Actor(location), refused), "registry")
-    registry.ports.clock.now += timedelta(days=9 * 366)  # type: ignore[attr-defined]
+    for _ in range(60):  # a ledger in use: years that nobody recorded anything in make nothing old
+        registry.ports.clock.now += timedelta(days=55)
+        with registry.ports.store.begin() as uow:
+            uow.record(Event(Act.ADVISORIES_CHANGED, "os:ops", registry.ports.clock()))
     registry.start()
-    terms, now = Retention(7.0), registry.ports.clock()
-    found = retention.passing(
-        registry.ledger.entries(), registry.ledger.entries(), terms.before(now), terms
+    review = retention.Review(Retention(7.0), registry.ports.clock())
+    groups = review.read(registry.ledger.entries()).groups(registry.ledger.entries())
+    gone = retention.expire(
+        SqlStore(registry.sessions, ledger_signer=registry.signer), review, groups, ROOT
     )
-    store = SqlStore(registry.sessions, ledger_signer=registry.signer)
-    gone = retention.expire(store, list(found), terms, ROOT, now)
     out, bundle = registry.export(tmp_path / "out"), registry.take(NOVEMBER)
     table = tables.ledger_entries
     registry.run(sa.update(table).where(table.c.position == 3).values(entry=b""))
