@@ -31,6 +31,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import bisect
 import hashlib
 import io
 import json
@@ -41,7 +42,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NoReturn
@@ -60,10 +61,12 @@ LARGE = 256 * 1024 * 1024
 MEMBERS = 400_000
 """Files in an evidence bundle."""
 Entry = dict[str, Any]
+_sha256 = hashlib.sha256
 
-# ---------------------------------------------------------------------------------------------
-# 1. Outcomes, files and strict JSON
-# ---------------------------------------------------------------------------------------------
+# Calls and tables are laid out by hand, to be read at a glance.
+# fmt: off
+
+# ---- 1. Outcomes, files and strict JSON ---------------------------------------------------------
 
 
 class DoesNotVerifyError(Exception):
@@ -96,29 +99,26 @@ def read_file(path: str, limit: int) -> bytes:
 
 def walk(root: str) -> Iterator[str]:
     """The relative path of every file below a folder, with slashes; links are refused."""
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        try:
-            with os.scandir(os.path.join(root, inside)) as found:
-                for one in found:
-                    name = inside + one.name
-                    if one.is_dir(follow_symlinks=False):
-                        waiting.append(name + "/")
-                    elif one.is_file(follow_symlinks=False):
-                        yield name
-                    else:
-                        refuse(name, "is a link or a device")
-        except OSError as error:
-            raise NotCheckedError(f"{root} cannot be read: {error}") from error
+
+    def failed(error: OSError) -> NoReturn:
+        raise NotCheckedError(f"{root} cannot be read: {error}") from error
+
+    for folder, folders, files in os.walk(root, onerror=failed):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)
+            shown = os.path.relpath(path, root).replace(os.sep, "/")
+            mode = os.lstat(path).st_mode
+            if stat.S_ISREG(mode):
+                yield shown
+            elif not stat.S_ISDIR(mode):
+                refuse(shown, "is a link or a device")
 
 
 def parse_json(data: bytes, where: str) -> Any:
     """One JSON value: UTF-8, no key twice, no NaN, no integer beyond 2**53 - 1 (RFC 7493)."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
+        if len(value := dict(pairs)) != len(pairs):
             raise ValueError("an object names a key twice")
         return value
 
@@ -132,7 +132,7 @@ def parse_json(data: bytes, where: str) -> Any:
 
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_int=bounded,
-                          parse_constant=constant)  # fmt: skip
+                          parse_constant=constant)
     except (ValueError, RecursionError) as error:
         refuse(where, f"is not valid JSON ({error})")
 
@@ -152,7 +152,7 @@ def canonical(value: Any) -> bytes:
 
 def sha256(data: bytes) -> str:
     """``sha256:<64 hex digits>``."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return "sha256:" + _sha256(data).hexdigest()
 
 
 def decode_base64(text: Any, where: str) -> bytes:
@@ -171,9 +171,7 @@ def instant(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
 
 
-# ---------------------------------------------------------------------------------------------
-# 2. Signed notes (c2sp.org/signed-note), checkpoints (tlog-checkpoint), cosignatures; keys
-# ---------------------------------------------------------------------------------------------
+# ---- 2. Signed notes (c2sp.org/signed-note), checkpoints, cosignatures; the ledger's keys -------
 
 ED25519, ECDSA, COSIGNATURE = 0x01, 0x02, 0x04
 REKEYED = "ledger.rekeyed "
@@ -188,8 +186,7 @@ class Key:
         try:
             self.name, told, encoded = text.split("+", 2)
             raw = base64.b64decode(encoded, validate=True)
-            self.type = raw[0]
-            named = self.name.encode() + b"\n" + raw
+            self.type, named = raw[0], self.name.encode() + b"\n" + raw
             if self.type == ECDSA:  # named by the key alone
                 self._key: Any = form.load_der_public_key(raw[1:])
                 named = raw[1:]
@@ -198,13 +195,11 @@ class Key:
         except (ValueError, IndexError, UnsupportedAlgorithm) as error:
             raise NotCheckedError(f"{text[:100]!r} is not a verifier key ({error})") from error
         known = isinstance(self._key, ec.EllipticCurvePublicKey) == (self.type == ECDSA)
-        plain = self.name and not any(c.isspace() or ord(c) < 32 for c in self.name)
-        if not known or self.type not in (ED25519, ECDSA, COSIGNATURE) or not plain:
+        if not known or self.type not in (ED25519, ECDSA, COSIGNATURE) or not self.name.split():
             raise NotCheckedError(f"{text[:100]!r} is no verifier key that can be used here")
-        self.id = hashlib.sha256(named).digest()[:4]
+        self.id = _sha256(named).digest()[:4]
         if (told, encoded) != (self.id.hex(), base64.b64encode(raw).decode()):
-            raise NotCheckedError(f"{text[:100]!r} is not the one spelling of a key, or has not "
-                                  "the key id it is given with")  # fmt: skip
+            raise NotCheckedError(f"{text[:100]!r} is misspelt, or has another key id")
 
     def check(self, text: bytes, signature: bytes, where: str) -> int:
         """Check a signature over the text of a note; of a cosignature, return its POSIX time."""
@@ -234,16 +229,14 @@ class Note:
             text = data.decode("utf-8") if len(data) <= SMALL else ""
         except UnicodeDecodeError:
             refuse(where, "is not UTF-8")
-        if any(ord(c) < 32 and c != "\n" for c in text):
-            refuse(where, "holds control characters")
         body, gap, tail = text.rpartition("\n\n")
-        if not gap or not body or not tail.endswith("\n"):
-            refuse(where, "is not a signed note")
-        self.text = (body + "\n").encode()
-        self.signatures = [self._signature(line) for line in tail[:-1].split("\n")]
         lines = body.split("\n")
+        if not gap or not tail.endswith("\n") or any(ord(c) < 32 and c != "\n" for c in text):
+            refuse(where, "is not a signed note")
         if len(lines) < 3 or not all(lines) or not TREE_SIZE.fullmatch(lines[1]):
             refuse(where, "is not a checkpoint: origin, size and root are expected")
+        self.text = (body + "\n").encode()
+        self.signatures = [self._signature(line) for line in tail[:-1].split("\n")]
         self.origin, self.size = lines[0], int(lines[1])
         self.root = decode_base64(lines[2], where)
         heirs = [line[len(REKEYED) :] for line in lines[3:] if line.startswith(REKEYED)]
@@ -266,12 +259,9 @@ class Note:
     def signers(self, keys: Iterable[Key]) -> dict[Key, int]:
         """``{key: POSIX time}`` of the keys that signed. One of them that fails refuses the note;
         signatures of other keys are passed over (signed-note, signatures)."""
-        found: dict[Key, int] = {}
-        for key in keys:
-            for name, key_id, signature in self.signatures:
-                if (key.name, key.id) == (name, key_id):
-                    found[key] = key.check(self.text, signature, self.where)
-        return found
+        return {key: key.check(self.text, signature, self.where) for key in keys
+                for name, key_id, signature in self.signatures
+                if (key.name, key.id) == (name, key_id)}
 
 
 def read_keys(arguments: Iterable[str] | None) -> list[Key]:
@@ -285,14 +275,6 @@ def read_keys(arguments: Iterable[str] | None) -> list[Key]:
     return found
 
 
-def published(data: bytes) -> list[Key]:
-    """The keys a ledger says it had, oldest first: nothing is believed because it stands there."""
-    try:
-        return [Key(line) for line in data.decode("utf-8", "replace").splitlines() if line]
-    except NotCheckedError as error:
-        refuse("keys/ledger.vkeys", str(error))
-
-
 class History:
     """The keys of one ledger, oldest first, found from one that is trusted.
 
@@ -301,74 +283,74 @@ class History:
     """
 
     def __init__(self, trusted: Key, known: Iterable[Key], notes: Iterable[Note]) -> None:
-        self.keys, self.ends = [trusted], []
+        self.keys: list[Key] = [trusted]
+        self.ends: list[int] = []
         by_text = {key.text: key for key in (*known, trusted)}
-        links = set()
+        links: set[tuple[Key, Key, int]] = set()
         for note in notes:
-            if note.heir is None or note.origin != trusted.name:
-                continue
-            heir = by_text.setdefault(note.heir.text, note.heir)
-            by = note.signers(by_text.values())
-            links |= {(key, heir, note.size) for key in by if key is not heir and heir in by}
+            if note.heir is not None and note.origin == trusted.name:
+                heir = by_text.setdefault(note.heir.text, note.heir)
+                by = note.signers(by_text.values())
+                links |= {(key, heir, note.size) for key in by if key is not heir and heir in by}
         while before := [link for link in links if link[1] is self.keys[0]]:
-            self._link(before, 0)
+            self._extend(before, before[0][0], 0)
         while after := [link for link in links if link[0] is self.keys[-1]]:
-            self._link(after, len(self.keys))
+            self._extend(after, after[0][1], len(self.keys))
         if self.ends != sorted(set(self.ends)):
             refuse("checkpoints", "the ledger's keys were handed over in another order")
 
-    def _link(self, links: list[tuple[Key, Key, int]], place: int) -> None:
-        key = links[0][1 if place else 0]
+    def _extend(self, links: list[tuple[Key, Key, int]], key: Key, place: int) -> None:
         if len(links) > 1 or key in self.keys:
             refuse("checkpoints", f"more than one hands the ledger over: the key {key.text[:120]}")
         self.keys.insert(place, key)
         self.ends.insert(max(place - 1, 0), links[0][2])
 
-    def signed(self, note: Note) -> None:
-        """Refuse a checkpoint of another ledger, or one that no key of this ledger signed."""
-        if note.origin != self.keys[0].name or not note.signers(self.keys):
-            refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key "
-                   "given, nor with one it was handed over to or from")  # fmt: skip
+    def knows(self, note: Note) -> bool:
+        """True for a checkpoint of this ledger, signed with a key it had at any time."""
+        return note.origin == self.keys[0].name and bool(note.signers(self.keys))
 
     def in_time(self, note: Note) -> None:
         """Refuse a checkpoint signed by a key whose word did not count then."""
-        if note.heir and note.size not in self.ends:
+        heirs = dict(zip(self.ends, self.keys[1:]))  # noqa: B905  (Python 3.9)
+        if note.heir and (note.size not in heirs or heirs[note.size].text != note.heir.text):
             refuse(note.where, "hands the ledger over to a key that is none of it")
         begins, ends = [0, *self.ends], [*self.ends, note.size]
         for key in note.signers(self.keys):
             place = self.keys.index(key)
             if not begins[place] <= note.size <= ends[place]:
-                refuse(note.where, f"the key {key.text[:120]} was not the ledger's at {note.size} "
-                       "entries")  # fmt: skip
+                refuse(note.where, f"{key.text[:120]} was not the ledger's at {note.size} entries")
 
     def told_by(self, entries: dict[int, Entry], below: int) -> None:
         """Hold the handovers to the entries ``ledger.rekeyed``: the last that each one counts."""
-        wanted = {end - 1: (key.text, former.id.hex()) for former, key, end
-                  in zip(self.keys, self.keys[1:], self.ends) if end <= below}  # fmt: skip
+        wanted = {end - 1: (self.keys[i + 1].text, self.keys[i].id.hex())
+                  for i, end in enumerate(self.ends) if end <= below}
         for index in sorted(wanted.keys() | entries.keys()):
             facts = entries.get(index, {}).get("facts", {})
             if wanted.get(index) != (facts.get("key"), facts.get("former")):
-                refuse(f"entry {index}", "the entries and the checkpoints tell of different "
-                       "changes of the ledger's key")  # fmt: skip
+                refuse(f"entry {index}", "entries and checkpoints tell of different ledger keys")
 
 
-def history_of(note: Note, given: list[Key], known: list[Key], notes: list[Note]) -> History:
-    """The history of a key that is given, in which this checkpoint stands."""
+def history_of(note: Note, given: list[Key], vkeys: bytes, notes: list[Note]) -> History:
+    """The history of a key that is given, in which this checkpoint stands.
+
+    ``vkeys`` are the keys a ledger says it had: none is believed because it stands there.
+    """
+    try:
+        known = [Key(line) for line in vkeys.decode("utf-8", "replace").splitlines() if line]
+    except NotCheckedError as error:
+        refuse("keys/ledger.vkeys", str(error))
     for key in given:
         history = History(key, known, [*notes, note])
-        if note.origin == key.name and note.signers(history.keys):
+        if history.knows(note):
             history.in_time(note)
             return history
     refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key given, nor "
-           "with one that a given key was handed over to or from")  # fmt: skip
+           "with one that a given key was handed over to or from")
 
 
-# ---------------------------------------------------------------------------------------------
-# 3. The Merkle tree (RFC 6962, 2.1) and its tiles (c2sp.org/tlog-tiles)
-# ---------------------------------------------------------------------------------------------
+# ---- 3. The Merkle tree (RFC 6962, 2.1) and its tiles (c2sp.org/tlog-tiles) ---------------------
 
 WIDTH = 256  # hashes of a full tile
-_sha256 = hashlib.sha256
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -397,46 +379,35 @@ def root_of(rows: Iterable[list[bytes]]) -> bytes:
 
 
 def root_from_proof(index: int, size: int, leaf: bytes, path: list[bytes], where: str) -> bytes:
-    """The root an inclusion proof leads to (RFC 9162, 2.1.3.2)."""
+    """The root an inclusion proof leads to: RFC 6962, 2.1.1, read from the root down."""
     if not 0 <= index < size:
         refuse(where, f"a tree of {size} entries has no entry {index}")
-    position, last, root = index, size - 1, leaf
-    for sibling in path:
-        if last == 0:
-            refuse(where, "the inclusion proof is too long")
-        if position & 1 or position == last:
-            root = node_hash(sibling, root)
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            root = node_hash(root, sibling)
-        position, last = position >> 1, last >> 1
-    if last:
-        refuse(where, "the inclusion proof is too short")
-    return root
+    if (size > 1) != bool(path):
+        refuse(where, "the inclusion proof is too long or too short")
+    if size == 1:
+        return leaf
+    left = 1 << (size - 1).bit_length() - 1  # entries of the left half, a power of two
+    if index < left:
+        return node_hash(root_from_proof(index, left, leaf, path[:-1], where), path[-1])
+    return node_hash(path[-1], root_from_proof(index - left, size - left, leaf, path[:-1], where))
 
 
 def tile_name(level: object, number: int, width: int = WIDTH) -> str:
     """``tile/<L>/<N>[.p/<W>]``."""
-    groups = [f"{number % 1000:03d}"]
-    while number >= 1000:
-        number //= 1000
-        groups.append(f"x{number % 1000:03d}")
+    digits = str(number).zfill(-(-len(str(number)) // 3) * 3)
+    *above, last = re.findall("...", digits)
     part = "" if width == WIDTH else f".p/{width}"
-    return f"tile/{level}/{'/'.join(reversed(groups))}{part}"
+    return f"tile/{level}/{''.join(f'x{group}/' for group in above)}{last}{part}"
 
 
-# ---------------------------------------------------------------------------------------------
-# 4. Time stamps (RFC 3161): a small strict reader of DER
-# ---------------------------------------------------------------------------------------------
+# ---- 4. Time stamps (RFC 3161): a small strict reader of DER ------------------------------------
 
 SIGNED_DATA, TST_INFO = "2a864886f70d010702", "2a864886f70d0109100104"
 CONTENT_TYPE, MESSAGE_DIGEST = "2a864886f70d010903", "2a864886f70d010904"
-SHA2: dict[str, Any] = {
-    "608648016503040201": hashes.SHA256(),
-    "608648016503040202": hashes.SHA384(),
-    "608648016503040203": hashes.SHA512(),
-}
+SHA2: dict[str, Any] = {"608648016503040201": hashes.SHA256(),
+                        "608648016503040202": hashes.SHA384(),
+                        "608648016503040203": hashes.SHA512()}
+Certificates = Sequence[x509.Certificate]
 
 
 class Der:
@@ -480,7 +451,7 @@ class Der:
         return hashlib.new(method.name, data).digest()
 
 
-def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], where: str) -> str:
+def verify_stamp(stamp: bytes, message: bytes, roots: Certificates, where: str) -> str:
     """Check an RFC 3161 response, or its token, over a message; returns its time (RFC 3339)."""
     token = Der(stamp, where)
     if token.rest:
@@ -501,63 +472,57 @@ def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], wh
     try:
         at = datetime.strptime(re.sub(r"(\.[0-9]+)?Z$", "+0000", text), "%Y%m%d%H%M%S%z")
         chain = [x509.load_der_x509_certificate(one.whole) for one in signed.at(3).items()]
-    except ValueError:
+        uses = {one: list(one.extensions) for one in chain}
+    except (ValueError, x509.DuplicateExtension):
         refuse(where, "its time or a certificate is malformed")
     signer = _stamp_signer(signed.at(-1, 0), info.whole, chain)
-    if not _leads_to(roots, signer, chain, at, where):
-        refuse(where, "its certificate leads to none of the roots given")
+    use = [one.value for one in uses[signer] if one.critical
+           and isinstance(one.value, x509.ExtendedKeyUsage)]
+    if [[one.dotted_string for one in kinds] for kinds in use] != [["1.3.6.1.5.5.7.3.8"]]:
+        refuse(where, "the certificate is not for time stamps alone (RFC 3161, 2.3)")
+    _require_chain(signer, chain, roots, at, where)
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _stamp_signer(signer: Der, content: bytes, chain: list[x509.Certificate]) -> x509.Certificate:
-    """The certificate that made the signature over the attributes (RFC 5652, 5.4).
+def _require_chain(signer: x509.Certificate, chain: Certificates, roots: Certificates,
+                   at: datetime, where: str) -> None:
+    """From the signer to a root: each issued by a CA, and valid when it was stamped."""
+    for _ in range(8):
+        if not signer.not_valid_before_utc <= at <= signer.not_valid_after_utc:
+            refuse(where, "a certificate was not valid when it was stamped")
+        if any(signer == root or _issued(signer, root) for root in roots):
+            return
+        issuers = [one for one in chain if one != signer and _issued(signer, one)]
+        signer = issuers[0] if issuers else signer
+    refuse(where, "its certificate leads to none of the roots given")
 
-    They hold the digest of the content, and that of the certificate (RFC 5035, 3).
-    """
-    where, method, attributes, signature = signer.where, signer.at(2), signer.at(3), signer.at(5)
+
+def _stamp_signer(signer: Der, content: bytes, chain: Certificates) -> x509.Certificate:
+    """The certificate that made the signature over the attributes (RFC 5652, 5.4), which hold the
+    digest of the content, and that of the certificate (RFC 5035, 3)."""
+    where, method, attributes = signer.where, signer.at(2), signer.at(3)
     told = [(one.at(0).body.hex(), [v.body for v in one.at(1).items()])
-            for one in attributes.items()]  # fmt: skip
+            for one in attributes.items()]
     for name, value in ((CONTENT_TYPE, bytes.fromhex(TST_INFO)),
-                        (MESSAGE_DIGEST, method.digest_of(content))):  # fmt: skip
+                        (MESSAGE_DIGEST, method.digest_of(content))):
         if [values for key, values in told if key == name] != [[value]]:
             refuse(where, "what is signed is something else than the time stamp")
-    message, algorithm = b"\x31" + attributes.whole[1:], SHA2[method.at(0).body.hex()]
-    for one in chain:
-        named = (one.fingerprint(kind) for kind in (hashes.SHA1(), *SHA2.values()))  # noqa: S303
-        if not any(digest in attributes.body for digest in named):
-            continue
-        key = one.public_key()
-        try:
-            if isinstance(key, rsa.RSAPublicKey):
-                key.verify(signature.body, message, padding.PKCS1v15(), algorithm)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature.body, message, ec.ECDSA(algorithm))
-            else:
-                raise NotCheckedError(f"{where}: a kind of key this verifier does not know")
-        except (InvalidSignature, ValueError):
-            refuse(where, "the signature of the time stamp does not verify")
-        return one
-    refuse(where, "does not name the certificate that signed it")
-
-
-def _leads_to(
-    roots: list[x509.Certificate], signer: x509.Certificate, others: list[x509.Certificate],
-    at: datetime, where: str,
-) -> bool:  # fmt: skip
-    """From the signer to a root: each issued by a CA, and valid when it was stamped."""
-    try:
-        use = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-        if not use.critical or [one.dotted_string for one in use.value] != ["1.3.6.1.5.5.7.3.8"]:
-            refuse(where, "the certificate is not for time stamps alone (RFC 3161, 2.3)")
-        for _ in range(8):
-            if not signer.not_valid_before_utc <= at <= signer.not_valid_after_utc:
-                refuse(where, "a certificate was not valid when it was stamped")
-            if any(signer == root or _issued(signer, root) for root in roots):
-                return True
-            signer = next(one for one in others if one != signer and _issued(signer, one))
-    except (ValueError, StopIteration, x509.ExtensionNotFound):
-        pass
-    return False
+    named = [one for one in chain if any(one.fingerprint(kind) in attributes.body for kind in
+                                         (hashes.SHA1(), *SHA2.values()))]  # noqa: S303
+    if not named:
+        refuse(where, "does not name the certificate that signed it")
+    key: Any = named[0].public_key()
+    algorithm = SHA2[method.at(0).body.hex()]
+    how: dict[Any, tuple[Any, ...]] = {rsa.RSAPublicKey: (padding.PKCS1v15(), algorithm),
+                                       ec.EllipticCurvePublicKey: (ec.ECDSA(algorithm),)}
+    for kind, arguments in how.items():
+        if isinstance(key, kind):
+            try:
+                key.verify(signer.at(5).body, b"\x31" + attributes.whole[1:], *arguments)
+            except (InvalidSignature, ValueError):
+                refuse(where, "the signature of the time stamp does not verify")
+            return named[0]
+    raise NotCheckedError(f"{where}: a kind of key this verifier does not know")
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -568,15 +533,12 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
 
 
-# ---------------------------------------------------------------------------------------------
-# 5. The ledger: an export in the layout of c2sp.org/tlog-tiles
-# ---------------------------------------------------------------------------------------------
+# ---- 5. The ledger: an export in the layout of c2sp.org/tlog-tiles ------------------------------
 
 TILE = re.compile(
-    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])((?:/x[0-9]{3})*/[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
-)
-KEPT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})-[0-9a-f]{8}\.checkpoint")
-BESIDE = ("checkpoint", "keys/ledger.vkeys")
+    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])((?:/x[0-9]{3})*/[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
+KEPT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})-[0-9a-f]{8}\.(checkpoint|tsr)")
+VKEYS = "keys/ledger.vkeys"
 OWN_ACTS = tuple(b'{"act":"ledger.%b",' % act for act in (b"rekeyed", b"recovered", b"expired"))
 """How the entries begin that say something of the ledger itself, and are read."""
 RANGE = re.compile(r"(0|[1-9][0-9]{0,17})(?:-([1-9][0-9]{0,17}))?")
@@ -618,45 +580,37 @@ class Ledger:
         look: called with index and bytes of every entry.
     """
 
-    def __init__(
-        self, root: str, given: list[Key], look: Callable[[int, bytes], None] | None = None
-    ) -> None:
+    def __init__(self, root: str, given: list[Key],
+                 look: Callable[[int, bytes], None] = lambda index, entry: None) -> None:
         self.root, self.look = root, look
         self.head = Note(self._read("checkpoint", SMALL), "checkpoint")
-        self.notes, self.stamps = [self.head], {}
-        self.parts: dict[tuple[object, int], list[int]] = {}
+        self.notes = [self.head]
+        self.stamps: dict[str, bytes] = {}  # by the name of the checkpoint
+        self.parts: list[tuple[object, int, int]] = []
         self._inventory()
-        keys = published(self._read(BESIDE[1], SMALL))
+        vkeys = self._read(VKEYS, SMALL)
+        told = vkeys.decode("utf-8", "replace").split()
         for key in given:
-            if key.text not in [one.text for one in keys]:
-                refuse(BESIDE[1], f"{key.text[:120]}, the key you gave, is none of this ledger: it "
-                       "is another one, or was rolled back")  # fmt: skip
-        self.history = history_of(self.head, given, keys, self.notes)
-        if [key.text for key in keys] != [key.text for key in self.history.keys]:
-            refuse(BESIDE[1], "names other keys than the checkpoints hand the ledger over to")
+            if key.text not in told:
+                refuse(VKEYS, f"{key.text[:120]}, the key you gave, is none of this ledger: it is "
+                       "another one, or was rolled back")
+        self.history = history_of(self.head, given, vkeys, self.notes)
+        if told != [key.text for key in self.history.keys]:
+            refuse(VKEYS, "names other keys than the checkpoints hand the ledger over to")
         self.rows: list[list[bytes]] = [[]]
-        self.lost: list[tuple[Note, str]] = []
-        self.told: dict[int, Entry] = {}
-        self.gone: list[tuple[int, int, str]] = []
-        """Entries without bytes: from, to, and when the entry before them was made."""
+        self.lost: list[tuple[Note, str]] = []  # checkpoints it contradicts, and how
+        self.told: dict[int, Entry] = {}  # what it says of itself
+        self.gone: list[list[Any]] = []  # without bytes: from, to, when the one before was made
         self.proved, self.last = 0, b""
 
     def verify(self) -> dict[str, Any]:
         """Everything there is; what comes back goes into the report."""
-        head, size = self.head, self.head.size
-        for note in self.notes:
-            self.history.signed(note)
-        self.lost += [
-            (note, f"{note.size} entries were signed, and the ledger ends at {size}: it was "
-             "truncated or rolled back") for note in self.notes if note.size > size
-        ]  # fmt: skip
-        waiting = sorted((n for n in self.notes if n.size <= size), key=lambda note: -note.size)
+        head, size, waiting = self.head, self.head.size, self._marks()
         for number in range(-(-size // WIDTH)):
-            start = number * WIDTH
-            leaves = self._leaves(number, min(WIDTH, size - start))
-            while waiting and waiting[-1].size < start + len(leaves):
+            leaves = self._leaves(number, min(WIDTH, size - number * WIDTH))
+            while waiting and waiting[-1].size < number * WIDTH + len(leaves):
                 note = waiting.pop()
-                self._compare(note, [leaves[: note.size - start], *self.rows[1:]])
+                self._compare(note, [leaves[: note.size - number * WIDTH], *self.rows[1:]])
             self.rows[0] = leaves
             if len(leaves) == WIDTH:
                 self._complete(0, number)
@@ -665,6 +619,7 @@ class Ledger:
                 self._tile(level, size >> 8 * (level + 1), row)
         for note in reversed(waiting):
             self._compare(note, self.rows)
+        self._partial()
         try:
             recovered, expired = self._recovered(), self._expired()
             self.history.told_by(self._acts("rekeyed"), size)
@@ -674,27 +629,34 @@ class Ledger:
         self.notes = [note for note in self.notes if note not in lost]
         for note in self.notes:
             self.history.in_time(note)
-        return {
-            "origin": head.origin, "size": size, "root": head.root.hex(),
-            "checkpoints": len(self.notes) - 1, "keys": [key.text for key in self.history.keys],
-            "expired": expired, "recovered": recovered,
-        }  # fmt: skip
+        return {"origin": head.origin, "size": size, "root": head.root.hex(),
+                "checkpoints": len(self.notes) - 1, "expired": expired, "recovered": recovered,
+                "keys": [key.text for key in self.history.keys]}
+
+    def _marks(self) -> list[Note]:
+        """The checkpoints within the ledger, the largest first; all are signed with its keys."""
+        found = sorted(self.notes, key=lambda note: -note.size)
+        for note in found:
+            if not self.history.knows(note):
+                refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key "
+                       "of this ledger")
+        why = f"entries were signed, and the ledger ends at {self.head.size}: it was truncated or "
+        self.lost = [(note, f"{note.size} {why}rolled back") for note in found
+                     if note.size > self.head.size]
+        return found[len(self.lost) :]
 
     def _acts(self, act: str) -> dict[int, Entry]:
         return {i: e for i, e in self.told.items() if e["act"] == f"ledger.{act}" and e["allowed"]}
 
     def _recovered(self) -> list[str]:
-        """Each checkpoint that the ledger contradicts, if an entry owns up to it; else refuse.
-
-        An entry acknowledges one checkpoint, by the digest of its text, size and root.
-        """
-        owned = {}
+        """A checkpoint the ledger contradicts passes where an entry owns up to that very note."""
+        owned, found = set(), []
         for index, entry in self._acts("recovered").items():
             lost, size = entry["facts"]["lost"], entry["facts"]["continues"]["size"]
             if size <= index:
-                owned[lost["note"], lost["size"], lost["root"]] = (index, size)
-        found = [f"entry {index}: {note[1]} entries were signed, those from {size} on or before "
-                 "were lost" for note, (index, size) in owned.items()]  # fmt: skip
+                owned.add((lost["note"], lost["size"], lost["root"]))
+                found.append(f"entry {index}: {lost['size']} entries were signed, and those were "
+                             f"lost that followed the first {size} or stood among them")
         for note, why in self.lost:
             if (sha256(note.text), note.size, note.root.hex()) not in owned:
                 refuse(note.where, why)
@@ -705,22 +667,23 @@ class Ledger:
         said = []
         for index, entry in self._acts("expired").items():
             facts = entry["facts"]
-            kept = timedelta(days=facts["years"] * 365.25)
-            if facts["years"] < 1 or instant(facts["before"]) > instant(entry["at"]) - kept:
+            latest = instant(entry["at"]) - timedelta(days=facts["years"] * 365.25)
+            if facts["years"] < 1 or instant(facts["before"]) > latest:
                 refuse(f"entry {index}", "lets entries go before their time")
             for word in facts["entries"].split(","):
                 match = RANGE.fullmatch(word)
-                if not match or int(match[2] or match[1]) >= index:
-                    refuse(f"entry {index}", "lets go of what is not before it, or of no entries")
-                said.append((int(match[1]), int(match[2] or match[1]) + 1, facts["before"]))
+                last = int(match[2] or match[1]) if match else index
+                if last >= index:
+                    refuse(f"entry {index}", "lets go of no entries, or of some not before it")
+                said.append((int(word.partition("-")[0]), last + 1, facts["before"]))
         said.sort()
-        for start, end, after in self.gone:
-            for first, stop, before in said:
+        for start, end, after in self.gone:  # each is at least as old as the entry before it
+            for first, stop, before in said[: bisect.bisect(said, (end,))]:
                 if first <= start < stop and after < before:
                     start = min(stop, end)
             if start < end:
                 refuse("tile/entries", f"entry {start} is missing: no later entry says that it was "
-                       "deleted after its time")  # fmt: skip
+                       "deleted after its time")
         return sum(end - start for start, end, _ in self.gone)
 
     def _read(self, name: str, limit: int) -> bytes:
@@ -733,70 +696,71 @@ class Ledger:
         """Every file has a place; each kept checkpoint is read, partial tiles are noted."""
         for name in walk(self.root):
             tile, kept = TILE.fullmatch(name), KEPT.fullmatch(name)
-            if kept:
+            if kept and kept[2] == "tsr":
+                self.stamps[name[:-3] + "checkpoint"] = self._read(name, SMALL)
+            elif kept:
                 self.notes.append(Note(self._read(name, SMALL), name))
                 if self.notes[-1].size != int(kept[1]):
                     refuse(name, f"is of {self.notes[-1].size} entries")
             elif tile:
                 level = 0 if tile[1] == "entries" else int(tile[1])
-                number = int(tile[2].replace("/x", "").replace("/", ""))
-                width = int(tile[3] or WIDTH)
+                number, width = int(re.sub("[/x]", "", tile[2])), int(tile[3] or WIDTH)
                 if name != tile_name(tile[1], number, width) or width > WIDTH:
                     refuse(name, "is no name of a tile")
                 if number * WIDTH + width > self.head.size >> 8 * level:
                     refuse(name, f"holds more than the {self.head.size} entries of the checkpoint: "
-                           "it was rolled back, or an export was interrupted")  # fmt: skip
+                           "it was rolled back, or an export was interrupted")
                 if width < WIDTH:
-                    self.parts.setdefault((tile[1], number), []).append(width)
-            elif KEPT.fullmatch(name[:-4] + ".checkpoint") and name.endswith(".tsr"):
-                self.stamps[name[:-4] + ".checkpoint"] = self._read(name, SMALL)
-            elif name not in BESIDE:
+                    self.parts.append((tile[1], number, width))
+            elif name not in ("checkpoint", VKEYS):
                 refuse(name, "is no part of an export")
+
+    def _partial(self) -> None:
+        """Tiles of earlier, smaller exports are the beginnings of those that were verified."""
+        for level, number, width in self.parts:
+            above = 0 if level == "entries" else int(str(level))
+            most = min(WIDTH, (self.head.size >> 8 * above) - number * WIDTH)
+            name = tile_name(level, number, width)
+            part = self._read(name, WIDTH * 65537)
+            whole = self._read(tile_name(level, number, most), WIDTH * 65537)
+            count = len(split_bundle(part, name)) if level == "entries" else len(part) / 32
+            if not whole.startswith(part) or count != width:
+                refuse(name, "is not the beginning of its tile")
 
     def _leaves(self, number: int, width: int) -> list[bytes]:
         """The leaf hashes of one bundle, each compared with the tile of level 0."""
         start, name = number * WIDTH, tile_name("entries", number, width)
-        data = self._read(name, WIDTH * 65537)
-        entries = split_bundle(data, name)
+        entries = split_bundle(self._read(name, WIDTH * 65537), name)
         tile = self._read(tile_name(0, number, width), WIDTH * 32)
-        leaves = []
-        for at, entry in enumerate(entries):
-            index = start + at
-            hashed = tile[32 * at : 32 * at + 32]
+        leaves: list[bytes] = []
+        for index, entry in enumerate(entries, start):
+            hashed = tile[32 * len(leaves) : 32 * len(leaves) + 32]
             leaf = _sha256(b"\x00" + entry).digest()
             if leaf != hashed and not entry and len(hashed) == 32:
                 leaf = hashed  # deleted after retention: its hash stays
-                if self.gone and self.gone[-1][1] == index:
-                    self.gone[-1] = (self.gone[-1][0], index + 1, self.gone[-1][2])
-                else:
-                    self.gone.append((index, index + 1, time_of(self.last)))
+                if not self.gone or self.gone[-1][1] != index:
+                    self.gone.append([index, index, time_of(self.last)])
+                self.gone[-1][1] += 1
             elif leaf != hashed or place_of(entry) != index:
-                self._name(name, entries, at, start)
+                self._name(name, index, [place_of(entry) for entry in entries[index - start :]])
             elif entry.startswith(OWN_ACTS):
                 self.told[index] = parse_json(entry, f"entry {index}")
             self.last = entry or self.last
-            if self.look:
-                self.look(index, entry)
+            self.look(index, entry)
             leaves.append(leaf)
         if len(leaves) != width or len(tile) != 32 * width:
             refuse(name, f"entry {start + len(leaves)} is missing: the ledger was truncated"
-                   if len(leaves) < width else "an entry was inserted")  # fmt: skip
-        for part in self.parts.pop(("entries", number), ()):
-            kept = b"".join(len(e).to_bytes(2, "big") + e for e in entries[:part])
-            if part != width and self._read(tile_name("entries", number, part), len(data)) != kept:
-                refuse(tile_name("entries", number, part), "is not the beginning of its bundle")
+                   if len(leaves) < width else "an entry was inserted")
         return leaves
 
-    def _name(self, name: str, entries: list[bytes], at: int, start: int) -> NoReturn:
+    def _name(self, name: str, index: int, places: list[int]) -> NoReturn:
         """Say what happened to the entry that is not in its place."""
-        index, carried = start + at, place_of(entries[at])
-        later = [place_of(entry) for entry in entries[at:]]
+        carried = places[0]
         if carried in (index, -1):
-            refuse(name, f"entry {index} was edited: its bytes do not have its leaf hash, or do "
-                   "not say its index")  # fmt: skip
-        if index in later:
-            what = "was inserted" if later.count(carried) > 1 or carried < index else "was moved"
-            refuse(name, f"entry {carried} {what} before entry {index}: reordered or inserted")
+            refuse(name, f"entry {index} was edited: not the bytes of its leaf hash and index")
+        if index in places:
+            what = "inserted" if places.count(carried) > 1 or carried < index else "moved"
+            refuse(name, f"entry {carried} was {what} before entry {index}: reordered or inserted")
         if carried > index:
             refuse(name, f"entry {index} is missing: it was deleted, and {carried} follows")
         refuse(name, f"entry {carried} was inserted or moved to the place of entry {index}")
@@ -813,37 +777,32 @@ class Ledger:
             self._complete(level + 1, number // WIDTH)
 
     def _tile(self, level: int, number: int, row: list[bytes]) -> None:
-        for width in {len(row), *self.parts.pop((str(level), number), ())}:
-            name = tile_name(level, number, width)
-            data = self._read(name, WIDTH * 32)
-            if data != b"".join(row[:width]):
-                pieces = (data[32 * i : 32 * i + 32] for i in range(width))
-                same = next((i for i, one in enumerate(pieces) if one != row[i]), width)
-                span = WIDTH**level
-                first = (number * WIDTH + same) * span
-                refuse(name, f"its hash {same} is not that of entries {first} to "
-                       f"{first + span - 1}: they were edited, or the tile was")  # fmt: skip
+        name, span = tile_name(level, number, len(row)), WIDTH**level
+        data = self._read(name, WIDTH * 32)
+        if data != b"".join(row):
+            same = next((i for i, one in enumerate(row) if data[32 * i : 32 * i + 32] != one), 0)
+            first = (number * WIDTH + same) * span
+            refuse(name, f"its hash {same} is not that of entries {first} to {first + span - 1}: "
+                   "they were edited, or the tile was")
 
     def _compare(self, note: Note, rows: list[list[bytes]]) -> None:
         if root_of(rows) == note.root:
             self.proved = note.size
             return
-        why = (f"the ledger is not the one signed at {note.size} entries: an entry between "
-               f"{self.proved} and {note.size - 1} was edited, replaced or moved, or the ledger "
-               "forked")  # fmt: skip
+        why = (f"the ledger is not the one signed at {note.size} entries: one between {self.proved}"
+               f" and {note.size - 1} was edited, replaced or moved, or the ledger forked")
         if note is self.head:
             refuse(note.where, why)
         self.lost.append((note, why))
 
-    def stamped(self, roots: list[x509.Certificate]) -> dict[str, Any]:
+    def stamped(self, roots: Certificates) -> dict[str, Any]:
         """What the time stamps beside the checkpoints say, for the report."""
-        last = ""
+        told = []
         for note in sorted(self.notes, key=lambda note: note.size):
             if roots and note.where in self.stamps:
                 at = verify_stamp(self.stamps[note.where], note.data, roots, note.where)
-                last = f"{note.size} entries at {at}"
-        return {"stamped": [last] if last else [],
-                "stamps_not_checked": 0 if roots else len(self.stamps)}  # fmt: skip
+                told.append(f"{note.size} entries at {at}")
+        return {"stamped": told[-1:], "stamps_not_checked": 0 if roots else len(self.stamps)}
 
     def witnessed(self, witnesses: list[Key], quorum: int) -> dict[str, Any]:
         """The largest checkpoint that enough witnesses cosigned, together in all its copies."""
@@ -856,9 +815,7 @@ class Ledger:
         return {"witnessed": max(enough)}
 
 
-# ---------------------------------------------------------------------------------------------
-# 6. One entry and its inclusion proof (c2sp.org/tlog-proof)
-# ---------------------------------------------------------------------------------------------
+# ---- 6. One entry and its inclusion proof (c2sp.org/tlog-proof) ---------------------------------
 
 
 class Proof:
@@ -882,14 +839,12 @@ class Proof:
         leaf = _sha256(b"\x00" + entry).digest()
         if root_from_proof(self.index, note.size, leaf, self.path, self.where) != note.root:
             refuse(self.where, f"the entry is not number {self.index} of the signed ledger: the "
-                   "entry, its place or the proof was changed")  # fmt: skip
+                   "entry, its place or the proof was changed")
         if place_of(entry) != self.index:
             refuse(self.where, f"the entry says that its index is {place_of(entry)}")
 
 
-# ---------------------------------------------------------------------------------------------
-# 7. Evidence bundles
-# ---------------------------------------------------------------------------------------------
+# ---- 7. Evidence bundles ------------------------------------------------------------------------
 
 STAMP = "ledger/checkpoint.tsr"
 MANIFESTS = ("manifest.json", "manifest.dsse")
@@ -909,7 +864,7 @@ class Archive:
             self.names = set(islice(walk(path), MEMBERS + 1))
         else:
             self.zip = self._open(path)
-            self.names = {info.filename for info in self.zip.infolist()}
+            self.names = set(self.zip.namelist())
         if len(self.names) > MEMBERS:
             raise NotCheckedError(f"{path} holds more than {MEMBERS} files")
 
@@ -951,21 +906,19 @@ class Archive:
             found = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise NotCheckedError(f"{path} cannot be read: {error}") from error
-        names, behind, total = set(), 0, 0
+        names, behind = set(), 0
         for info in sorted(found.infolist(), key=lambda info: info.header_offset):
-            name, kind = info.filename, info.external_attr >> 16
+            name, kind, start = info.filename, info.external_attr >> 16, info.header_offset
             parts = name.split("/")
-            if "" in parts or ".." in parts or "." in parts or "\\" in name or ":" in parts[0]:
+            if {"", ".", ".."} & {*parts} or "\\" in name or ":" in parts[0]:
                 refuse(name, "is no name of a file in a bundle")
             if name.casefold() in names or (kind and not stat.S_ISREG(kind)):
                 refuse(name, "is there twice, is a link or is no file")
-            if info.orig_filename != name or (info.header_offset < behind if behind else
-                                              info.header_offset):  # fmt: skip
+            if info.orig_filename != name or (start < behind if behind else start):
                 refuse(name, "two files of the zip overlap, or something stands before the first")
             names.add(name.casefold())
-            behind = info.header_offset + 30 + len(name) + info.compress_size
-            total += info.file_size
-        if len(names) > MEMBERS or total > 16 * LARGE:
+            behind = start + 30 + len(name) + info.compress_size
+        if len(names) > MEMBERS or sum(info.file_size for info in found.infolist()) > 16 * LARGE:
             raise NotCheckedError(f"{path} holds more than is read")
         return found
 
@@ -974,22 +927,21 @@ def read_public(pem: bytes) -> tuple[Any, str]:
     """A public key, and its id: the digest of its SubjectPublicKeyInfo."""
     try:
         key: Any = form.load_pem_public_key(pem)
-        if isinstance(key, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey)):
-            kind = form.PublicFormat.SubjectPublicKeyInfo
-            return key, sha256(key.public_bytes(form.Encoding.DER, kind))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise NotCheckedError(f"the registry's key cannot be read: {error}") from error
-    raise NotCheckedError("the registry's key is neither Ed25519 nor ECDSA")
+    if not isinstance(key, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey)):
+        raise NotCheckedError("the registry's key is neither Ed25519 nor ECDSA")
+    kind = form.PublicFormat.SubjectPublicKeyInfo
+    return key, sha256(key.public_bytes(form.Encoding.DER, kind))
 
 
 def verify_envelope(data: bytes, payload: bytes, key: Any, where: str) -> None:
     """Check a DSSE envelope (protocol v1.0): the payload is this, and this key signed it."""
-    envelope = parse_json(data, where)
+    envelope, kind = parse_json(data, where), PAYLOAD_TYPE.encode()
     if decode_base64(envelope["payload"], where) != payload:
         refuse(where, "is a signature over another manifest")
     if envelope["payloadType"] != PAYLOAD_TYPE:
         refuse(where, "is a signature over something else")
-    kind = PAYLOAD_TYPE.encode()
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     how = []
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -1006,8 +958,7 @@ def verify_envelope(data: bytes, payload: bytes, key: Any, where: str) -> None:
 
 def policy_digest(archive: bytes, where: str) -> str:
     """The identity of a policy: ``sha256(JCS([{name, sha256}, …]))`` over what decides."""
-    unpacked = zlib.decompressobj(31)
-    kept: dict[str, str] = {}
+    unpacked, kept = zlib.decompressobj(31), {}
     try:
         plain = unpacked.decompress(archive, 16 * SMALL)
         if not unpacked.eof or unpacked.unused_data:
@@ -1021,13 +972,13 @@ def policy_digest(archive: bytes, where: str) -> str:
                 if name == ".manifest":  # its revision is this very digest
                     told = parse_json(data, where)
                     data = canonical({key: told[key] for key in told if key != "revision"})
-                kept[name] = hashlib.sha256(data).hexdigest()
+                kept[name] = _sha256(data).hexdigest()
     except (zlib.error, tarfile.TarError, EOFError, ValueError) as error:
         refuse(where, f"is no archive of a policy ({error})")
-    decides = [{"name": name, "sha256": kept[name]} for name in sorted(kept)
-               if not name.startswith("tests/") and not name.endswith(".md")
-               and name not in (".signatures.json", "config.schema.json")]  # fmt: skip
-    return sha256(canonical(decides))
+    return sha256(canonical([
+        {"name": name, "sha256": kept[name]} for name in sorted(kept)
+        if not name.startswith("tests/") and not name.endswith(".md")
+        and name not in (".signatures.json", "config.schema.json")]))
 
 
 class Bundle:
@@ -1041,7 +992,6 @@ class Bundle:
         self.archive, self.given, self.pem = archive, given, pem
         self.open: list[str] = []
         self.remarks: list[str] = []
-        self.unnamed = False  # no entry says which key the registry has
         self.entries: dict[int, Entry] = {}
         self.used: set[str] = set()  # files that an entry leads to
         self.texts: dict[str, str] = {}  # commitment: name or reason
@@ -1050,37 +1000,34 @@ class Bundle:
         self.stages: dict[str, str] = {}
         self.came_from: dict[str, str] = {}
         self.words: dict[str, tuple[int, Entry]] = {}  # approvals that stand, by their id
-        self.attached: dict[str, set[tuple[str, str]]] = {}  # uid: evidence decided upon
+        self.attached: set[tuple[str, str, str]] = set()  # evidence: of which version, which, name
 
     def verify(self) -> dict[str, Any]:
         """Everything in it."""
         try:
-            for step in (self._files, self._ledger, self._exported, self._signed, self._openings,
-                         self._history, self._told, self._models):  # fmt: skip
+            for step in (self._files, self._ledger, self._exported, self._openings, self._history,
+                         self._told, self._models):
                 step()
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             refuse("a document", f"is not of the form this verifier reads ({error!r:.200})")
-        for folder in NAMED:
-            for name in self.archive.under(folder):
-                if name not in self.used:
-                    refuse(name, "no entry leads to it")
-        if self.hidden and self.open:
+        for name in sorted(n for folder in NAMED for n in self.archive.under(folder)):
+            if name not in self.used:
+                refuse(name, "no entry leads to it")
+        if self.hidden:
             self.remarks += [f"withheld, as the ledger says: {one}" for one in self.open]
             self.open = []
-        return {
-            "of": json.dumps(self.manifest["of"], ensure_ascii=False),
-            "made_at": self.manifest["made_at"], "origin": self.note.origin,
-            "size": self.note.size, "entries": len(self.entries), "remarks": self.remarks,
-        }  # fmt: skip
+        return {"of": json.dumps(self.manifest["of"], ensure_ascii=False),
+                "made_at": self.manifest["made_at"], "origin": self.note.origin,
+                "size": self.note.size, "entries": len(self.entries), "remarks": self.remarks}
 
     def _files(self) -> None:
-        """The manifest lists every file and none else, and is signed if a key is given for that."""
+        """The manifest is signed, and lists every file and none else."""
         data = self.archive.read("manifest.json")
         self.manifest = parse_json(data, "manifest.json")
         if self.manifest["schema"] != 1:
             raise NotCheckedError("a bundle of a kind that is newer than this verifier")
-        self.key, self.key_id = read_public(self.pem or self.archive.read("keys/registry.pub"))
-        verify_envelope(self.archive.read("manifest.dsse"), data, self.key, "manifest.dsse")
+        key, self.key_id = read_public(self.pem or self.archive.read("keys/registry.pub", SMALL))
+        verify_envelope(self.archive.read("manifest.dsse"), data, key, "manifest.dsse")
         listed = self.manifest["files"]
         for name in sorted((self.archive.names - set(MANIFESTS)) ^ set(listed)):
             refuse(name, "is missing" if name in listed else "is not listed in manifest.json")
@@ -1093,20 +1040,17 @@ class Bundle:
         read = self.archive.read
         checkpoint = read("ledger/checkpoint", SMALL)
         self.note = Note(checkpoint, "ledger/checkpoint")
-        handovers = [Note(read(n, SMALL), n) for n in self.archive.under("ledger/handovers/")]
-        keys = published(read("keys/ledger.vkeys", SMALL))
-        self.history = history_of(self.note, self.given, keys, handovers)
-        for one in handovers:
-            self.history.signed(one)
-            self.history.in_time(one)
+        handed = [Note(read(name, SMALL), name) for name in self.archive.under("ledger/handovers/")]
+        self.history = history_of(self.note, self.given, read(VKEYS, SMALL), handed)
+        for note in handed:
+            self.history.in_time(note)
         if self.manifest["ledger"] != {"origin": self.note.origin, "size": self.note.size}:
             refuse("manifest.json", "names another ledger than its checkpoint")
         for index in sorted(int(name[15:-5]) for name in self.archive.under("ledger/entries/")):
             name, where = f"ledger/entries/{index}.json", f"ledger/proofs/{index}.tlog-proof"
-            proof = Proof(read(where, SMALL), where)
+            data, proof = read(name, SMALL), Proof(read(where, SMALL), where)
             if (proof.index, proof.checkpoint) != (index, checkpoint):
                 refuse(where, "is about another entry, or against another checkpoint")
-            data = read(name, SMALL)
             proof.verify(data, self.note)
             self.entries[index] = parse_json(data, name)
             if self.entries[index]["schema"] != 1 or self.entries[index]["index"] != index:
@@ -1114,7 +1058,8 @@ class Bundle:
             self.used.add(where)
 
     def _exported(self) -> None:
-        """The last entry is the registry's word for what the bundle holds."""
+        """The last entry is the registry's word for what the bundle holds, the last start names
+        the key it signs with, and each change of the ledger's key is an entry."""
         self.last = max(self.entries, default=-1)
         word = self.entries.get(self.last, {"act": "", "facts": {}})
         if word["act"] != "evidence.exported" or not word["allowed"]:
@@ -1130,18 +1075,14 @@ class Bundle:
         missing = set(listed) ^ (set(self.entries) - {self.last})
         if missing or facts["of"] != self.manifest["of"]:
             refuse(f"ledger/entries/{self.last}.json", "the registry said it exported other "
-                   f"entries, or of something else ({sorted(missing)[:5]})")  # fmt: skip
-        rekeyed = {i: e for i, e in self.entries.items() if e["act"] == "ledger.rekeyed"}
-        self.history.told_by(rekeyed, self.last)
-
-    def _signed(self) -> None:
-        """The key that signed the manifest is the one with which the registry last started."""
-        if self.pem is not None:
-            return
-        starts = [e for e in self.entries.values() if e["act"] == "registry.started"]
-        told = starts[-1]["facts"].get("keys", {}).get("registry") if starts else None
-        self.unnamed = told is None
-        if told not in (None, self.key_id):
+                   f"entries, or of something else ({sorted(missing)[:5]})")
+        self.history.told_by({i: e for i, e in self.entries.items()
+                              if e["act"] == "ledger.rekeyed"}, self.last)
+        keys = [e["facts"].get("keys") for e in self.entries.values()
+                if e["act"] == "registry.started"]
+        told = keys[-1].get("registry") if keys and keys[-1] else None
+        self.unnamed = self.pem is None and told is None
+        if self.pem is None and told not in (None, self.key_id):
             refuse("keys/registry.pub", f"the registry started with the key {told}")
 
     def _openings(self) -> None:
@@ -1158,7 +1099,8 @@ class Bundle:
             self.used.add(name)
             for before, after in parse_json(data, name):
                 self.replaced[before] = (after, index)
-                self.texts[before] = after or "(erased)"
+                if not self.hidden:  # else people are called by a number of their own
+                    self.texts[before] = after
         for commitment, one in self.archive.json("openings.json").items():
             if sha256(bytes.fromhex(one["salt"]) + one["text"].encode()) != commitment:
                 refuse("openings.json", f"{one['text'][:60]!r} does not open {commitment}")
@@ -1168,11 +1110,11 @@ class Bundle:
         """What an entry names by its digest, or the redacted one that an erasure put there."""
         data, by = self.archive.read(name), index
         self.used.add(name)
-        now = sha256(data)
-        while digest != now and self.replaced.get(digest, ("", -1))[1] > by:
-            digest, by = self.replaced[digest]
-        if digest != now:
-            refuse(name, f"is not what entry {index} names: it was edited")
+        while digest != sha256(data):
+            digest, since = self.replaced.get(digest, ("", -1))
+            if since <= by:  # nothing replaced it, or what did so was not after it
+                refuse(name, f"is not what entry {index} names: it was edited")
+            by = since
         if by != index:
             self.remarks.append(f"{name}: redacted: person erased by entry {by}")
         return parse_json(data, name)
@@ -1181,24 +1123,21 @@ class Bundle:
         """One walk over the entries: what each says follows from those before it."""
         acts = {"version.registered": self._registers, "version.deleted": self._deletes,
                 "version.transitioned": self._moves, "version.revoked": self._moves,
-                "approval.given": self._gives, "approval.withdrawn": self._takes_back}  # fmt: skip
+                "approval.given": self._gives, "approval.withdrawn": self._takes_back}
         for index, entry in self.entries.items():
             where, moves = f"ledger/entries/{index}.json", moved(entry)
             dossier = self._decision(index, entry, moves) if entry["decision_id"] else None
             if moves and not entry["decision_id"]:
                 refuse(where, "nobody decided what it says was done")
-            act = acts.get(entry["act"])
-            if act and entry["allowed"] and entry["subject"]["uid"]:
-                act(where, index, entry)
+            if entry["act"] in acts and entry["allowed"] and entry["subject"]["uid"]:
+                acts[entry["act"]](where, index, entry)
             if moves and dossier:
                 self._rests_on(index, entry, dossier)
 
-    def _decision(self, index: int, entry: Entry, moves: bool) -> Entry | None:
+    def _decision(self, index: int, entry: Entry, moves: bool) -> Any:
         """Whatever moved a version was decided so, and the decision is the one recorded."""
         name = f"decisions/{entry['decision_id']}.json"
-        if name not in self.archive.names:
-            if moves:
-                self.open.append(f"entry {index}: its decision is not in the bundle")
+        if not self._there(name, f"entry {index}: its decision is", moves):
             return None
         decision = self._document(name, entry["decision_digest"], index)
         told = {key: entry["facts"].get(key) for key in ("policy_digest", "dossier_digest")}
@@ -1207,22 +1146,22 @@ class Bundle:
             refuse(name, f"says something else than entry {index}")
         if moves and decision["allow"] is not True:
             refuse(name, f"refused what entry {index} says was done")
-        policy = f"policies/{decision['policy_digest'][7:]}.tar.gz"
-        if policy not in self.archive.names:
-            if (
-                missing := f"policy {decision['policy_digest']} is not in the bundle"
-            ) not in self.open:
-                self.open.append(missing)
-        elif policy not in self.used:
+        digest = decision["policy_digest"]
+        policy = f"policies/{digest[7:]}.tar.gz"
+        if policy not in self.used and self._there(policy, f"policy {digest} is", True):
             self.used.add(policy)
-            if policy_digest(self.archive.read(policy), policy) != decision["policy_digest"]:
+            if policy_digest(self.archive.read(policy), policy) != digest:
                 refuse(policy, "is another policy than it is called")
         dossier = f"dossiers/{decision['dossier_digest'][7:]}.json"
-        if dossier not in self.archive.names:
-            if moves:
-                self.open.append(f"entry {index}: its dossier is not in the bundle")
+        if not self._there(dossier, f"entry {index}: its dossier is", moves):
             return None
         return self._document(dossier, decision["dossier_digest"], index)
+
+    def _there(self, name: str, what: str, needed: bool) -> bool:
+        if needed and name not in self.archive.names:
+            self.open = [one for one in self.open if what not in one]
+            self.open.append(f"{what} not in the bundle")
+        return name in self.archive.names
 
     def _registers(self, where: str, index: int, entry: Entry) -> None:
         uid = entry["subject"]["uid"]
@@ -1259,8 +1198,8 @@ class Bundle:
         self._ends(where, entry, entry["facts"]["approval"])
 
     def _ends(self, where: str, entry: Entry, former: str) -> None:
-        _, word = self.words.pop(former, (0, {"subject": {"uid": ""}}))
-        if word["subject"]["uid"] != entry["subject"]["uid"]:
+        word = self.words.pop(former, None)
+        if word is None or word[1]["subject"]["uid"] != entry["subject"]["uid"]:
             refuse(where, "takes back an approval that did not stand")
 
     def _rests_on(self, index: int, entry: Entry, dossier: Entry) -> None:
@@ -1269,108 +1208,105 @@ class Bundle:
         asked = (about["uid"], about["digest"], about["stage"], dossier["action"].get("to"))
         if asked != (subject["uid"], subject["digest"], *stages(entry)):
             refuse(where, f"is about something else than entry {index} says was done")
-        self.attached.setdefault(subject["uid"], set()).update(
-            (one["digest"], one["name"]) for one in dossier["attached"]
-        )
-        left = [word for _, word in self.words.values() if word["subject"]["uid"] == subject["uid"]]
+        self.attached |= {(about["uid"], e["digest"], e["name"]) for e in dossier["attached"]}
+        left = [word for _, word in self.words.values() if word["subject"]["uid"] == about["uid"]]
         for one in dossier["approvals"] if entry["after"]["stage"] not in OUT else ():
-            given = [word for word in left if self._says(word, one)]
-            if not given:
+            word = next((word for word in left if self._says(word, one)), None)
+            if word is None:
                 refuse(where, f"it rests on an approval for {one['role']} that nobody gave before, "
-                       "or that was taken back")  # fmt: skip
-            left.remove(given[0])
-            registered = self.registered[subject["uid"]]
-            if one["decision"] == "approve" and not registered["before"]:  # else it was adopted
-                people = [self.texts.get(said["actor"]) for said in (registered, given[0])]
-                if None in people:
-                    self.open.append(f"entry {index}: whether submitter and approver are two "
-                                     "people cannot be told, as a name is not here")  # fmt: skip
-                elif people[0] == people[1]:
-                    refuse(f"entry {index}", "the submitter approved it: separation of duties is "
-                           "broken")  # fmt: skip
+                       "or that was taken back")
+            left.remove(word)
+            if one["decision"] == "approve":
+                self._apart(index, self.registered[about["uid"]], word)
+
+    def _apart(self, index: int, registered: Entry, word: Entry) -> None:
+        people = [self.texts.get(said["actor"]) for said in (registered, word)]
+        if registered["before"]:
+            return  # adopted: nobody knows who made it
+        if None in people:
+            self.open.append(f"entry {index}: whether submitter and approver are two people cannot "
+                             "be told, as a name is not here")
+        elif people[0] == people[1]:
+            refuse(f"entry {index}", "the submitter approved it: separation of duties is broken")
 
     def _says(self, word: Entry, one: Entry) -> bool:
         """True when an entry is this approval."""
         facts = word["facts"]
         told = (facts["role"], facts["decision"], word["at"], word["subject"]["digest"])
-        return (
-            told == (one["role"], one["decision"], one["at"], one["model_digest"])
-            and facts.get("policy_digest") in (None, one["policy_digest"])
-            and self.texts.get(word["actor"], one["person"]) == one["person"]
-        )
+        return (told == (one["role"], one["decision"], one["at"], one["model_digest"])
+                and facts.get("policy_digest") in (None, one["policy_digest"])
+                and self.texts.get(word["actor"], one["person"]) == one["person"])
 
     def _told(self) -> None:
         """``approvals.json`` says what the entries say."""
         stand = {index for index, _ in self.words.values()}
         for one in self.archive.json("approvals.json"):
-            word = self.entries.get(one["index"], {"act": ""})
+            where, word = "approvals.json", self.entries.get(one["index"], {"act": ""})
             facts = word["facts"] if word["act"] == "approval.given" and word["allowed"] else {}
             same = (facts.get("role"), facts.get("decision"), word.get("at"))
             if same != (one["role"], one["decision"], one["at"]):
-                refuse("approvals.json", f"entry {one['index']} does not say that")
+                refuse(where, f"entry {one['index']} does not say that")
             if self.texts.get(word["actor"], one["person"]) != one["person"]:
-                refuse("approvals.json", f"entry {one['index']} is of somebody else")
+                refuse(where, f"entry {one['index']} is of somebody else")
             if one["withdrawn"] is (one["index"] in stand):
-                refuse("approvals.json", f"whether that of entry {one['index']} stands is not so")
+                refuse(where, f"whether that of entry {one['index']} stands is not so")
 
     def _models(self) -> None:
         """What stands in ``versions/`` has the digests that the entries name."""
         about: dict[str, list[Entry]] = {}
         for entry in self.entries.values():
-            subject = entry["subject"]
-            if subject["uid"]:
-                space = subject["workspace"]
-                whole = subject["name"] if space == "default" else f"{space}:{subject['name']}"
-                name = re.sub(r"^\.", "%2E", quote(whole, safe=" "))
-                about.setdefault(f"versions/{name}/{subject['version']}/", []).append(entry)
-        files: dict[str, set[str]] = {}
-        for name in self.archive.under("versions/"):
-            *folders, inner = name.split("/", 3)
-            files.setdefault("/".join([*folders, ""]), set()).add(inner)
-        for folder in files.keys() - about.keys():
-            refuse(folder, "is about a version that no entry names")
+            space, name, number = reference(entry)
+            if entry["subject"]["uid"]:
+                whole = quote(name if space == "default" else f"{space}:{name}", safe=" ")
+                folder = f"versions/{re.sub(r'^[.]', '%2E', whole)}/{number}/"
+                about.setdefault(folder, []).append(entry)
+        files: dict[str, set[str]] = {folder: set() for folder in about}
+        for path in self.archive.under("versions/"):
+            *folders, inner = path.split("/", 3)
+            if (folder := "/".join([*folders, ""])) not in about:
+                refuse(folder, "is about a version that no entry names")
+            files[folder].add(inner)
         for folder, entries in about.items():
-            self._model(folder, entries, files.get(folder, set()))
+            self._model(folder, entries, files[folder])
 
     def _model(self, folder: str, entries: list[Entry], inside: set[str]) -> None:
-        named = {entry["subject"]["digest"] for entry in entries} - {None}
-        for name in inside:
-            if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", name):
-                digest = sha256(self.archive.read(folder + name))
-                if digest not in named or name not in (
-                    "manifest.json",
-                    f"manifest-{digest[7:]}.json",
-                ):
-                    refuse(folder + name, "is not the model that the entries name")
-        living = [uid for uid in self.stages if uid == entries[-1]["subject"]["uid"]]
-        if not living:
-            return  # deleted, or here only for what it has to do with others
-        own = [entry for entry in entries if entry["subject"]["uid"] == living[0]]
+        """Of a version that was not deleted, model and evidence are those of the last entries."""
+        listed, uid = self.manifest["files"], entries[-1]["subject"]["uid"]
+        own = [entry for entry in entries if entry["subject"]["uid"] == uid]
         digests = [entry["subject"]["digest"] for entry in own if entry["subject"]["digest"]]
-        if digests and self.manifest["files"].get(folder + "manifest.json") != digests[-1]:
-            if "manifest.json" in inside:
-                refuse(folder + "manifest.json", "is not the model that the entries name")
-            self.open.append(f"{folder}manifest.json is not in the bundle")
-        there = {self.manifest["files"][folder + n] for n in inside if n[:9] == "evidence/"}
-        asked = {(e["facts"]["digest"], e["facts"]["name"]) for e in own
-                 if e["act"] == "evidence.attached" and e["allowed"]}  # fmt: skip
-        for digest, what in sorted(asked | self.attached.get(living[0], set())):
-            if digest not in there:
-                self.open.append(f"{folder}evidence: {what} is not in the bundle")
+        named = {entry["subject"]["digest"] for entry in entries}
+        for name in (n for n in inside if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", n)):
+            digest = listed[folder + name]
+            latest = uid not in self.stages or digest in digests[-1:]
+            if digest not in named or not (latest or name == f"manifest-{digest[7:]}.json"):
+                refuse(folder + name, "is not the model that the entries name")
+        if uid in self.stages:
+            self._there(folder + "manifest.json", f"{folder}manifest.json is", bool(digests))
+            there = {listed[folder + name] for name in inside if name[:9] == "evidence/"}
+            asked = {(uid, e["facts"]["digest"], e["facts"]["name"]) for e in own
+                     if e["act"] == "evidence.attached" and e["allowed"]}
+            self.open += [f"{folder}evidence: {name} is not in the bundle"
+                          for of, digest, name in sorted(asked | self.attached)
+                          if of == uid and digest not in there]
 
     def against(self, path: str) -> dict[str, Any]:
         """Hold the bundle against the whole ledger: was anything left out?"""
         of, seen = self.manifest["of"], set()
-        refs = {reference(e) for e in self.entries.values() if e["subject"]["uid"]}
+
+        def within(at: str) -> bool:
+            return "since" in of and of["since"] <= at < of["until"]
+
+        refs = {reference(e) for i, e in self.entries.items()
+                if e["subject"]["uid"] and within(e["at"]) and i < self.last}
         if "name" in of:
             refs = {(of["workspace"], of["name"], of["version"])}
         names = {b'"name":' + canonical(name) for _, name, _ in refs}
 
         def look(index: int, data: bytes) -> None:
-            period = "since" in of and of["since"] <= time_of(data) < of["until"]
-            if index >= self.last or not (period or any(name in data for name in names)):
-                return
-            if period or reference(parse_json(data, f"entry {index}")) in refs:
+            asked = within(time_of(data))
+            if not asked and any(name in data for name in names):
+                asked = bool(concerned(parse_json(data, f"entry {index}")) & refs)
+            if asked and index < self.last:
                 seen.add(index)
 
         ledger = Ledger(path, self.given, look)
@@ -1380,9 +1316,8 @@ class Bundle:
         report = ledger.verify()
         if self.note not in ledger.notes:
             refuse("ledger/checkpoint", "the ledger lost entries that this bundle holds")
-        if seen - set(self.entries):
-            refuse(f"entry {min(seen - set(self.entries))}", "is about this, and the bundle leaves "
-                   "it out")  # fmt: skip
+        if left := sorted(seen - set(self.entries)):
+            refuse(f"entry {left[0]}", "is about this, and the bundle leaves it out")
         return report
 
 
@@ -1393,63 +1328,66 @@ def stages(entry: Entry) -> tuple[Any, Any]:
 
 def moved(entry: Entry) -> bool:
     """True for an entry that says that a version went from one stage to another."""
-    acts = ("version.transitioned", "version.revoked")
-    before, after = stages(entry)
+    acts, (before, after) = ("version.transitioned", "version.revoked"), stages(entry)
     return entry["act"] in acts and entry["allowed"] is True and before != after
+
+
+def concerned(entry: Entry) -> set[tuple[Any, Any, Any]]:
+    """The governed versions an entry is about: an alias is taken away from another one, too."""
+    space, name, number = reference(entry)
+    found = {(space, name, number)} if entry["subject"]["uid"] else set()
+    if entry["act"] in ("alias.moved", "alias.deleted") and found:
+        found.add((space, name, (entry["facts"].get("action") or {}).get("from_version")))
+    return found
 
 
 def reference(entry: Entry) -> tuple[Any, Any, Any]:
     """Which version an entry is about: workspace, name and number."""
-    return tuple(entry["subject"][key] for key in ("workspace", "name", "version"))
+    subject = entry["subject"]
+    return subject["workspace"], subject["name"], subject["version"]
 
 
-# ---------------------------------------------------------------------------------------------
-# 8. The command line
-# ---------------------------------------------------------------------------------------------
+# ---- 8. The command line ------------------------------------------------------------------------
 
-SHARED = [
-    ("--key", {"action": "append", "metavar": "VKEY|FILE",
-               "help": "a key of the ledger, or a file of them; never taken from the archive"}),
-    ("--tsa-root", {"metavar": "PEM", "help": "certificates that end a chain of stamps"}),
-    ("--json", {"action": "store_true", "help": "print the report as JSON"}),
-]  # fmt: skip
-COMMANDS: dict[str, tuple[str, str, list[tuple[str, dict[str, Any]]]]] = {
-    "ledger": ("DIR", "an export of the whole ledger", [
-        ("--checkpoint", {"action": "append", "default": [], "metavar": "FILE",
-                          "help": "a checkpoint you kept: the ledger must continue it"}),
-        ("--witness", {"action": "append", "metavar": "VKEY|FILE",
-                       "help": "key of a witness (c2sp.org/tlog-cosignature)"}),
-        ("--quorum", {"type": int, "help": "how many of them; all when not given"}),
-    ]),
-    "bundle": ("ZIP|DIR", "an evidence bundle", [
-        ("--registry-key", {"metavar": "PEM",
-                            "help": "the registry's public key, instead of what the ledger says"}),
-        ("--incomplete", {"action": "store_true", "help": "accept that something is not there"}),
-        ("--ledger", {"metavar": "DIR", "help": "an export: was anything left out?"}),
-    ]),
-    "proof": ("FILE", "one entry, by its inclusion proof", [
-        ("--entry", {"required": True, "metavar": "FILE", "help": "the entry's exact bytes"}),
-        ("--handover", {"action": "append", "default": [], "metavar": "FILE",
-                        "help": "a checkpoint that hands the ledger over to another key"}),
-    ]),
-}  # fmt: skip
+COMMANDS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
+    "ledger": ("DIR", "an export of the whole ledger", {
+        "--checkpoint": {"action": "append", "default": [], "metavar": "FILE",
+                         "help": "a checkpoint you kept: the ledger must continue it"},
+        "--witness": {"action": "append", "metavar": "VKEY|FILE",
+                      "help": "key of a witness (c2sp.org/tlog-cosignature)"},
+        "--quorum": {"type": int, "help": "how many of them; all when not given"}}),
+    "bundle": ("ZIP|DIR", "an evidence bundle", {
+        "--registry-key": {"metavar": "PEM",
+                           "help": "the registry's public key, instead of what the ledger says"},
+        "--incomplete": {"action": "store_true", "help": "accept that something is not there"},
+        "--ledger": {"metavar": "DIR", "help": "an export: was anything left out?"}}),
+    "proof": ("FILE", "one entry, by its inclusion proof", {
+        "--entry": {"required": True, "metavar": "FILE", "help": "the entry's exact bytes"},
+        "--handover": {"action": "append", "default": [], "metavar": "FILE",
+                       "help": "a checkpoint that hands the ledger over to another key"}}),
+}
+SHARED: dict[str, dict[str, Any]] = {
+    "--key": {"action": "append", "metavar": "VKEY|FILE",
+              "help": "a key of the ledger, or a file of them; never one from the archive"},
+    "--tsa-root": {"metavar": "PEM", "help": "certificates that end a chain of stamps"},
+    "--json": {"action": "store_true", "help": "print the report as JSON"},
+}
 
 
 def options() -> argparse.ArgumentParser:
     """The command line, as ``--help`` shows it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )  # fmt: skip
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     kinds = parser.add_subparsers(dest="kind", required=True)
     for kind, (path, about, own) in COMMANDS.items():
         command = kinds.add_parser(kind, help=about)
         command.add_argument("path", metavar=path)
-        for name, how in (*SHARED, *own):
+        for name, how in (SHARED | own).items():
             command.add_argument(name, **how)
     return parser
 
 
-def read_roots(path: str | None) -> list[x509.Certificate]:
+def read_roots(path: str | None) -> Certificates:
     """The certificates that may end the chain of a time stamp."""
     try:
         return x509.load_pem_x509_certificates(read_file(path, SMALL)) if path else []
@@ -1467,8 +1405,8 @@ def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
         raise NotCheckedError(f"no quorum of {quorum} among {len(witnesses)} witnesses")
     ledger = Ledger(told.path, keys)
     ledger.notes += [Note(read_file(path, SMALL), path) for path in told.checkpoint]
-    report = {**ledger.verify(), **ledger.stamped(roots)}
-    return {**report, **ledger.witnessed(witnesses, quorum)} if witnesses else report
+    report = ledger.verify() | ledger.stamped(roots)
+    return report | ledger.witnessed(witnesses, quorum) if witnesses else report
 
 
 def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
@@ -1486,14 +1424,13 @@ def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
         report |= {"ledger": whole["size"], "recovered": whole["recovered"]}
     else:
         report["remarks"].append("held against the registry's own list of entries; with the whole "
-                                 "ledger (--ledger) nobody's word is needed")  # fmt: skip
+                                 "ledger (--ledger) nobody's word is needed")
     if bundle.unnamed:
         raise NotCheckedError("what the ledger tells verifies; README, report and trust.yaml rest "
-                              "on the registry's key, which no entry names: give it with "
-                              "--registry-key")  # fmt: skip
+                              "on the registry's key, which no entry names: --registry-key")
     if bundle.open and not told.incomplete:
         raise NotCheckedError("what is there verifies, and this is missing (--incomplete accepts "
-                              "it): " + "; ".join(bundle.open))  # fmt: skip
+                              "it): " + "; ".join(bundle.open))
     report["remarks"] += bundle.open
     return report
 
@@ -1502,7 +1439,7 @@ def run_proof(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     """``proof FILE --entry FILE``."""
     proof = Proof(read_file(told.path, SMALL), told.path)
     note = Note(proof.checkpoint, told.path)
-    history_of(note, keys, keys, [Note(read_file(path, SMALL), path) for path in told.handover])
+    history_of(note, keys, b"", [Note(read_file(path, SMALL), path) for path in told.handover])
     proof.verify(read_file(told.entry, SMALL), note)
     return {"origin": note.origin, "size": note.size, "index": proof.index}
 
@@ -1513,11 +1450,10 @@ def check(arguments: list[str]) -> dict[str, Any]:
     keys = read_keys(told.key)
     if not keys:
         raise NotCheckedError("no key: give the ledger's with --key; what an archive holds of keys "
-                              "proves nothing about itself")  # fmt: skip
+                              "proves nothing about itself")
     if any(key.type == COSIGNATURE for key in keys):
         raise NotCheckedError("--key is the key of a witness; give it with --witness")
-    run = {"ledger": run_ledger, "bundle": run_bundle, "proof": run_proof}[told.kind]
-    return run(told, keys)
+    return {"ledger": run_ledger, "bundle": run_bundle, "proof": run_proof}[told.kind](told, keys)
 
 
 def main(arguments: list[str]) -> int:
@@ -1525,24 +1461,22 @@ def main(arguments: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may not know every letter
     try:
-        report = check(arguments)
-        code, word = 0, "VERIFIED"
+        report, code = check(arguments), 0
     except DoesNotVerifyError as error:
-        report, code, word = {"problem": str(error)}, 1, "DOES NOT VERIFY"
+        report, code = {"problem": str(error)}, 1
     except NotCheckedError as error:
-        report, code, word = {"problem": str(error)}, 2, "COULD NOT BE CHECKED"
+        report, code = {"problem": str(error)}, 2
     except Exception as error:  # a byte that no parser above expected must never look verified
-        report, code, word = {"problem": repr(error)[:300]}, 2, "COULD NOT BE CHECKED"
+        report, code = {"problem": repr(error)[:300]}, 2
+    word = ("verified", "does not verify", "could not be checked")[code]
     if "--json" in arguments:
-        print(json.dumps({"result": word.lower(), **report}))
+        print(json.dumps({"result": word, **report}))
         return code
-    print(word)
-    for one in report.pop("recovered", ()):
-        print(f"RECOVERED: {one}")
+    told = [f"RECOVERED: {one}" for one in report.pop("recovered", ())]
     for name, value in report.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        # What comes from foreign bytes must not steer the terminal it is printed on.
-        print(f"  {name}: {''.join(c if c.isprintable() else '?' for c in str(shown))}")
+        told.append(f"  {name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    for line in (word.upper(), *told):  # foreign bytes must not steer the terminal
+        print("".join(c if c.isprintable() else "?" for c in line))
     return code
 
 

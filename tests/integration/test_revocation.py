@@ -226,4 +226,5 @@ def test_refused_downloads_do_not_push_the_revocation_out_of_sight(
     acts = [entry["act"] for entry in shown["timeline"]]
     assert acts[0] == "version.registered"
     assert "version.revoked" in acts
-    assert acts.count("download.denied") == 100 < shown["timeline_length"]
+    # Of one person's denials the first are entries, and the rest of the period becomes a number.
+    assert 0 < acts.count("download.denied") < 100

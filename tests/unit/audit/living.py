@@ -72,7 +72,7 @@ class Living(Audited):
         """Hand the ledger over to a key made now."""
         heir = signer(self.signer.name)
         with self.ports.store.begin() as uow:
-            uow.hand_over(Event(Act.LEDGER_REKEYED, "os:root", self.ports.clock()), heir)  # type: ignore[attr-defined]
+            uow.hand_over(Event(Act.LEDGER_REKEYED, "os:root", self.ports.clock()), heir)
         self.go_on(heir)
         return heir
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from mlflow_governance.audit import html, pdf
+from mlflow_governance.core import moment
+from mlflow_governance.workflows.evidence_export import OfPeriod
 from tests.unit.audit.builders import check
 from tests.unit.audit.bundle_builders import NOVEMBER
 from tests.unit.audit.living import Life, Living
@@ -24,6 +27,9 @@ def test_every_bundle_and_export_of_a_random_life_verifies(
     life.live(60)
     bundles = [*life.taken, *(registry.take(ref) for ref in life.refs)]
     bundles += [registry.take(life.refs[0], pseudonymous=True), registry.take(NOVEMBER)]
+    times = [moment.parse(json.loads(data)["at"]) for _, data in registry.ledger.entries()]
+    for start, end in ((0, 20), (20, 40), (30, 35)):
+        bundles.append(registry.take(OfPeriod(times[start], times[end])))
     export = registry.export(tmp_path / "ledger")
     registry.sessions.dispose()
     for number, bundle in enumerate(bundles):

@@ -24,6 +24,7 @@ from mlflow_governance.evidence.keys import generate_key_pair, load_private_key
 from mlflow_governance.ledger import checkpoint, note, recovery
 from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.store import tables
+from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows import retention
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.ports import Request
@@ -31,7 +32,7 @@ from mlflow_governance.workflows.retention_options import Retention
 from mlflow_governance.workflows.withdraw import withdraw
 from tests.unit.audit.builders import Answer, check, run, verifier
 from tests.unit.audit.bundle_builders import CHURN, NOVEMBER, Bundle
-from tests.unit.audit.evidence import PAYLOAD_TYPE, Files, digest, zipped
+from tests.unit.audit.evidence import PAYLOAD_TYPE, Files, Story, digest, zipped
 from tests.unit.audit.living import Living
 from tests.unit.ledger.builders import signer
 from tests.unit.workflows.builders import ROOT, SAM
@@ -186,7 +187,7 @@ REAL: dict[str, tuple[Callable[[Files], object], str]] = {
     "a word that stands": (
         _swap("approvals.json", b'"withdrawn":true', b'"withdrawn":false'), "stands is not so"
     ),
-    "the model": (_swap("versions/churn/1/manifest.json", b"MLmodel", b"MLm0del"), "is not the mod"),
+    "the model": (_swap("versions/churn/1/manifest.json", b"MLmodel", b"x"), "is not the model"),
     "another model": (lambda f: f.update({"versions/x/1/manifest.json": b"[]"}), "no entry names"),
     "another decision": (lambda f: f.update({"decisions/x.json": b"{}"}), "no entry leads to it"),
     "an erasure": (lambda f: f.update({"erasures/3.json": b"[]"}), "no entry tells of this"),
@@ -272,6 +273,99 @@ def test_a_retired_key_signs_nothing_any_more(handed: Handed, tmp_path: Path) ->
     assert (answer.code, "was not the ledger's at" in answer.problem) == (1, True), answer
 
 
+# People who were erased
+
+
+@pytest.fixture(scope="module")
+def redacted(tmp_path_factory: pytest.TempPathFactory) -> Handed:
+    folder = tmp_path_factory.mktemp("redacted")
+    registry = Living(folder / "registry")
+    registry.start()
+    registry.approved("churn")
+    early = registry.take(CHURN)
+    for person in ("sam", "alice"):
+        registry.erase(person)
+    found = Handed(registry, folder, early, registry.take(CHURN), registry.take(NOVEMBER))
+    registry.export(folder / "late")
+    registry.sessions.dispose()
+    return found
+
+
+@pytest.mark.parametrize("what", ["early", "late", "period"])
+def test_what_an_erasure_redacted_verifies_and_is_told(
+    what: str, redacted: Handed, tmp_path: Path
+) -> None:
+    (tmp_path / "x.zip").write_bytes(getattr(redacted, what).data)
+    words = ("--key", redacted.vkey, "--ledger", redacted.folder / "late")
+    answer = check("bundle", tmp_path / "x.zip", *words)
+    assert answer.code == 0, answer.problem
+    last = max(i for i, e in redacted.late.entries.items() if e["act"] == Act.PERSON_ERASED)
+    said = f"redacted: person erased by entry {last}"
+    assert (said in str(answer.report["remarks"])) == (what != "early")
+
+
+def test_an_erased_name_is_nowhere_in_a_bundle(redacted: Handed) -> None:
+    for name, data in redacted.late.files.items():
+        if name.endswith(".json") and not name.startswith("versions/"):
+            assert b'"sam"' not in data, name
+    people = [word["person"] for word in redacted.late.json("approvals.json")]
+    assert sorted(person[:7] for person in people) == ["erased-", "pia", "pia"]
+    assert "erased-" in redacted.late.html
+
+
+def _submitter_as_approver(files: Files) -> None:
+    """What an erasure replaced is what its entry commits to, pseudonym by pseudonym."""
+    for name in [n for n in files if n.startswith("erasures/")]:
+        pairs = json.loads(files[name])
+        files[name] = canonical.encode([[a, "erased-00000000" if b else b] for a, b in pairs])
+
+
+REDACTED: dict[str, tuple[Callable[[Files], object], str]] = {
+    "the dossier once more": (_swap("dossiers/", b"erased-", b"erazed-"), "it was edited"),
+    "no list of what was replaced": (_drop("erasures/"), "it was edited"),
+    "another list": (_submitter_as_approver, "no entry tells of this erasure"),
+    "the erasure dropped": (_without(Act.PERSON_ERASED), "exported other entries"),
+    "a name in the place of a pseudonym": (
+        _swap("approvals.json", b'"person":"erased-', b'"person":"eve'), "of somebody else"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REDACTED)
+def test_nothing_else_passes_for_an_erasure(what: str, redacted: Handed, tmp_path: Path) -> None:
+    change, said = REDACTED[what]
+    files = _resigned(redacted.late.files, change, redacted)
+    (tmp_path / "x.zip").write_bytes(zipped(files))
+    answer = check("bundle", tmp_path / "x.zip", "--key", redacted.vkey)
+    assert (answer.code, said in answer.problem) == (1, True), answer
+
+
+def test_an_erasure_before_the_entry_replaces_nothing_in_it(tmp_path: Path) -> None:
+    """Else a registry could erase first what it is about to decide."""
+    story = Story()
+    story.register()
+    dossier = canonical.encode({"approvals": [], "another": "dossier"})
+    pairs = canonical.encode([[digest(dossier), digest(b"{}")]])
+    erased = story.entry("person.erased", facts={"replaced": digest(pairs)}, before={}, after={})
+    story.files[f"erasures/{erased}.json"] = pairs
+    story.move("Candidate", decision={"dossier_digest": digest(dossier)})
+    story.files[f"dossiers/{digest(dossier)[7:]}.json"] = b"{}"
+    story.export()
+    (tmp_path / "registry.pub").write_bytes(story.registry_pem())
+    (tmp_path / "x.zip").write_bytes(zipped(story.bundle()))
+    words = ("--key", story.vkey, "--registry-key", tmp_path / "registry.pub")
+    answer = check("bundle", tmp_path / "x.zip", *words)
+    assert (answer.code, "it was edited" in answer.problem) == (1, True), answer
+
+
+def test_a_name_that_is_gone_without_an_erasure_stops_the_export(tmp_path: Path) -> None:
+    registry = Living(tmp_path)
+    registry.accepted("churn")
+    registry.run(sa.delete(tables.private).where(tables.private.c.text == "alice"))
+    with pytest.raises(VerificationError, match="no erasure took it"):
+        registry.take(CHURN)
+
+
 # Entries that were lost
 
 
@@ -335,11 +429,13 @@ def test_what_was_let_go_after_its_time_is_no_gap_and_anything_else_is(tmp_path:
     registry.start()
     review = retention.Review(Retention(7.0), registry.ports.clock())
     groups = review.read(registry.ledger.entries()).groups(registry.ledger.entries())
-    gone = retention.expire(registry.ports.store, review, groups, ROOT)
+    gone = retention.expire(
+        SqlStore(registry.sessions, ledger_signer=registry.signer), review, groups, ROOT
+    )
     out, bundle = registry.export(tmp_path / "out"), registry.take(NOVEMBER)
+    table = tables.ledger_entries
+    registry.run(sa.update(table).where(table.c.position == 3).values(entry=b""))
     with pytest.raises(VerificationError, match="entry 3 was emptied"):
-        table = tables.ledger_entries
-        registry.run(sa.update(table).where(table.c.position == 3).values(entry=b""))
         registry.take(NOVEMBER)
     registry.sessions.dispose()
 

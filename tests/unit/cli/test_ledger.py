@@ -27,6 +27,7 @@ from mlflow_governance.store import tables
 from tests.unit.ledger.builders import AT, encoded, signer
 from tests.unit.store.builders import Database, home_of, open_database
 
+ENTRIES = "governance_ledger_entries"
 SIZE = 2 * PART + 300
 KEPT = (100, PART + 1000)
 """Sizes of the checkpoints somebody kept."""

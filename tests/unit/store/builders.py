@@ -26,13 +26,13 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
 from mlflow_governance.store.ledger import SqlLedger
-from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.mlflow_tables import model_versions
 from mlflow_governance.store.packing import pack, unpack
 from mlflow_governance.store.sessions import Sessions, session_factory_for
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.ports import ApprovalRecord, VersionRecord
 from mlflow_governance.workflows.privacy import Erasure, Office, erase
+from tests.unit.store.prepared import with_all_tables
 
 AT = datetime(2026, 11, 21, 3, 4, 5, 6, tzinfo=UTC)
 MODEL, OTHER_MODEL = digests.of_bytes(b"model"), digests.of_bytes(b"other model")
@@ -113,9 +113,8 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    upgrade(url)
+    with_all_tables(url)
     sessions = session_factory_for(url)
-    model_versions.metadata.create_all(sessions.engine)
     signer = Ed25519Signer("registry.example.org/ledger", Ed25519PrivateKey.generate())
     store = SqlStore(sessions, ledger_signer=signer)
     return Database(sessions, signer, store, SqlLedger(sessions))
