@@ -87,11 +87,9 @@ def check_part(task: Task, rows: Iterable[Row], kept: Mapping[Any, Any]) -> Part
     marks: dict[int, tuple[bytes, ...]] = {}
     expected, problem = start, None
     for row in rows:
-        problem = _wrong(row, expected)
+        problem = _wrong(row, expected, gone)
         if problem is not None:
             break
-        if not row[1]:
-            gone.append(expected)
         leaves.append(row[2])
         expected += 1
         if len(leaves) == WIDTH:
@@ -114,7 +112,7 @@ def find_odd(level: int, first: int, roots: Sequence[bytes], kept: Mapping[Any, 
     return None
 
 
-def _wrong(row: Row, expected: int) -> Problem | None:
+def _wrong(row: Row, expected: int, gone: list[int]) -> Problem | None:
     index, data, leaf, act, uid, at = row
     if index != expected or type(index) is not int:
         return _misplaced(index, expected)
@@ -122,9 +120,10 @@ def _wrong(row: Row, expected: int) -> Problem | None:
         return Problem(f"entry {index} was edited: it has more than {MAX_BYTES} bytes", index)
     if type(data) is not bytes or type(leaf) is not bytes:
         return Problem(f"entry {index} was edited: it holds no bytes", index)
-    if not data:
-        return _deleted(index, leaf, act, uid)
     if not carries_index(data, index):
+        if not data:
+            gone.append(index)
+            return _deleted(index, leaf, act, uid)
         return _renamed(index, named_index(data))
     if leaf_hash(data) != leaf:
         return Problem(f"entry {index} was edited: its bytes do not have its leaf hash", index)

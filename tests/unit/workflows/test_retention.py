@@ -15,6 +15,7 @@ from mlflow_governance.audit.tiles import bundle_path
 from mlflow_governance.core import moment
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.core.person import Person
 from mlflow_governance.errors import ConfigurationError, Conflict, LedgerError, NotFound
 from mlflow_governance.ledger.elapsed import PAUSE
 from mlflow_governance.ledger.entry import read_entry
@@ -25,6 +26,7 @@ from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.retention import clean
 from mlflow_governance.workflows.as_of import Question, as_of
 from mlflow_governance.workflows.chronicle import About, Witnessed
+from mlflow_governance.workflows.privacy import Erasure, Office, erase
 from mlflow_governance.workflows.reconstruct import reconstruct
 from mlflow_governance.workflows.retention import _PASSING, Passing, Review, expire
 from mlflow_governance.workflows.retention_options import Retention, read_retention
@@ -221,6 +223,24 @@ def test_no_name_and_no_word_is_left_in_the_files(registry: Aged) -> None:
     assert traces() == {b"kept was for the quarterly"}
 
 
+def test_what_an_erasure_put_in_the_place_of_a_dossier_goes_with_it(registry: Aged) -> None:
+    person = Person.known_as("wanda.orsay")
+    blobs = sa.select(sa.func.count()).select_from(tables.blobs)
+
+    def documents() -> int:
+        with registry.sessions(True) as session:
+            return int(session.connection().execute(blobs).scalar_one())
+
+    office = Office(registry.ports.store, registry.ports.signer, registry.clock)  # type: ignore[arg-type]
+    erase(office, Erasure(person, OPS, "request 17"))
+    before = documents()
+    decided = len([act for act in registry.going(**HELD).values() if act == "version.transitioned"])
+    registry.expire(**HELD)
+
+    assert registry.findings() == []
+    assert before - documents() >= decided + 2  # dossiers, the denial's and the first settings
+
+
 def test_what_is_left_of_a_deleted_entry_proves_it_still(registry: Aged) -> None:
     spam = registry.index_of(Act.VERSION_REGISTERED, "spam")
     data, proof = registry.ledger.entry(spam), registry.ledger.inclusion_proof(spam)
@@ -266,9 +286,8 @@ def test_decisions_dossiers_and_settings_of_what_is_gone_are_gone(
     lived: Path, expired: Aged, tmp_path: Path
 ) -> None:
     whole = opened(lived, tmp_path / "whole")
-    gone = [
-        read_entry(data) for index, data in whole.ledger.entries() if index in whole.going(**HELD)
-    ]
+    going = whole.going(**HELD)
+    gone = [read_entry(data) for index, data in whole.ledger.entries() if index in going]
     decided = {one["decision_id"] for one in gone} - {""}
     documents = {one["subject"]["digest"] for one in gone if one["subject"]["name"] == "spam"}
     documents.add(gone[0]["after"]["configuration_digest"])  # of the first start alone
