@@ -7,7 +7,8 @@
 
 This is the only file; beside Python 3.9 it needs the package "cryptography". It opens no network
 connection, starts no program and writes nothing. Trust comes from the keys on the command line
-alone, and one will do: any key the ledger ever had. Get it by another way than the files came by.
+alone: give the newest key of the ledger that you know, for whoever has an older one could go on
+from it. Get it by another way than the files came by.
 Exit codes: 0 it verifies, 1 it does not (what and where is printed), 2 it could not be checked.
 
 What is verified. Of a ledger: every entry, every hash and every signature; that it continues each
@@ -320,6 +321,15 @@ class History:
             if not begins[place] <= note.size <= ends[place]:
                 refuse(note.where, f"{key.text[:120]} was not the ledger's at {note.size} entries")
 
+    def heads(self, note: Note) -> None:
+        """Refuse a head that the newest key did not sign: a retired one says nothing any more."""
+        last = self.ends[-1] if self.ends else 0
+        if note.size < last:
+            refuse(note.where, f"the checkpoint of {note.size} entries is older than the handover "
+                   f"of {last}, and a retired key may have signed it since: have it made again")
+        if not note.signers(self.keys[-1:]):
+            refuse(note.where, f"{self.keys[-1].text[:120]}, the newest key, did not sign it")
+
     def told_by(self, entries: dict[int, Entry], below: int) -> None:
         """Hold the handovers to the entries ``ledger.rekeyed``: the last that each one counts."""
         wanted = {end - 1: (self.keys[i + 1].text, self.keys[i].id.hex())
@@ -343,6 +353,13 @@ def history_of(note: Note, given: list[Key], vkeys: bytes, notes: list[Note]) ->
         history = History(key, known, [*notes, note])
         if history.knows(note):
             history.in_time(note)
+            history.heads(note)
+            texts = [one.text for one in history.keys]
+            for other in given:
+                if other.name == note.origin and other.text not in texts:
+                    raise NotCheckedError(f"{note.where}: nothing leads from {other.text[:120]}, "
+                                          "which you gave, to the key that signed this one: give "
+                                          "the handover, or the newest key alone")
             return history
     refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key given, nor "
            "with one that a given key was handed over to or from")
@@ -658,6 +675,8 @@ class Ledger:
                 found.append(f"entry {index}: {lost['size']} entries were signed, and those were "
                              f"lost that followed the first {size} or stood among them")
         for note, why in self.lost:
+            if note.heir is not None:
+                refuse(note.where, f"{why}; who hands the ledger over is never lost")
             if (sha256(note.text), note.size, note.root.hex()) not in owned:
                 refuse(note.where, why)
         return found

@@ -30,6 +30,7 @@ from mlflow_governance.ledger import checkpoint as checkpoints_
 from mlflow_governance.ledger import nodes as nodes_
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.gone import Deleted
+from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.merkle import CompactRange, fold, node_hash
 from mlflow_governance.ledger.nodes import HEIGHT
 from mlflow_governance.ledger.note import LedgerKey
@@ -81,6 +82,13 @@ class Claims:
             LedgerError: one is not a checkpoint of this key, or is larger than the head.
         """
         head = _signed(head_note, key, "the head of the ledger")
+        if isinstance(key, KeyHistory):  # a retired key says nothing any more
+            try:
+                key.open_head(head_note)
+            except LedgerError as error:
+                raise LedgerError(
+                    f"the head of the ledger: {error.message}", advice=_ADVICE
+                ) from error
         marks = [_signed(note, key, "a checkpoint") for note in notes]
         largest = max((mark.size for mark in marks), default=0)
         if largest > head.size:

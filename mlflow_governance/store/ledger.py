@@ -288,9 +288,13 @@ class SqlLedger:
             return resolve_private(session.connection(), commitments)
 
     def _standing(self, notes: list[str], key: LedgerKey) -> list[str]:
-        # Without those the ledger itself says are lost: they would contradict it for ever.
+        # Without those the ledger itself says are lost: they would contradict it for ever. One that
+        # hands the ledger over is never lost: who holds the key before it could disown it.
         lost = {one.note for one in self.recoveries(key)}
-        return [note for note in notes if not lost or note_digest(note) not in lost]
+        if not lost:
+            return notes
+        kept = key.proves if isinstance(key, KeyHistory) else lambda note: False
+        return [note for note in notes if kept(note) or note_digest(note) not in lost]
 
     def size(self) -> int:
         """How many entries are stored, with those that were deleted after their retention."""

@@ -591,6 +591,31 @@ def test_a_ledger_rolled_back_to_before_its_new_key_is_found(tmp_path: Path) -> 
     assert (answer.code, "rolled back" in answer.problem) == (1, True)
 
 
+@pytest.mark.parametrize(("size", "said"), [(30, "older than the handover"), (40, "newest key")])
+def test_a_retired_key_makes_no_ledger_any_more(size: int, said: str, tmp_path: Path) -> None:
+    changed = _handed_over()
+    stolen = MemoryLedger(changed.old).grow(size)
+    out = HandedOver(stolen, changed.old, changed.new, changed.notes[1:]).export(tmp_path / "out")
+    answer = check("ledger", out, "--key", changed.new.key.encode())
+    assert (answer.code, said in answer.problem) == (1, True), answer
+
+
+def test_a_handover_is_never_lost(tmp_path: Path) -> None:
+    changed = _handed_over()
+    told = checkpoint.parse(changed.notes[1])
+    digest = recovery.note_digest(changed.notes[1])
+    forged = MemoryLedger(changed.old).grow(38)
+    lost = {"size": told.size, "root": told.root.hex(), "note": digest}
+    facts = {"lost": lost, "continues": {"size": 38, "root": ""}}
+    forged.append(encoded(38, act=Act.LEDGER_RECOVERED, facts=facts))
+    rekeyed = _rekeyed(changed.new.key.encode(), changed.old)
+    forged.append(encoded(39, act=Act.LEDGER_REKEYED, facts=rekeyed))
+    forged.signer = changed.new  # whatever went on from there
+    out = HandedOver(forged.grow(60), changed.old, changed.new, changed.notes[1:])
+    answer = check("ledger", out.export(tmp_path / "out"), "--key", changed.new.key.encode())
+    assert (answer.code, "is never lost" in answer.problem) == (1, True), answer
+
+
 def test_a_ledger_of_an_ecdsa_key_verifies(tmp_path: Path) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     der = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
