@@ -281,7 +281,9 @@ class MemoryStore:
         documents = map(past.dossier, self.records.values())
         return next(data for data in documents if digests.of_bytes(data) == digest)
 
-    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+    def prove(
+        self, entries: Iterable[tuple[int, bytes]], *, about: str = "", below: int = 0
+    ) -> None:
         """Nobody else writes here."""
 
     def history(self, about: About, after: int, count: int) -> ToldEntries:

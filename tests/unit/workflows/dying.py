@@ -61,8 +61,10 @@ class Dying:
     def read(self) -> AbstractContextManager[Reading]:
         return self._inner.read()
 
-    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
-        self._inner.prove(entries)
+    def prove(
+        self, entries: Iterable[tuple[int, bytes]], *, about: str = "", below: int = 0
+    ) -> None:
+        self._inner.prove(entries, about=about, below=below)
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
