@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -246,7 +247,9 @@ def test_an_entry_too_long_for_a_tile_is_refused(tmp_path: Path) -> None:
 
 def test_an_entry_whose_bytes_were_deleted_keeps_its_hash(tmp_path: Path) -> None:
     ledger = MemoryLedger().grow(3)
-    ledger.append(encoded(3, act=Act.LEDGER_EXPIRED))
+    facts = {"entries": "1", "before": "2027-01-01T00:00:00.000000Z", "years": 7}
+    at = datetime(2035, 1, 1, tzinfo=UTC)
+    ledger.append(encoded(3, act=Act.LEDGER_EXPIRED, at=at, facts=facts))
     ledger.rows[1] = (1, b"", ledger.rows[1][2])
     ledger.export(tmp_path / "out")
     answer = check("ledger", tmp_path / "out", "--key", ledger.vkey)

@@ -25,9 +25,9 @@ from mlflow_governance.ledger import checkpoint, note, recovery
 from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.store import tables
 from mlflow_governance.store.unit_of_work import SqlStore
-from mlflow_governance.workflows import retention
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.ports import Request
+from mlflow_governance.workflows.retention import Review, expire
 from mlflow_governance.workflows.retention_options import Retention
 from mlflow_governance.workflows.withdraw import withdraw
 from tests.unit.audit.builders import Answer, check, run, verifier
@@ -423,13 +423,11 @@ def test_what_was_let_go_after_its_time_is_no_gap_and_anything_else_is(tmp_path:
         with pytest.raises(Denied):
             admit(registry.ports, Request(Actor(location), refused), "registry")
     registry.ports.clock.now += timedelta(days=9 * 366)  # type: ignore[attr-defined]
-    registry.start()
-    terms, now = Retention(7.0), registry.ports.clock()
-    found = retention.passing(
-        registry.ledger.entries(), registry.ledger.entries(), terms.before(now), terms
-    )
+    review = Review(Retention(7.0), registry.ports.clock(), certain=True)
+    groups = review.read(registry.ledger.entries()).groups(registry.ledger.entries())
     store = SqlStore(registry.sessions, ledger_signer=registry.signer)
-    gone = retention.expire(store, list(found), terms, ROOT, now)
+    gone = expire(store, review, groups, ROOT)
+    registry.start()
     out, bundle = registry.export(tmp_path / "out"), registry.take(NOVEMBER)
     table = tables.ledger_entries
     registry.run(sa.update(table).where(table.c.position == 3).values(entry=b""))
