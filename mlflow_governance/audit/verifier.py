@@ -696,9 +696,9 @@ class Ledger:
                     refuse(f"entry {index}", "lets go of no entries, or of some not before it")
                 said.append((int(word.partition("-")[0]), last + 1, facts["before"]))
         said.sort()
-        for start, end, after in self.gone:  # each is at least as old as the entry before it
+        for start, end, after in self.gone:  # none is older than the entry before it
             for first, stop, before in said[: bisect.bisect(said, (end,))]:
-                if first <= start < stop and after < before:
+                if first <= start < stop and "" < after < before:
                     start = min(stop, end)
             if start < end:
                 refuse("tile/entries", f"entry {start} is missing: no later entry says that it was "

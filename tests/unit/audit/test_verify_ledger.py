@@ -360,7 +360,7 @@ NOT_LET_GO: dict[str, tuple[MemoryLedger, str]] = {
     "no ranges at all": (_let_go(2, named=""), "lets go of no entries, or"),
     "no moment": (_let_go(2, before="long ago"), "not of the form it has"),
     "no number": (_let_go(2, years="7"), "not of the form it has"),  # type: ignore[arg-type]
-    "the first of all": (_let_go(0), "entry 0 is missing"),
+    "the first of all": (_let_go(0, named="0"), "entry 0 is missing"),
 }  # fmt: skip
 
 
