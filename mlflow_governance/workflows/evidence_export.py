@@ -32,6 +32,7 @@ from mlflow_governance.workflows.evidence_ports import (
     EvidenceWriting,
 )
 from mlflow_governance.workflows.ports import UnitOfWork
+from mlflow_governance.workflows.repeats import Denial, is_told, told
 
 AUDITOR = "auditor"
 """The role that may take bundles: they show who said what about whom."""
@@ -125,18 +126,7 @@ def require_auditor(store: EvidenceStore, asked: Asked, now: datetime) -> None:
     actor = asked.actor
     if may_take(actor):
         return
-    with store.begin() as uow:
-        facts = {"asked": "evidence bundle", "of": asked.of.to_document()}
-        uow.record(
-            Event(
-                act=Act.REQUEST_REFUSED,
-                person=actor.person,
-                at=now,
-                subject=_subject(uow, asked),
-                allowed=False,
-                facts=facts,
-            )
-        )
+    _record_refused(store, asked, now)
     advice = (
         f"An administrator grants it: mlflow-governance users add NAME --role {AUDITOR}. On the "
         "registry's own host: mlflow-governance evidence"
@@ -144,6 +134,26 @@ def require_auditor(store: EvidenceStore, asked: Asked, now: datetime) -> None:
     if not actor.authenticated:
         raise Unauthenticated("an evidence bundle is for people who are logged in", advice=advice)
     raise Denied(f"an evidence bundle takes the role {AUDITOR}, or an administrator", advice=advice)
+
+
+def _record_refused(store: EvidenceStore, asked: Asked, now: datetime) -> None:
+    # Whatever they ask for, it is the same refusal: else each made-up name would be an entry.
+    told_as = {"asked": "evidence bundle"}
+    denial = Denial(Act.REQUEST_REFUSED, asked.actor.person, {}, {}, told_as)
+    with store.begin() as uow:
+        if is_told(uow, denial, now) is not None:
+            return
+        uow.record(
+            Event(
+                act=Act.REQUEST_REFUSED,
+                person=asked.actor.person,
+                at=now,
+                subject=_subject(uow, asked),
+                allowed=False,
+                facts={**told_as, "of": asked.of.to_document()},
+            )
+        )
+        told(uow, denial, now)
 
 
 def may_take(actor: Actor) -> bool:
