@@ -204,7 +204,9 @@ class TimelineReading(Rows):
             .where(sa.or_(entries.c.version_uid == version_uid, entries.c.version_uid.in_(earlier)))
             .order_by(entries.c.position)
         )
-        found = [entry.read_entry(tables.as_bytes(e)) for e in self._connection.execute(query).scalars()]
+        found = [
+            entry.read_entry(tables.as_bytes(e)) for e in self._connection.execute(query).scalars()
+        ]
         commitments = [d[key] for d in found for key in ("actor", "reason") if d[key]]
         clear = resolve_private(self._connection, commitments)
         return [entry.resolve(document, clear) for document in found]

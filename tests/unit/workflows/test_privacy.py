@@ -336,9 +336,7 @@ def test_a_login_used_again_is_a_new_person(registry: Watched) -> None:
 
 
 @pytest.mark.parametrize("escape", ["\n", "\t", "\r", "\b", "\f", '"', "\\", "\x01"], ids=range(8))
-def test_a_name_behind_an_escape_is_erased(
-    registry: Watched, tmp_path: Path, escape: str
-) -> None:
+def test_a_name_behind_an_escape_is_erased(registry: Watched, tmp_path: Path, escape: str) -> None:
     fraud = VersionRef("fraud", 1)
     approve(registry.ports, Request(SAM, fraud, f"asked by{escape}Alice"), "security", "approve")
     with pytest.raises(Denied):
