@@ -34,6 +34,7 @@ import base64
 import binascii
 import bisect
 import hashlib
+import heapq
 import io
 import json
 import os
@@ -44,7 +45,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -170,6 +171,15 @@ def decode_base64(text: Any, where: str) -> bytes:
 def instant(text: str) -> datetime:
     """A moment as entries write it."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
+def now() -> datetime:
+    """The clock of whoever verifies."""
+    return datetime.now(timezone.utc)
+
+
+DAY = timedelta(days=1)
+"""By how much the clocks of servers and auditors may differ."""
 
 
 # ---- 2. Signed notes (c2sp.org/signed-note), checkpoints, cosignatures; the ledger's keys -------
@@ -588,6 +598,23 @@ def split_bundle(data: bytes, where: str) -> list[bytes]:
     return entries
 
 
+def latest_of(said: list[tuple[int, int, datetime]]) -> list[tuple[int, int, datetime]]:
+    """Ranges that may overlap, as ascending ones that do not: of each the latest moment."""
+    found: list[tuple[int, int, datetime]] = []
+    heap: list[tuple[float, int, datetime]] = []
+    waiting = sorted(said, reverse=True)
+    marks = sorted({mark for start, end, _ in said for mark in (start, end)})
+    for mark, stop in zip(marks, marks[1:]):  # noqa: B905  (Python 3.9)
+        while waiting and waiting[-1][0] <= mark:
+            _, end, before = waiting.pop()
+            heapq.heappush(heap, (-before.timestamp(), end, before))
+        while heap and heap[0][1] <= mark:
+            heapq.heappop(heap)
+        if heap:
+            found.append((mark, stop, heap[0][2]))
+    return found
+
+
 class Ledger:
     """One pass over an export; all that is kept of it is the right edge of the tree.
 
@@ -617,8 +644,9 @@ class Ledger:
         self.rows: list[list[bytes]] = [[]]
         self.lost: list[tuple[Note, str]] = []  # checkpoints it contradicts, and how
         self.told: dict[int, Entry] = {}  # what it says of itself
-        self.gone: list[list[Any]] = []  # without bytes: from, to, when the one before was made
-        self.proved, self.last = 0, b""
+        self.gone: list[list[Any]] = []  # without bytes: from, to, when those around were made
+        self.remarks: list[str] = []
+        self.proved, self.last, self.floor = 0, b"", ""
 
     def verify(self) -> dict[str, Any]:
         """Everything there is; what comes back goes into the report."""
@@ -640,7 +668,7 @@ class Ledger:
         try:
             recovered, expired = self._recovered(), self._expired()
             self.history.told_by(self._acts("rekeyed"), size)
-        except (KeyError, TypeError, AttributeError, ValueError):
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
             refuse("tile/entries", "an entry about the ledger itself is not of the form it has")
         lost = [note for note, _ in self.lost]
         self.notes = [note for note in self.notes if note not in lost]
@@ -648,6 +676,7 @@ class Ledger:
             self.history.in_time(note)
         return {"origin": head.origin, "size": size, "root": head.root.hex(),
                 "checkpoints": len(self.notes) - 1, "expired": expired, "recovered": recovered,
+                "remarks": self.remarks,
                 "keys": [key.text for key in self.history.keys]}
 
     def _marks(self) -> list[Note]:
@@ -685,25 +714,36 @@ class Ledger:
         """How many entries hold no bytes; each was let go by a later entry, and past its time."""
         said = []
         for index, entry in self._acts("expired").items():
-            facts = entry["facts"]
-            latest = instant(entry["at"]) - timedelta(days=facts["years"] * 365.25)
-            if facts["years"] < 1 or instant(facts["before"]) > latest:
+            facts, at = entry["facts"], instant(entry["at"])
+            if at > now() + DAY:
+                refuse(f"entry {index}", "lets entries go in the future")
+            if not 1 <= facts["years"] < 1000 or instant(facts["before"]) > at - timedelta(
+                days=facts["years"] * 365.25):
                 refuse(f"entry {index}", "lets entries go before their time")
             for word in facts["entries"].split(","):
                 match = RANGE.fullmatch(word)
                 last = int(match[2] or match[1]) if match else index
                 if last >= index:
                     refuse(f"entry {index}", "lets go of no entries, or of some not before it")
-                said.append((int(word.partition("-")[0]), last + 1, facts["before"]))
-        said.sort()
-        for start, end, after in self.gone:  # none is older than the entry before it
-            for first, stop, before in said[: bisect.bisect(said, (end,))]:
-                if first <= start < stop and "" < after < before:
-                    start = min(stop, end)
+                said.append((int(word.partition("-")[0]), last + 1, instant(facts["before"])))
+        parts, unproved = latest_of(said), []
+        for start, end, after, behind in self.gone:  # no older than the entry before it
+            first, place = start, bisect.bisect(parts, (start + 1,)) - 1
+            while start < end and 0 <= place < len(parts) and start and instant(after) < (
+                    parts[place][2]) and parts[place][0] <= start < parts[place][1]:
+                start, sure = parts[place][1], behind and instant(behind) <= parts[place][2]
+                if not sure and first not in unproved[-1:]:
+                    unproved.append(first)
+                place += 1
             if start < end:
                 refuse("tile/entries", f"entry {start} is missing: no later entry says that it was "
                        "deleted after its time")
-        return sum(end - start for start, end, _ in self.gone)
+        if unproved:
+            self.remarks.append(
+                "that deleted entries were past their time is the ledger's own word, and not proved"
+                f" by the entry behind them: from entry {', '.join(map(str, unproved[:20]))}"
+                + (" and others" if unproved[20:] else ""))
+        return sum(end - start for start, end, *_ in self.gone)
 
     def _read(self, name: str, limit: int) -> bytes:
         path = os.path.join(self.root, name)
@@ -758,12 +798,15 @@ class Ledger:
             if leaf != hashed and not entry and len(hashed) == 32:
                 leaf = hashed  # deleted after retention: its hash stays
                 if not self.gone or self.gone[-1][1] != index:
-                    self.gone.append([index, index, time_of(self.last)])
+                    self.gone.append([index, index, time_of(self.last), ""])
                 self.gone[-1][1] += 1
             elif leaf != hashed or place_of(entry) != index:
                 self._name(name, index, [place_of(entry) for entry in entries[index - start :]])
             elif entry.startswith(OWN_ACTS):
                 self.told[index] = parse_json(entry, f"entry {index}")
+            if entry and self.gone and self.gone[-1][1] == index:
+                self.gone[-1][3] = time_of(entry)
+            self._follows(index, entry)
             self.last = entry or self.last
             self.look(index, entry)
             leaves.append(leaf)
@@ -771,6 +814,17 @@ class Ledger:
             refuse(name, f"entry {start + len(leaves)} is missing: the ledger was truncated"
                    if len(leaves) < width else "an entry was inserted")
         return leaves
+
+    def _follows(self, index: int, entry: bytes) -> None:
+        """Whoever lets entries go does so before what comes behind: its clock was not put on."""
+        if self.floor and entry and time_of(entry) < self.floor:
+            refuse(f"entry {index}", "is older than one before it that lets entries go")
+        if self.told.get(index, {}).get("act") == "ledger.expired":
+            try:
+                moment = instant(self.told[index]["at"]) - DAY
+            except (KeyError, TypeError, ValueError, OverflowError):
+                refuse(f"entry {index}", "does not say when it was made")
+            self.floor = max(self.floor, f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}")
 
     def _name(self, name: str, index: int, places: list[int]) -> NoReturn:
         """Say what happened to the entry that is not in its place."""
@@ -1441,6 +1495,7 @@ def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     if told.ledger:
         whole = bundle.against(told.ledger)
         report |= {"ledger": whole["size"], "recovered": whole["recovered"]}
+        report["remarks"] += whole["remarks"]
     else:
         report["remarks"].append("held against the registry's own list of entries; with the whole "
                                  "ledger (--ledger) nobody's word is needed")

@@ -92,6 +92,8 @@ def told(index: int, entry: Mapping[str, Any]) -> list[range]:
     if not timely:
         raise LedgerError(f"entry {index} lets entries go before their time", index=index)
     ranges = read(said)
+    if ranges[0].start == 0:
+        raise LedgerError(f"entry {index} says that the first one was deleted", index=index)
     if ranges[-1].stop > index:
         raise LedgerError(f"entry {index} says that later ones were deleted", index=index)
     return ranges

@@ -309,22 +309,24 @@ def test_a_checkpoint_kept_elsewhere_finds_a_rollback_and_a_fork(
 
 # Entries that are gone, by right and not
 
-AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
+AT = datetime(2016, 11, 21, 3, 4, 5, tzinfo=UTC)
 LATER = AT + timedelta(days=8 * 366)
+FAR = datetime(2199, 1, 1, tzinfo=UTC)
 
 
 def _let_go(
-    *gone: int, named: str = "2-3,5", at: int = 8, before: str = "2027-01-01T00:00:00.000000Z",
+    *gone: int, named: str = "2-3,5", at: int = 8, before: str = "2017-01-01T00:00:00.000000Z",
     years: float = 7, act: Act = Act.LEDGER_EXPIRED, allowed: bool = True, neighbour: datetime = AT,
+    later: datetime = LATER, end: datetime = LATER,
 ) -> MemoryLedger:  # fmt: skip
     """Ten entries, of which these have no bytes and the one at ``at`` says why."""
     ledger = MemoryLedger()
     for index in range(10):
         if index == at:
             facts = {"entries": named, "before": before, "years": years}
-            changes = {"act": act, "at": LATER, "allowed": allowed, "facts": facts}
+            changes = {"act": act, "at": later, "allowed": allowed, "facts": facts}
         else:
-            changes = {"at": neighbour if index == 1 else AT}
+            changes = {"at": neighbour if index == 1 else end if index > at else AT}
         ledger.append(encoded(index, **changes))
     ledger.rows = [(i, b"" if i in gone else data, leaf) for i, data, leaf in ledger.rows]
     return ledger
@@ -350,7 +352,7 @@ NOT_LET_GO: dict[str, tuple[MemoryLedger, str]] = {
     "who says so is gone": (_let_go(2, 3, 8), "entry 2 is missing"),
     "it was refused": (_let_go(2, allowed=False), "entry 2 is missing"),
     "it is another act": (_let_go(2, act=Act.LEDGER_EXPORTED), "entry 2 is missing"),
-    "before its time": (_let_go(2, before="2028-01-01T00:00:00.000000Z"), "before their time"),
+    "before its time": (_let_go(2, before="2018-01-01T00:00:00.000000Z"), "before their time"),
     "of no age": (_let_go(2, years=0), "before their time"),
     "of an age that is none": (_let_go(2, years=-9), "before their time"),
     "younger than it is said to be": (
@@ -360,7 +362,11 @@ NOT_LET_GO: dict[str, tuple[MemoryLedger, str]] = {
     "no ranges at all": (_let_go(2, named=""), "lets go of no entries, or"),
     "no moment": (_let_go(2, before="long ago"), "not of the form it has"),
     "no number": (_let_go(2, years="7"), "not of the form it has"),  # type: ignore[arg-type]
-    "the first of all": (_let_go(0, named="0"), "entry 0 is missing"),
+    "the first of all": (_let_go(0), "entry 0 is missing"),
+    "the first of all, and it is said": (_let_go(0, named="0"), "entry 0 is missing"),
+    "in the future": (_let_go(2, later=FAR, end=FAR), "in the future"),
+    "by a clock that was put on": (_let_go(2, end=LATER - timedelta(days=2)), "is older than one"),
+    "of more years than there are": (_let_go(2, years=10**12), "before their time"),
 }  # fmt: skip
 
 
@@ -369,6 +375,25 @@ def test_an_entry_that_is_gone_otherwise_is_missing(why: str, tmp_path: Path) ->
     ledger, said = NOT_LET_GO[why]
     answer = _exported(ledger, tmp_path)
     assert (answer.code, said in answer.problem) == (1, True), answer
+
+
+def test_an_age_that_nothing_proves_is_remarked(tmp_path: Path) -> None:
+    for folder, gone, named, said in [
+        ("proved", (2, 3), "2-3", 0), ("told", (6, 7), "6-7", 1), ("both", (2, 7), "2,7", 1),
+    ]:  # fmt: skip
+        answer = _exported(_let_go(*gone, named=named), tmp_path / folder)
+        assert answer.code == 0, answer
+        assert len(answer.report["remarks"]) == said, answer
+
+
+def test_many_ranges_are_one_walk() -> None:
+    at = [AT + timedelta(days=day) for day in range(4)]
+    latest = verifier().latest_of
+    assert latest([(1, 5, at[0]), (3, 9, at[2]), (4, 6, at[1])]) == [
+        (1, 3, at[0]), (3, 4, at[2]), (4, 5, at[2]), (5, 6, at[2]), (6, 9, at[2]),
+    ]  # fmt: skip
+    assert latest([(1, 2, at[0]), (5, 6, at[1])]) == [(1, 2, at[0]), (5, 6, at[1])]
+    assert latest([]) == []
 
 
 # Entries that were lost

@@ -123,6 +123,7 @@ def test_a_stolen_retired_key_signs_nothing_new(place: Site) -> None:
 
 def test_a_stolen_retired_key_disowns_no_handover(place: Site, tmp_path: Path) -> None:
     old = shutil.copytree(place.home.parent, tmp_path / "stolen")
+    fill(place.server(), 2)
     keys = place.rotate()
     (hand,) = place.recorded.handovers()
     told = checkpoint.parse(hand)
