@@ -179,8 +179,7 @@ class Replay:
         return [
             word
             for word in self.approvals
-            if word.uid == uid
-            and word.place < place < self.withdrawn.get(word.approval, self.size)
+            if word.uid == uid and word.place < place < self.withdrawn.get(word.approval, self.size)
         ]
 
     def living(self) -> Iterator[ToldVersion]:

@@ -116,9 +116,7 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=False) as session:
             stored = take_turn(session)
-            unit = SqlUnitOfWork(
-                session, self._head, stored, self._write_stage, self._prover.wrote
-            )
+            unit = SqlUnitOfWork(session, self._head, stored, self._write_stage, self._prover.wrote)
             # The session of MLflow's own change commits later than this block ends.
             sa.event.listen(session, "after_commit", unit.committed, once=True)
             yield unit

@@ -110,7 +110,9 @@ def _released(scene: Scene, row: DecisionRow) -> Iterator[Finding]:
         yield found("VAL-083", subject, f"{decision} as {role} of {at} counted", "it did not stand")
     for role, decision, at, *_ in (word for word in stood if word not in counted):
         if decision == REJECT:
-            yield found("VAL-083", subject, f"{decision} as {role} left out", f"it stood since {at}")
+            yield found(
+                "VAL-083", subject, f"{decision} as {role} left out", f"it stood since {at}"
+            )
 
 
 def _word(one: Mapping[str, Any]) -> tuple[Any, ...]:

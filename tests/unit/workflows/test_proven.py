@@ -402,7 +402,9 @@ def test_a_row_is_proved_once_until_it_changes(
     asked: list[int] = []
     prove = registry.ports.store.prove
     monkeypatch.setattr(
-        registry.ports.store, "prove", lambda told, **how: asked.append(len(told)) or prove(told, **how)
+        registry.ports.store,
+        "prove",
+        lambda told, **how: asked.append(len(told)) or prove(told, **how),
     )
     download(registry)
     known = len(asked)
