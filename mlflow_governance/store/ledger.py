@@ -29,6 +29,7 @@ from mlflow_governance.store.recoveries import recoveries
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import (
     as_bytes,
+    as_text,
     decisions,
     ledger_checkpoints,
     ledger_entries,
@@ -81,7 +82,7 @@ class SqlLedger:
     def head(self) -> str:
         """The signed note of the head; empty when nothing was ever recorded."""
         with transaction(self._sessions, read_only=True) as session:
-            return str(session.connection().execute(sa.select(ledger_head.c.note)).scalar_one())
+            return as_text(session.connection().execute(sa.select(ledger_head.c.note)).scalar_one())
 
     def entries(self, start: int = 0, count: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Index and stored bytes from ``start`` on, ascending, of the next ``count`` entries.

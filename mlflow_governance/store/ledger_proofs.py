@@ -18,7 +18,13 @@ from mlflow_governance.ledger.nodes import Tiles, Tree
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.verify import Claims
 from mlflow_governance.store.sessions import SessionFactory, transaction
-from mlflow_governance.store.tables import as_bytes, ledger_entries, ledger_head, ledger_nodes
+from mlflow_governance.store.tables import (
+    as_bytes,
+    as_text,
+    ledger_entries,
+    ledger_head,
+    ledger_nodes,
+)
 
 _BATCH = 500
 """Proofs a transaction."""
@@ -193,7 +199,7 @@ class Prover:
         return Tree(self._tiles, size)
 
     def _head(self, connection: sa.Connection) -> str:
-        return str(connection.execute(_HEAD).scalar_one())
+        return as_text(connection.execute(_HEAD).scalar_one())
 
     def _read(self, level: int, first: int, end: int) -> Sequence[bytes]:
         if self._connection is None:

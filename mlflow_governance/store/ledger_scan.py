@@ -23,6 +23,7 @@ from mlflow_governance.store.sessions import (
     transaction,
 )
 from mlflow_governance.store.tables import (
+    as_text,
     ledger_checkpoints,
     ledger_entries,
     ledger_head,
@@ -122,7 +123,14 @@ class Scan:
             levels = {row[0]: (row[1], row[2], row[3]) for row in connection.execute(_LEVELS)}
         (row,) = rows
         return Outline(
-            str(row.note), row.size, row.compact_range, row.first, row.last, notes, upper, levels
+            as_text(row.note),
+            row.size,
+            row.compact_range,
+            row.first,
+            row.last,
+            notes,
+            upper,
+            levels,
         )
 
     def part(self, task: Task) -> Part:

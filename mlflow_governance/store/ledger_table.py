@@ -68,11 +68,6 @@ _patience = sa.select(sa.func.set_config("lock_timeout", "20s", True)).scalar_su
 _PATIENT_TURN = _TURN_RETURNING.where(_patience.is_not(None))
 
 
-def _text(value: object) -> str:
-    """The text of a column; SQLite gives back whatever type somebody wrote."""
-    return value if isinstance(value, str) else tables.as_bytes(value).decode("utf-8", "replace")
-
-
 def take_turn(session: Session) -> StoredHead:
     """Wait until no other unit of work is writing; the head as it stands then.
 
@@ -91,7 +86,7 @@ def take_turn(session: Session) -> StoredHead:
         raise ConfigurationError(
             "the ledger has no head row", advice="Restore the database from a backup."
         )
-    return StoredHead(row[0], tables.as_bytes(row[1]), _text(row[2]))
+    return StoredHead(row[0], tables.as_bytes(row[1]), tables.as_text(row[2]))
 
 
 class Head:

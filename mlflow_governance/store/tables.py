@@ -45,6 +45,11 @@ def as_bytes(value: object) -> bytes:
     return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
 
 
+def as_text(value: object) -> str:
+    """The same of a column of text."""
+    return value if isinstance(value, str) else as_bytes(value).decode("utf-8", "replace")
+
+
 def _digest() -> sa.String:
     return sa.String(71)
 

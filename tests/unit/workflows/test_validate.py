@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.event import Act, Event
@@ -22,12 +23,14 @@ from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
 from mlflow_governance.store.books import SqlBooks
+from mlflow_governance.workflows import judge
 from mlflow_governance.workflows.accept import block_late
+from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.policy_approval import propose, speak
 from mlflow_governance.workflows.policy_change import Board
 from mlflow_governance.workflows.policy_ports import KeptPolicy, Quorum
 from mlflow_governance.workflows.ports import Attachment, Request
-from mlflow_governance.workflows.promote import rejudge
+from mlflow_governance.workflows.promote import rejudge, transition
 from mlflow_governance.workflows.validation.books import Snapshot
 from mlflow_governance.workflows.validation.findings import CHECKS, Finding
 from mlflow_governance.workflows.validation.run import Scope, validate
@@ -395,7 +398,7 @@ def test_every_check_is_shown_to_find_something() -> None:
 
 _SHOWN_BELOW = (
     "VAL-002", "VAL-003", "VAL-012", "VAL-026", "VAL-052", "VAL-067", "VAL-072", "VAL-080",
-    "VAL-081",
+    "VAL-081", "VAL-083",
 )  # fmt: skip
 
 
@@ -413,6 +416,26 @@ def test_a_reason_that_is_gone_or_changed_is_named(
 
     assert found.code == code
     assert found.subject.endswith(":reason")
+
+
+@pytest.mark.parametrize(("role", "word"), [("product", "withdraw"), ("security", "reject")])
+def test_a_release_on_other_words_than_stood_then_is_named(
+    registry: Watched, monkeypatch: pytest.MonkeyPatch, role: str, word: str
+) -> None:
+    """As when the entry about a word is hidden from another process, and put back later."""
+    ref = registry.accepted("late")
+    transition(registry.ports, Request(SAM, ref), Stage.STAGING)
+    approve(registry.ports, Request(SAM, ref, "read it"), "security", "approve")
+    approve(registry.ports, Request(PIA, ref, "read it"), "product", "approve")
+    with registry.ports.store.read() as reading:
+        before = reading.approvals(uid(registry, ref))
+    person = PIA if word == "withdraw" else Actor("zed", ("security",), authenticated=True)
+    approve(registry.ports, Request(person, ref, "no"), role, word)
+    monkeypatch.setattr(judge, "proven_approvals", lambda *_: tuple(before))
+    transition(registry.ports, Request(SAM, ref), Stage.APPROVED)
+    registry.settled()
+
+    assert set(codes(registry.findings())) == {("VAL-083", "late/1")}
 
 
 def codes(findings: Iterable[Finding]) -> list[tuple[str, str]]:
