@@ -294,8 +294,8 @@ def _to_write(versions: int) -> list[str]:
     if not versions:
         return []
     return [
-        f"files beside {versions} versions wait to be written anew, and may name them until then: "
-        "the server's worker does it while it runs"
+        f"files beside {versions} version{'s' * (versions > 1)} have still to be written anew and "
+        "may name them until then: the server's worker does it, let it run"
     ]
 
 
@@ -335,6 +335,23 @@ def _print(outcome: _Outcome, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(outcome.to_document(), indent=2, ensure_ascii=False))
         return
+    _print_replaced(outcome)
+    if outcome.remains:
+        click.echo("still naming them:")
+        for place, number in _counted(outcome.remains):
+            click.echo(f"  {number:>6}  {place}\n          {_mend(place)}")
+    else:
+        click.echo("no table names them any more")
+    if outcome.perhaps:
+        click.echo("perhaps naming them, where their name is part of another word; look there:")
+        for place, number in _counted(outcome.perhaps):
+            click.echo(f"  {number:>6}  {place}")
+    for sentence in outcome.left:
+        click.echo(f"left to do: {sentence}")
+    click.echo(_OUTSIDE)
+
+
+def _print_replaced(outcome: _Outcome) -> None:
     done = outcome.done
     if done is not None and outcome.trial:
         click.echo("nothing was changed; erasing would replace")
@@ -349,16 +366,3 @@ def _print(outcome: _Outcome, as_json: bool) -> None:
             f"  {done.replaced.unsalted} documents were recorded without a salt: whoever has them "
             "redacted and the ledger could confirm a guess at the name"
         )
-    if outcome.remains:
-        click.echo("still naming them:")
-        for place, number in _counted(outcome.remains):
-            click.echo(f"  {number:>6}  {place}\n          {_mend(place)}")
-    else:
-        click.echo("no table names them any more")
-    if outcome.perhaps:
-        click.echo("perhaps naming them, where their name is part of another word; look there:")
-        for place, number in _counted(outcome.perhaps):
-            click.echo(f"  {number:>6}  {place}")
-    for sentence in outcome.left:
-        click.echo(f"left to do: {sentence}")
-    click.echo(_OUTSIDE)

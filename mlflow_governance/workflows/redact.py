@@ -19,8 +19,8 @@ from mlflow_governance.core.dossier import read_numbers
 from mlflow_governance.core.person import ERASED, Person
 
 _PEOPLE = frozenset(
-    {"account", "actor", "person", "submitter", "signer", "signers", "owner", "approver", "approvers",
-     "released_by", "judged_again_by", "requested_by", "identity"}
+    {"account", "actor", "person", "submitter", "signer", "signers", "owner", "approver",
+     "approvers", "released_by", "judged_again_by", "requested_by", "identity"}
 )  # fmt: skip
 _PEOPLE_BELOW = {("actor", "id"), ("signers", "name")}
 _WHOM = "people"

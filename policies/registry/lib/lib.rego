@@ -18,7 +18,7 @@ default passed(_, _) := false
 passed(dossier, kind) if dossier.evidence[kind].status == "passed"
 
 # METADATA
-# description: the canonical person, so that "Ann " and "ann" are one; empty for what is no name
+# description: the canonical person, so that case and spaces around it make nobody else; empty for what is no name
 default identity(_) := ""
 
 identity(name) := lower(trim_space(name)) if is_string(name)

@@ -27,10 +27,11 @@ from mlflow_governance.errors import (
     Unavailable,
 )
 from mlflow_governance.evidence.interface import EvidenceItem
+from mlflow_governance.store.tables import metadata
 from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.attach import attach
 from mlflow_governance.workflows.ports import Request
-from tests.unit.workflows.builders import SAM, InProcessRegistry
+from tests.unit.workflows.builders import PIA, SAM, InProcessRegistry
 
 CONFIG = "registry_name: test\nauth: none\n"
 
@@ -122,6 +123,36 @@ def test_what_is_left_is_named_and_the_exit_code_says_so(place: Path) -> None:
         assert result.exit_code == 3
         assert "governance_blobs.data churn/1 attachment attestations/review" in result.output
         assert "signed or written by others" in result.output
+
+
+def test_what_may_be_the_name_is_counted_and_is_no_failure(place: Path) -> None:
+    registry = InProcessRegistry(place)
+    request = Request(PIA, VersionRef("churn", 1), "thanks to mary.alice and xalicex")
+    approve(registry.ports, request, "product", "approve")
+    registry.sessions.dispose()
+
+    result = erase(place)
+
+    assert result.exit_code == 0
+    assert "perhaps naming them" in result.output
+    assert "1  governance_approvals.reason" in result.output
+
+
+def test_files_that_the_worker_has_still_to_write_are_told(place: Path) -> None:
+    registry = InProcessRegistry(place)
+    uid = registry.record(VersionRef("churn", 1)).uid
+    with registry.ports.store.begin() as uow:
+        uow.add_task("mirror", uid)
+    registry.sessions.dispose()
+
+    assert "left to do: files beside 1 version" in erase(place).output
+
+
+def test_no_table_of_the_registry_is_to_be_changed_in_mlflow() -> None:
+    places = [f"{name}.x" for name in metadata.tables]
+
+    assert not [p for p in places if p.startswith("governance_") and "MLflow" in commands._mend(p)]
+    assert "MLflow" in commands._mend("tags.value")
 
 
 def test_who_can_log_in_is_not_erased(place: Path) -> None:

@@ -351,26 +351,24 @@ def test_a_name_behind_an_escape_is_erased(registry: Watched, tmp_path: Path, es
     assert holding(tmp_path) == []
 
 
-def test_whom_an_act_was_about_is_erased_where_it_is_told(
-    registry: Watched, tmp_path: Path
-) -> None:
+def test_whom_an_act_was_about_is_erased_where_it_is_told(registry: Watched) -> None:
     change = AccountChange("users/delete", "alice", {"role": "alice-ops"})
     record_account(registry.ports, OPS, change)
     for _ in range(2):
         record_account_refused(registry.ports, OPS, AccountChange("users/delete", "alice"))
 
     name = erased(registry).pseudonym
-    registry.settled()
 
     with registry.sessions.engine.connect() as connection:
         query = sa.select(ours.outbox.c.body).where(ours.outbox.c.act == Act.ACCOUNT_CHANGED)
         told = [json.loads(body)["facts"] for body in connection.execute(query).scalars()]
         repeats = connection.execute(sa.select(ours.repeats.c.event)).scalars().all()
-    assert [facts["account"] for facts in told] == [name, name]
+    assert {facts["account"] for facts in told} == {name}
     assert told[0]["role"] == "alice-ops"
     assert any(name in str(event) for event in repeats)
     with registry.ports.store.read() as reading:
         assert list(reading.traces(ALICE_)) == []
+    registry.settled()
     assert registry.findings() == []
 
 
@@ -392,7 +390,7 @@ def test_a_name_of_somebody_else_is_never_touched(registry: Watched) -> None:
     assert registry.findings() == []
 
 
-@pytest.mark.parametrize("text", ["alice", "mine", "hurry"])
+@pytest.mark.parametrize("text", ["alice", "mine", "as Alice asked"])
 def test_an_erasure_swallows_no_row_that_was_written_over_to_them(
     registry: Watched, text: str
 ) -> None:
