@@ -46,7 +46,7 @@ def retention() -> None:
 
     \b
     mlflow-governance ledger export /archive/ledger
-    mlflow-governance evidence --since 2026-01-01 --until 2026-04-01 -o 2026-1.zip
+    mlflow-governance evidence --period 2026-01-01..2026-04-01 -o 2026-1.zip
     """
 
 
