@@ -92,7 +92,7 @@ def settings() -> str:
         _fields(checkpoint_options.DestinationOptions),
         f"`timestamping`. {_paragraph(checkpoint_options.StampOptions)}",
         f"An entry of `witnesses`. {_paragraph(checkpoint_options.WitnessOptions)}",
-        _fields(checkpoint_options.WitnessOptions),
+        _fields(checkpoint_options.WitnessOptions).replace("| `key` |", "| `vkey` |"),
         f"## An entry of `webhooks`\n\nA secret is `whsec_` and base64. {_seconds(Target)}",
         _table(("key", "type", "default", "meaning"), webhook),
     ]

@@ -59,8 +59,6 @@ class Desk:
 
     def __init__(self, exporter: Callable[[], Exporter], lock: Path) -> None:
         self._exporter, self._lock = exporter, lock
-        self._busy: set[str] = set()
-        self._turn = threading.Lock()
 
     def bundle(self, asked: Asked) -> Spool:
         """Record that somebody takes a bundle, and make it.
@@ -72,43 +70,74 @@ class Desk:
         from mlflow_governance.audit.bundle import default_name
 
         with ExitStack() as held:
-            held.enter_context(self._alone(asked.actor.person))
+            held.enter_context(_locked(self._lock, asked.actor.person))
             file = held.enter_context(tempfile.TemporaryFile())
             self._exporter().export(asked, file)
             return Spool(default_name(asked), file, held.pop_all())
 
-    @contextmanager
-    def _alone(self, person: str) -> Iterator[None]:
+
+class _Places:
+    """The lock file: one byte a person, which the system frees when a process dies.
+
+    It is opened once and never closed: with any descriptor of it that is closed, this process
+    would lose every lock it has on it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._held: set[int] = set()
+        self._turn = threading.Lock()
+
+    def take(self, place: int) -> None:
+        # The system would give this process a place it has a second time.
         with self._turn:
-            if person in self._busy:
+            if place in self._held:
                 raise _twice()
-            self._busy.add(person)
-        try:
-            with _locked(self._lock, person):
-                yield
-        finally:
-            with self._turn:
-                self._busy.discard(person)
+            self._lock(place)
+            self._held.add(place)
+
+    def free(self, place: int) -> None:
+        with self._turn:
+            self._held.discard(place)
+            self._unlock(place)
+
+    if sys.platform == "win32":
+
+        def _lock(self, place: int) -> None:
+            """One process serves there."""
+
+        _unlock = _lock
+    else:
+
+        def _lock(self, place: int) -> None:
+            import fcntl
+
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            except OSError as error:
+                raise _twice() from error
+
+        def _unlock(self, place: int) -> None:
+            import fcntl
+
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+
+
+_opened: dict[Path, _Places] = {}
+_opening = threading.Lock()
 
 
 @contextmanager
 def _locked(path: Path, person: str) -> Iterator[None]:
-    # One byte a person in a shared file: the system frees it when a process dies.
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
+    path = path.resolve()
+    with _opening:
+        places = _opened.get(path) or _opened.setdefault(path, _Places(path))
     place = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8], "big") % _PLACES
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except OSError as error:
-            raise _twice() from error
-        try:
-            yield
-        finally:
-            fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+    places.take(place)
+    try:
+        yield
+    finally:
+        places.free(place)
 
 
 def _twice() -> Conflict:

@@ -13,7 +13,7 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.bootstrap import ledger_key
-from mlflow_governance.cli.operation import open_store, operator
+from mlflow_governance.cli.operation import open_sessions, open_store, operator
 from mlflow_governance.core import moment
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.custody import ledger as custody
@@ -305,9 +305,8 @@ def _destinations(settings: Settings) -> list[Destination]:
 
 def _ledger(url: str) -> SqlLedger:
     from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
 
-    return SqlLedger(session_factory_for(url.removeprefix("governance+")))
+    return SqlLedger(open_sessions(url))
 
 
 def _book(ledger: SqlLedger) -> SqlCheckpointBook:

@@ -106,8 +106,8 @@ def open_ledger(backend_store_uri: str, home: str | None) -> tuple[Sessions, Wit
         ConfigurationError: the key or the database is not usable.
     """
     from mlflow_governance.bootstrap import ledger_key
+    from mlflow_governance.cli.operation import open_sessions
     from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
     from mlflow_governance.workflows.chronicle import Witnessed
 
     settings = config.load(config.home_folder(home))
@@ -115,7 +115,7 @@ def open_ledger(backend_store_uri: str, home: str | None) -> tuple[Sessions, Wit
     exported = [
         path.read_text("utf-8") for path in sorted(settings.checkpoint_folder.glob("*.checkpoint"))
     ]
-    sessions = session_factory_for(backend_store_uri)
+    sessions = open_sessions(backend_store_uri)
     return sessions, Witnessed(SqlLedger(sessions), key, lambda: exported)
 
 

@@ -107,11 +107,11 @@ class Wanted:
 
     def span(self) -> Span:
         """The rows that may be among them."""
+        from mlflow_governance.cli.operation import open_sessions
         from mlflow_governance.store.decisions import SqlDecisions
-        from mlflow_governance.store.sessions import session_factory_for
         from mlflow_governance.store.spread import Span
 
-        sessions = session_factory_for(self.url)
+        sessions = open_sessions(self.url)
         try:
             decisions = SqlDecisions(sessions)
             after = decisions.newest(self.limit, self.gates) if self.limit else 0

@@ -80,11 +80,10 @@ def rotate_ledger_key(
     mlflow-governance keys rotate ledger --to 'hsm:2?pin-source=/run/secrets/pin' --reason "to HSM"
     """
     from mlflow_governance import config
-    from mlflow_governance.cli.operation import open_store, operator
+    from mlflow_governance.cli.operation import open_sessions, open_store, operator
     from mlflow_governance.custody.rotation import Rotation, rotate_ledger
     from mlflow_governance.errors import NotFound
     from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
 
     settings = config.load(config.home_folder(home))
     if not settings.installed:
@@ -95,7 +94,7 @@ def rotate_ledger_key(
     history = rotate_ledger(
         settings,
         open_store(settings, backend_store_uri),
-        SqlLedger(session_factory_for(backend_store_uri)),
+        SqlLedger(open_sessions(backend_store_uri)),
         Rotation(operator(), reason, to, destroy),
     )
     at = history.handovers[-1].at

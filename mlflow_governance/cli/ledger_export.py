@@ -51,15 +51,14 @@ def export(
     Exit code 3: the ledger does not verify, or does not continue what the folder holds.
     """
     from mlflow_governance.audit.export import export_ledger
-    from mlflow_governance.cli.operation import open_store, operator
+    from mlflow_governance.cli.operation import open_sessions, open_store, operator
     from mlflow_governance.custody.ledger import ledger_keys
     from mlflow_governance.store.checkpoint_book import SqlCheckpointBook
     from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
 
     settings = config.load(config.home_folder(home))
     store = open_store(settings, backend_store_uri)
-    sessions = session_factory_for(backend_store_uri.removeprefix("governance+"))
+    sessions = open_sessions(backend_store_uri)
     view = SqlLedger(sessions)
     keys = ledger_keys(settings).following(view.handovers())
     with store.begin() as uow:  # first, so that nothing leaves the house without a record of it

@@ -183,10 +183,10 @@ def _given_key(given: str) -> KeyHistory:
 @contextmanager
 def opened(url: str) -> Iterator[SqlLedger]:
     """The ledger of a database, as the server was given it."""
+    from mlflow_governance.cli.operation import open_sessions
     from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
 
-    sessions = session_factory_for(url)
+    sessions = open_sessions(url)
     try:
         yield SqlLedger(sessions)
     finally:

@@ -9,8 +9,10 @@ from mlflow_governance.bootstrap import ledger_signer
 from mlflow_governance.config import Settings
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.custody.ledger import successor
+from mlflow_governance.errors import GovernanceError
 
 if TYPE_CHECKING:
+    from mlflow_governance.store.sessions import Sessions
     from mlflow_governance.store.unit_of_work import SqlStore
 
 
@@ -26,16 +28,34 @@ def operator() -> Actor:
     return Actor(f"os:{name}", authenticated=True)
 
 
+def open_sessions(url: str) -> Sessions:
+    """Sessions on a database whose tables are of this version; a command migrates none.
+
+    Raises:
+        ConfigurationError: they are of another one, or the URL cannot be used.
+        Unavailable: the database does not answer.
+    """
+    from mlflow_governance.store.migrate import require_current
+    from mlflow_governance.store.sessions import session_factory_for
+
+    sessions = session_factory_for(url)
+    try:
+        require_current(sessions.engine)
+    except GovernanceError:
+        sessions.dispose()
+        raise
+    return sessions
+
+
 def open_store(settings: Settings, url: str) -> SqlStore:
     """The registry's store over a database, as the server was given it.
 
     Raises:
-        ConfigurationError: the ledger's key is absent or unsafe.
+        ConfigurationError: the ledger's key is absent or unsafe, or the tables are not of this
+            version.
     """
-    from mlflow_governance.store.sessions import session_factory_for
     from mlflow_governance.store.unit_of_work import SqlStore
 
-    sessions = session_factory_for(url.removeprefix("governance+"))
     return SqlStore(
-        sessions, ledger_signer=ledger_signer(settings), renew_signer=successor(settings)
+        open_sessions(url), ledger_signer=ledger_signer(settings), renew_signer=successor(settings)
     )

@@ -120,13 +120,14 @@ def replay(
 
 
 def _served(wanted: Wanted, new: Bundle, home: str | None) -> Served:
+    from mlflow_governance.cli.operation import open_sessions
     from mlflow_governance.policy.embedded import EmbeddedEngine
-    from mlflow_governance.store.sessions import session_factory_for, transaction
+    from mlflow_governance.store.sessions import transaction
     from mlflow_governance.store.unit_of_work import SqlReading
     from mlflow_governance.workflows.standing import Bundles, ask
 
     settings = config.load(config.home_folder(home))
-    sessions = session_factory_for(wanted.url)
+    sessions = open_sessions(wanted.url)
     try:
         with transaction(sessions, read_only=True) as session:
             reading = SqlReading(session)

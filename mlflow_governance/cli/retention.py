@@ -12,7 +12,7 @@ import click
 
 from mlflow_governance import config
 from mlflow_governance.cli.history import backend, home, instant
-from mlflow_governance.cli.operation import open_store, operator
+from mlflow_governance.cli.operation import open_sessions, open_store, operator
 from mlflow_governance.core import moment
 from mlflow_governance.workflows.retention import Review
 from mlflow_governance.workflows.retention import expire as let_go
@@ -149,10 +149,9 @@ class _Ledger:
 
     def __init__(self, url: str, home: str | None) -> None:
         from mlflow_governance.store.ledger import SqlLedger
-        from mlflow_governance.store.sessions import session_factory_for
 
         self.settings: Settings = config.load(config.home_folder(home))
-        self._sessions = session_factory_for(url.removeprefix("governance+"))
+        self._sessions = open_sessions(url)
         self._view: SqlLedger = SqlLedger(self._sessions)
 
     def __enter__(self) -> _Ledger:

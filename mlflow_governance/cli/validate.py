@@ -116,13 +116,13 @@ def _set_environment(backend: str, destination: str) -> None:
 
 def _books(settings: Settings, backend: str) -> SqlBooks:
     from mlflow_governance.bootstrap import ledger_key
+    from mlflow_governance.cli.operation import open_sessions
     from mlflow_governance.store.books import SqlBooks
-    from mlflow_governance.store.sessions import session_factory_for
 
     exported = [
         path.read_text("utf-8") for path in sorted(settings.checkpoint_folder.glob("*.checkpoint"))
     ]
-    return SqlBooks(session_factory_for(backend), ledger_key(settings), exported)
+    return SqlBooks(open_sessions(backend), ledger_key(settings), exported)
 
 
 def _print(report: Report, as_json: bool) -> None:

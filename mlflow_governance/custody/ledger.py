@@ -73,6 +73,7 @@ def ledger_signer(settings: Settings) -> LedgerSigner:
         ConfigurationError: absent or unsafe, or another one than the ledger is signed with.
         Unavailable: the service that keeps the key does not answer.
     """
+    _require_home(settings)
     known = _pinned(settings)
     if known is None:
         return open_signer(settings, settings.ledger_key)
@@ -102,12 +103,20 @@ def successor(settings: Settings) -> Callable[[str], LedgerSigner | None]:
     return find
 
 
+def _require_home(settings: Settings) -> None:
+    if not settings.home.is_dir():
+        raise ConfigurationError(
+            f"there is no folder {settings.home}", advice="Name the home folder: --home DIR"
+        )
+
+
 def known_keys(settings: Settings) -> KeyHistory:
     """Every key of the ledger that the home folder names, oldest first.
 
     Raises:
         ConfigurationError: there is none, or it cannot be read.
     """
+    _require_home(settings)
     known = _pinned(settings)
     if known is not None:
         return known

@@ -69,7 +69,10 @@ class StampOptions:
 
 @dataclass(frozen=True)
 class WitnessOptions:
-    """A witness: its key, and the address that ``/add-checkpoint`` is asked of."""
+    """``vkey`` is the witness's verifier key, ``url`` the address ``/add-checkpoint`` is asked of.
+
+    ``ca_file`` names the authorities to trust.
+    """
 
     key: WitnessKey
     url: str

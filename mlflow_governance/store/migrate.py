@@ -57,6 +57,38 @@ def is_current(engine: sa.Engine) -> bool:
         return context.get_current_revision() == _newest()
 
 
+def require_current(engine: sa.Engine) -> None:
+    """Refuse tables of another version, for whoever does not migrate them.
+
+    A database without any of them is passed over: whatever is read says that they are not there.
+
+    Raises:
+        ConfigurationError: the tables are older or newer than this program.
+        Unavailable: the database does not answer.
+    """
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+            found = context.get_current_revision()
+    except sa.exc.OperationalError as error:
+        raise Unavailable("the database does not answer", advice="Ask again.") from error
+    if found in (None, _newest()):
+        return
+    if found in _known():
+        raise ConfigurationError(
+            "this database is of an older version: start the server once (it migrates the tables)",
+            advice="Run: mlflow-governance server",
+        )
+    raise ConfigurationError(
+        "this database is of a newer version than this program",
+        advice="Upgrade the package: pip install --upgrade mlflow-governance",
+    )
+
+
+def _known() -> set[str]:
+    return {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 @cache
 def _newest() -> str | None:
     # Read from the files of all migrations, which do not change under a running program.

@@ -12,7 +12,7 @@ from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE, VersionRef, chec
 from mlflow_governance.errors import InvalidRequest
 
 _MAX_DEPTH = 8
-_INTEGER = re.compile(r"[0-9]{1,15}")
+_INTEGER = re.compile(r"[0-9]{1,16}")  # as many as 2**53 - 1 has
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,6 @@ from mlflow_governance.workflows.evidence_ports import (
     EvidenceStore,
     EvidenceWriting,
 )
-from mlflow_governance.workflows.ports import UnitOfWork
 from mlflow_governance.workflows.repeats import Denial, is_told, told
 
 AUDITOR = "auditor"
@@ -168,8 +167,11 @@ def record_export(store: EvidenceStore, asked: Asked, now: datetime) -> Exported
         NotFound: there never was such a version.
         InvalidRequest: there is more than one bundle holds.
     """
+    # Much may have to be read, and others write meanwhile: of that alone the writing turn reads.
+    with store.read() as reading:
+        found = _collect(reading, asked.of)
     with store.begin() as uow:
-        entries = tuple(_entries(uow, asked.of))
+        entries = tuple(_with_newer(uow, asked.of, found))
         event = Event(
             act=Act.EVIDENCE_EXPORTED,
             person=asked.actor.person,
@@ -207,42 +209,118 @@ def _subject(reading: EvidenceReading, asked: Asked) -> Mapping[str, Any]:
     return {**named, "uid": uid, "digest": digest}
 
 
-def _entries(uow: EvidenceWriting, of: OfVersion | OfPeriod) -> list[int]:
+@dataclass
+class _Found:
+    """What a bundle is to hold of the first ``size`` entries."""
+
+    size: int
+    refs: set[VersionRef]
+    uids: set[str]
+    about: set[int] = field(default_factory=set)
+    """Entries of the period, and about the versions."""
+    beside: set[int] = field(default_factory=set)
+    """Policies, trust and erasures these rest on."""
+    rested: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+
+    def add(self, reading: EvidenceReading, about: set[int]) -> None:
+        """These entries are about it, too, with what they rest on; not those that were deleted."""
+        _refuse_many(self.about | about)
+        kept = about - _gone(reading, about)
+        self.about |= kept
+        rested, named = _names(reading, kept)
+        self.rested |= rested
+        self.named |= named
+        self.add_beside(reading, _context(reading, rested))
+        self.beside |= reading.erasures_of(named)
+
+    def add_beside(self, reading: EvidenceReading, beside: set[int]) -> None:
+        """These entries are what it rests on."""
+        _, named = _names(reading, beside - self.beside)
+        self.named |= named
+        self.beside |= beside | reading.erasures_of(named)
+
+
+def _collect(reading: EvidenceReading, of: OfVersion | OfPeriod) -> _Found:
     if isinstance(of, OfVersion):
         period: list[int] = []
         refs = {of.ref}
-        if not uow.uids_of(of.ref):
+        if not reading.uids_of(of.ref):
             raise NotFound(f"the registry never governed a version {of.ref}")
     else:
-        period = uow.indices_between(of.since, of.until)
+        period = reading.indices_between(of.since, of.until)
         _refuse_many(period)
-        refs = set(_versions_in(uow, period))
-    found = set(period)
+        refs = set(_versions_in(reading, period))
+    found = _Found(reading.ledger_size(), refs, _uids(reading, refs))
+    found.add(reading, _all_about(reading, set(period), refs))
+    return found
+
+
+def _with_newer(uow: EvidenceWriting, of: OfVersion | OfPeriod, found: _Found) -> list[int]:
+    newer = dict(uow.entries_at(range(found.size, uow.ledger_size())))
+    entries = {index: read_entry(data) for index, data in newer.items() if data}
+    acts = {entry["act"] for entry in entries.values()}
+    about: set[int] = set()
+    if isinstance(of, OfPeriod):
+        about = {i for i, e in entries.items() if of.since <= moment.parse(e["at"]) < of.until}
+        others = set(_versions_in(uow, about)) - found.refs
+        about = _all_about(uow, about, others)
+    about |= {index for index, entry in entries.items() if _concerns(entry, found)}
+    found.add(uow, about)
+    if Act.LEDGER_EXPIRED in acts:
+        found.about -= _gone(uow, found.about)
+    if acts & set(_CONTEXT):
+        found.add_beside(uow, _context(uow, found.rested))
+    found.add_beside(uow, _keys(uow))
+    if Act.PERSON_ERASED in acts:
+        found.beside |= uow.erasures_of(found.named)
+    return sorted(found.about | found.beside)
+
+
+def _all_about(reading: EvidenceReading, about: set[int], refs: Iterable[VersionRef]) -> set[int]:
     for ref in refs:
-        found.update(entries_about(uow, ref))
-        _refuse_many(found)
-    found -= _gone(uow, found)
-    found |= _context(uow, found) | _keys(uow)
-    return sorted(found | uow.erasures_of(_named(uow, found)))
+        about |= entries_about(reading, ref)
+        _refuse_many(about)
+    return about
 
 
-def _named(uow: EvidenceWriting, found: Iterable[int]) -> set[str]:
-    # What entries name by digest and commitment, and an erasure may have replaced.
-    named = set()
-    for _, data in uow.entries_at(found):
+def _uids(reading: EvidenceReading, refs: Iterable[VersionRef]) -> set[str]:
+    return {uid for ref in refs for uid in reading.uids_of(ref)}
+
+
+def _concerns(entry: Mapping[str, Any], found: _Found) -> bool:
+    subject = entry["subject"]
+    if not subject["uid"]:
+        return False
+    versions = {subject["version"]}
+    if entry["act"] in _ALIAS:
+        versions.add((entry["facts"].get("action") or {}).get("from_version"))
+    refs = {
+        VersionRef(subject["name"], number, subject["workspace"]) for number in versions if number
+    }
+    return subject["uid"] in found.uids or bool(refs & found.refs)
+
+
+def _names(reading: EvidenceReading, found: Iterable[int]) -> tuple[set[str], set[str]]:
+    # The policies and trust policies entries rest on; and what they name by digest and commitment,
+    # which an erasure may have replaced.
+    rested, named = set(), set()
+    for _, data in reading.entries_at(found):
         entry = read_entry(data)
+        for state in (entry["before"], entry["after"], entry["facts"]):
+            rested.update({state.get("policy_digest"), state.get("trust_digest")})
         named |= {entry["actor"], entry["reason"], entry["decision_digest"]}
         named.add(entry["facts"].get("dossier_digest"))
-    return {digest for digest in named if digest}
+    return rested - {None}, {digest for digest in named if digest}
 
 
-def _gone(uow: EvidenceWriting, found: Iterable[int]) -> set[int]:
+def _gone(reading: EvidenceReading, found: Iterable[int]) -> set[int]:
     """Those of which nothing is kept but their hash; a later entry says so of each."""
-    gone = [index for index, data in uow.entries_at(found) if not data]
+    gone = [index for index, data in reading.entries_at(found) if not data]
     if gone:
         said = [
             expiry.Teller(index, expiry.told(index, read_entry(data)))
-            for index, data in uow.entries_at(uow.indices_of((Act.LEDGER_EXPIRED,)))
+            for index, data in reading.entries_at(reading.indices_of((Act.LEDGER_EXPIRED,)))
         ]
         missing = expiry.Deleted(said).first_untold(expiry.ranges_of(gone))
         if missing is not None:
@@ -254,9 +332,9 @@ def _gone(uow: EvidenceWriting, found: Iterable[int]) -> set[int]:
     return set(gone)
 
 
-def _keys(uow: EvidenceWriting) -> set[int]:
+def _keys(reading: EvidenceReading) -> set[int]:
     # How the ledger's key was handed on, and which key the registry last started with.
-    rekeyed, started = (uow.indices_of((act,)) for act in _KEYS)
+    rekeyed, started = (reading.indices_of((act,)) for act in _KEYS)
     return {*rekeyed, *started[-1:]}
 
 
@@ -272,9 +350,9 @@ def entries_about(reading: EvidenceReading, ref: VersionRef) -> set[int]:
     return found
 
 
-def _versions_in(uow: UnitOfWork | EvidenceWriting, indices: Iterable[int]) -> Iterator[VersionRef]:
+def _versions_in(reading: EvidenceReading, indices: Iterable[int]) -> Iterator[VersionRef]:
     seen = set()
-    for _, data in uow.entries_at(indices):  # type: ignore[union-attr]
+    for _, data in reading.entries_at(indices):
         if not data:
             continue
         subject = read_entry(data)["subject"]
@@ -284,17 +362,11 @@ def _versions_in(uow: UnitOfWork | EvidenceWriting, indices: Iterable[int]) -> I
             yield VersionRef(*key)
 
 
-def _context(uow: EvidenceWriting, found: Iterable[int]) -> set[int]:
-    # How the policies and trust policies came into force that anything of it rests on.
-    rested = set()
-    for _, data in uow.entries_at(found):
-        entry = read_entry(data)
-        for state in (entry["before"], entry["after"], entry["facts"]):
-            rested.update({state.get("policy_digest"), state.get("trust_digest")})
-    rested.discard(None)
+def _context(reading: EvidenceReading, rested: set[str]) -> set[int]:
+    # How these policies and trust policies came into force.
     return {
         index
-        for index, data in uow.entries_at(uow.indices_of(_CONTEXT))
+        for index, data in reading.entries_at(reading.indices_of(_CONTEXT))
         if rested & set(read_entry(data)["after"].values())
     }
 

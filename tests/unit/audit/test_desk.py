@@ -116,3 +116,17 @@ def test_the_lock_names_nobody_and_is_nobody_elses(tmp_path: Path) -> None:
     assert lock.read_bytes() == b""
     assert stat.S_IMODE(os.stat(lock).st_mode) == 0o600
     assert os.listdir(tmp_path) == ["evidence.lock"]
+
+
+def test_a_bundle_that_ends_frees_nobody_else(tmp_path: Path) -> None:
+    lock = tmp_path / "evidence.lock"
+    with desk(tmp_path).bundle(ASKED)._held:
+        desk(tmp_path).bundle(Asked(ROOT, ASKED.of)).close()
+        with pytest.raises(Conflict):  # another desk of this process
+            desk(tmp_path).bundle(ASKED)
+
+        command = [sys.executable, "-c", _HOLD, str(lock), AUDREY.person]
+        other = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+
+    assert "you are being given" in other.stderr
+    assert other.stdout == ""

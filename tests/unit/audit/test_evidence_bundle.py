@@ -38,7 +38,8 @@ from mlflow_governance.ledger.note import NoteKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.policy import bundle as policies
 from mlflow_governance.store import tables as ours
-from mlflow_governance.workflows import evidence_export
+from mlflow_governance.store.unit_of_work import SqlUnitOfWork
+from mlflow_governance.workflows import evidence_bundle, evidence_export
 from mlflow_governance.workflows.evidence_export import Asked, OfPeriod, OfVersion, record_export
 from mlflow_governance.workflows.evidence_ports import EvidenceReading
 from mlflow_governance.workflows.ports import Request
@@ -437,6 +438,52 @@ def test_what_happens_while_it_is_collected_is_noticed(
 
 
 # Naming nobody
+
+
+@pytest.mark.parametrize("of", [OfVersion(CHURN), NOVEMBER], ids=["version", "period"])
+def test_what_came_while_entries_were_collected_is_in_the_list(
+    of: OfVersion | OfPeriod, registry: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(AUDREY, of)
+    collect = evidence_export._collect
+
+    def and_then(*given: object) -> object:
+        found = collect(*given)  # type: ignore[arg-type]
+        withdraw(registry.ports, Request(SAM, CHURN, "found a flaw"), Stage.REVOKED)
+        registry.register("late")
+        return found
+
+    before = registry.entries()
+    with monkeypatch.context() as patched:
+        patched.setattr(evidence_export, "_collect", and_then)
+        during = record_export(registry.ports.store, asked, registry.ports.clock())
+    newer = set(range(before, during.index))
+    again = record_export(registry.ports.store, asked, registry.ports.clock())
+
+    assert newer
+    assert newer & set(during.entries)
+    assert set(during.entries) == set(again.entries) - {during.index}
+
+
+def test_the_writing_turn_reads_only_what_came_since(
+    registry: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect, given = evidence_export._collect, []
+    monkeypatch.setattr(
+        evidence_export,
+        "_collect",
+        lambda reading, of: given.append(reading) or collect(reading, of),
+    )
+    monkeypatch.setattr(evidence_export, "entries_about", _not_by_writers)
+
+    record_export(registry.ports.store, Asked(AUDREY, NOVEMBER), registry.ports.clock())
+
+    assert [isinstance(reading, SqlUnitOfWork) for reading in given] == [False]
+
+
+def _not_by_writers(reading: EvidenceReading, ref: VersionRef) -> set[int]:
+    assert not isinstance(reading, SqlUnitOfWork)
+    return evidence_bundle.entries_about(reading, ref)
 
 
 def test_a_pseudonymous_bundle_names_nobody_anywhere(registry: Audited) -> None:
