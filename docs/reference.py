@@ -61,6 +61,7 @@ def _helps(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tupl
 def settings() -> str:
     """The keys of config.yaml: name, type, default, meaning."""
     from mlflow_governance import config
+    from mlflow_governance.outbox import checkpoint_options
     from mlflow_governance.outbox.interface import Target
     from mlflow_governance.outbox.log_options import LogOptions
     from mlflow_governance.policy.process import Budget
@@ -85,6 +86,13 @@ def settings() -> str:
         _fields(Budget),
         f"## `decision_log`\n\n{_paragraph(LogOptions)}",
         _fields(LogOptions),
+        f"## `checkpoints`\n\n{_paragraph(checkpoint_options.CheckpointOptions)}",
+        _fields(checkpoint_options.CheckpointOptions),
+        f"An entry of `destinations`. {_paragraph(checkpoint_options.DestinationOptions)}",
+        _fields(checkpoint_options.DestinationOptions),
+        f"`timestamping`. {_paragraph(checkpoint_options.StampOptions)}",
+        f"An entry of `witnesses`. {_paragraph(checkpoint_options.WitnessOptions)}",
+        _fields(checkpoint_options.WitnessOptions),
         f"## An entry of `webhooks`\n\nA secret is `whsec_` and base64. {_seconds(Target)}",
         _table(("key", "type", "default", "meaning"), webhook),
     ]
@@ -113,7 +121,7 @@ def operations() -> str:
     """docs/operations.md as it stands, with the table of settings as it should be."""
     text = (ROOT / "docs" / "operations.md").read_text("utf-8")
     table = settings_table().replace("(#opa)", "(reference/settings.md#opa)")
-    for section in ("an-entry", "policy_budget", "decision_log"):
+    for section in ("an-entry", "policy_budget", "decision_log", "checkpoints"):
         table = table.replace(f"(#{section}", f"(reference/settings.md#{section}")
     head, begin, rest = text.partition("<!-- settings: written by docs/reference.py -->\n")
     _, end, tail = rest.partition("<!-- /settings -->")
@@ -376,6 +384,14 @@ def _type(field: dataclasses.Field[Any]) -> str:
         "Mapping[str, str]": "mapping of texts",
         "Budget | None": "mapping, [below](#policy_budget)",
         "LogOptions | None": "mapping, [below](#decision_log)",
+        "CheckpointOptions | None": "mapping, [below](#checkpoints)",
+        "StampOptions | None": "mapping of `url` and `chain`, a PEM file",
+        "tuple[DestinationOptions, ...]": "list",
+        "tuple[WitnessOptions, ...]": "list",
+        "WitnessKey": "text: NAME+ID+KEY",
+        "DownloadEntries": "text or mapping",
+        "Holds": "mapping of `holds` and `keep_days`",
+        "Retention": "mapping of `years`, `holds` and `events_days`",
         "tuple[MaskRule, ...]": "list",
         "Downloads | float": "text or share",
     }
@@ -383,6 +399,8 @@ def _type(field: dataclasses.Field[Any]) -> str:
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
+    if dataclasses.is_dataclass(field.default) or field.type in ("DownloadEntries", "Retention"):
+        return ""  # its meaning says it
     if field.default_factory is not dataclasses.MISSING:
         return _json(field.default_factory())
     return "required" if field.default is dataclasses.MISSING else _json(field.default)

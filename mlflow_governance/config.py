@@ -33,6 +33,7 @@ from mlflow_governance.policy.process import Budget
 from mlflow_governance.workflows.download_options import DownloadEntries, read_download_entries
 from mlflow_governance.workflows.policy_ports import Quorum
 from mlflow_governance.workflows.privacy_options import NOBODY_HELD, Holds, read_holds
+from mlflow_governance.workflows.retention_options import Retention, read_retention
 
 HOME_VARIABLE = "MLFLOW_GOVERNANCE_HOME"
 AUTH_VARIABLE = "MLFLOW_GOVERNANCE_AUTH"
@@ -117,6 +118,9 @@ class Settings:
             Denials always do.
         privacy: ``holds`` names people whose data a legal claim keeps; what anybody did within the
             last ``keep_days`` days is kept under a legal duty. Neither is erased.
+        retention: how many ``years`` the record is kept at least, which models a legal hold names
+            (``holds``), and for how many days events are kept after every receiver had them
+            (``events_days``). Entries are deleted by `mlflow-governance retention expire` alone.
     """
 
     home: Path
@@ -147,6 +151,7 @@ class Settings:
     checkpoints: CheckpointOptions | None = None
     download_entries: DownloadEntries = field(default_factory=DownloadEntries)
     privacy: Holds = NOBODY_HELD
+    retention: Retention = field(default_factory=Retention)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "registry"):
@@ -404,4 +409,5 @@ _READERS: dict[str, Callable[[Path, Any], Any]] = {
     "checkpoints": read_checkpoint_options,
     "download_entries": read_download_entries,
     "privacy": read_holds,
+    "retention": lambda _, terms: read_retention(terms),
 }

@@ -9,8 +9,8 @@
     manifest.dsse                    the registry's signature over manifest.json
     keys/ledger.vkeys, registry.pub  to be compared with keys from elsewhere
     trust.yaml                       who may sign what
-    ledger/checkpoint, entries/, proofs/
-    decisions/, dossiers/, policies/, openings.json, approvals.json
+    ledger/checkpoint, handovers/, entries/, proofs/
+    decisions/, dossiers/, policies/, erasures/, openings.json, approvals.json
     versions/<name>/<number>/        manifest.json, evidence/…, attached/…
 
 The same record gives the same bytes.
@@ -30,8 +30,11 @@ from mlflow_governance.audit.archive import Archive
 from mlflow_governance.audit.content import visible
 from mlflow_governance.core import canonical, moment
 from mlflow_governance.core.digest import Digest, of_bytes
+from mlflow_governance.core.event import Act
+from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.evidence import envelope
 from mlflow_governance.evidence.keys import PrivateKey
+from mlflow_governance.ledger.entry import read_entry
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.workflows.evidence_bundle import Collection
 from mlflow_governance.workflows.evidence_export import (
@@ -99,16 +102,18 @@ class Exporter:
         Raises:
             Denied: the person is no auditor; that is recorded.
             NotFound: there never was such a version.
-            VerificationError: something in the database is not what was stored; it is named.
+            ConfigurationError: the registry's key is another one than it started with.
+        VerificationError: something in the database is not what was stored; it is named.
             Conflict: something happened to the version meanwhile.
         """
         now = self.clock()
         require_auditor(self.store, asked, now)
         frameworks, trust, signer = self._frameworks(), self.trust(), self.signer()
+        self._refuse_other_key(signer)
         exported = record_export(self.store, asked, now)
         with Archive(to) as archive:
             told = self._collect(archive, exported)
-            self._keys(archive, signer)
+            archive.add("keys/registry.pub", signer.public.pem.encode())
             if told.persons.may_leave(trust):
                 archive.add("trust.yaml", trust)
             else:
@@ -124,6 +129,7 @@ class Exporter:
             collection = Collection(reading, exported, self.ledger_keys)
             for file in collection.files():
                 archive.add(*file)
+            archive.add("keys/ledger.vkeys", collection.keys.encode().encode())
             stamp = self.stamp(reading.head())
         if stamp is not None:
             archive.add("ledger/checkpoint.tsr", stamp)
@@ -137,9 +143,18 @@ class Exporter:
             kept = kept_bundle(reading, said) if said else None
         return controls.load(self.own_controls, [kept] if kept else [])
 
-    def _keys(self, archive: Archive, signer: PrivateKey) -> None:
-        archive.add("keys/ledger.vkeys", self.ledger_keys.encode().encode())
-        archive.add("keys/registry.pub", signer.public.pem.encode())
+    def _refuse_other_key(self, signer: PrivateKey) -> None:
+        # The verifier believes the key that the ledger says the registry started with last.
+        with self.store.read() as reading:
+            started = dict(reading.entries_at(reading.indices_of((Act.REGISTRY_STARTED,))[-1:]))
+        for data in started.values():
+            named = read_entry(data)["facts"].get("keys", {}).get("registry", signer.public.key_id)
+            if named != signer.public.key_id:
+                raise ConfigurationError(
+                    f"the registry started with the key {named}, and {signer.public.key_id} is "
+                    "here: nobody could verify the archive",
+                    advice="Start the server with the key that signs: mlflow-governance serve",
+                )
 
     def _for_people(
         self, archive: Archive, told: Told, frameworks: Sequence[controls.Framework]
@@ -193,7 +208,7 @@ Verify it without the registry, on any machine with Python and the package "cryp
 
     {report.COMMAND}
 
-LEDGER_KEY and REGISTRY_KEY are files with the public keys, as you got them from the registry's
-operators. Take them from there and not from keys/ of this archive: whoever could change the
-archive could change those, too.
+LEDGER_KEY is a file with any public key the registry's ledger ever had, as you got it from the
+registry's operators. Take it from there and not from keys/ of this archive: whoever could change
+the archive could change those, too. Every other key is found from that one.
 """

@@ -7,6 +7,7 @@ from mlflow_governance.audit.content import Facts, Paragraph, Section, Table
 from mlflow_governance.audit.outcomes import verdict
 from mlflow_governance.audit.timeline import MOST_ROWS
 from mlflow_governance.audit.words import day, many, names, of_name
+from mlflow_governance.core.person import PSEUDONYM
 from mlflow_governance.workflows.evidence_told import Told
 
 
@@ -19,7 +20,8 @@ def gaps(told: Told, detailed: int) -> Section:
         "the policy engine: mlflow-governance policy explain.",
         "What nobody attached as evidence and what happened outside the registry is not shown.",
     ]
-    erased = sum(entry.actor == told.persons.told(None) for entry in told.entries)
+    unknown = told.persons.told(None)
+    erased = sum(e.actor == unknown or bool(PSEUDONYM.fullmatch(e.actor)) for e in told.entries)
     if erased:
         said.append(f"The names behind {many(erased, 'entry')} were erased, as the law may demand.")
     if told.persons.pseudonymous:
@@ -44,8 +46,9 @@ def verifying(told: Told, command: str) -> Section:
     """How to check all of this."""
     return Section("How to verify it", (
         Paragraph(content.plain(
-            "On any machine with Python and the package cryptography, with the public "
-            "keys as the registry's operators gave them to you (not those of this archive):")),
+            "On any machine with Python and the package cryptography, with any public key the "
+            "ledger ever had, as the registry's operators gave it to you (not from this "
+            "archive):")),
         Paragraph(content.code(command)),
         Facts((
             ("Ledger", content.plain(f"{told.origin}, {many(told.size, 'entry')} as signed")),

@@ -9,13 +9,14 @@
     checkpoints/<size>-<8 hex>.checkpoint   every checkpoint kept, ``.tsr`` its RFC 3161 stamp
 
 The ledger is verified on the way out: nothing is published unless every entry, each checkpoint
-kept and what the folder held before lead to the signed head.
+kept and what the folder held before lead to the signed head. An entry that was deleted after its
+retention stays in a folder that has it: such a folder is the archive of it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from mlflow_governance.errors import InvalidRequest, LedgerError, NotFound
 from mlflow_governance.ledger import checkpoint as checkpoints
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.entry import MAX_BYTES, carries_index
+from mlflow_governance.ledger.gone import ranges_of
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.merkle import leaf_hash
 
@@ -56,6 +58,9 @@ class StoredLedger(Protocol):
 
     def stored(self, start: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
         """Index, bytes and leaf hash of entries, ascending."""
+
+    def first_untold(self, gone: Sequence[range], key: KeyHistory, size: int) -> int | None:
+        """The first of these entries of which the first ``size`` do not say that it was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ def export_ledger(
         for batch in _batches(ledger.stored(writing.size, head.size)):
             writing.add(batch)
             progress(writing.size, head.size)
+        _refuse_missing(ledger, ranges_of(writing.gone), head, keys)
         writing.finish(head)
         for mark, one, stem in marks:
             name = f"checkpoints/{mark.size}-{stem}"
@@ -153,6 +159,20 @@ def _marks(
     return [found[key] for key in sorted(found)]
 
 
+def _refuse_missing(
+    ledger: StoredLedger, gone: Sequence[range], head: Checkpoint, keys: KeyHistory
+) -> None:
+    missing = ledger.first_untold(gone, keys, head.size) if gone else None
+    if missing is not None:
+        raise LedgerError(
+            f"entry {missing} is missing: its bytes were deleted, and no entry before {head.size} "
+            "says so",
+            advice="If entries were let go meanwhile, export again. Else run: "
+            "mlflow-governance ledger verify",
+            index=missing,
+        )
+
+
 def _batches(rows: Iterator[tuple[int, bytes, bytes]]) -> Iterator[list[StoredEntry]]:
     entries = map(StoredEntry._make, rows)
     while batch := list(islice(entries, tiles.WIDTH)):
@@ -181,6 +201,7 @@ class _Writing:
                 advice="Export into a new folder, and compare the two.",
             )
         self.size = folder.full_tiles(most) * tiles.WIDTH
+        self.gone: list[int] = []
         self._rows = folder.rows(self.size)
         self._waiting = sorted(marks, key=lambda mark: -mark.size)
         while self._waiting and self._waiting[-1].size < self.size:
@@ -193,8 +214,9 @@ class _Writing:
         while self._waiting and self._waiting[-1].size < self.size + len(batch):
             mark = self._waiting.pop()
             _compare(mark, root_of([leaves[: mark.size - self.size], *self._rows[1:]]))
+        number = self.size // tiles.WIDTH
         self.size += len(batch)
-        number, data = (self.size - 1) // tiles.WIDTH, tiles.bundle(e.data for e in batch)
+        data = tiles.bundle(self._archived(batch, number))
         self._folder.write(tiles.bundle_path(number, len(batch)), data)
         if len(batch) == tiles.WIDTH:
             self._complete(0, number, leaves)
@@ -215,6 +237,16 @@ class _Writing:
         _compare(head, root)
         for level, number, width in tiles.edge(self.size):
             self._folder.write(tiles.tile_path(level, number, width), b"".join(self._rows[level]))
+
+    def _archived(self, batch: list[StoredEntry], number: int) -> list[bytes]:
+        here = [entry.place for entry in batch if not entry.data]
+        self.gone += here
+        kept = self._folder.entries(number) if here else []
+        # A partial bundle is the beginning of those that follow it: what it has stays in it.
+        return [
+            kept[at] if not data and at < len(kept) and leaf_hash(kept[at]) == leaf else data
+            for at, (_, data, leaf) in enumerate(batch)
+        ]
 
     def _complete(self, level: int, number: int, row: list[bytes]) -> None:
         if len(self._rows) == level + 1:

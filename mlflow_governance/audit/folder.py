@@ -125,6 +125,14 @@ class ExportFolder:
             advice="Export into a new folder.",
         )
 
+    def entries(self, number: int) -> list[bytes]:
+        """The entries that are there of a bundle that is not full yet."""
+        for width in range(tiles.WIDTH - 1, 0, -1):
+            part = self._read(tiles.bundle_path(number, width))
+            if part is not None:
+                return tiles.entries_of(part)
+        return []
+
     def rows(self, size: int) -> list[list[bytes]]:
         """The hashes of each level that no full tile has taken up, for a tree of this size."""
         edge = tiles.edge(size)

@@ -18,7 +18,7 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.workflows.evidence_export import OfPeriod
 from mlflow_governance.workflows.evidence_told import Told, ToldEntry, ToldOne
 
-COMMAND = "python verify.py bundle . --key LEDGER_KEY --registry-key REGISTRY_KEY"
+COMMAND = "python verify.py bundle . --key LEDGER_KEY"
 _DETAILED = 25
 """Versions of a period that are told in full; the archive has every file of the others, too."""
 

@@ -44,6 +44,18 @@ def bundle(entries: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def entries_of(data: bytes) -> list[bytes]:
+    """The entries of a bundle; of one that was cut short, those before the cut."""
+    found, at = [], 0
+    while at + _LENGTH.size <= len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size + length
+        if at > len(data):
+            break
+        found.append(data[at - length : at])
+    return found
+
+
 def hashes_of(tile: bytes) -> list[bytes]:
     """The hashes of a tile."""
     return [tile[at : at + HASH_BYTES] for at in range(0, len(tile), HASH_BYTES)]

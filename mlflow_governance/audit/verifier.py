@@ -1,18 +1,30 @@
 #!/usr/bin/env python3
 """Verify what a model registry handed you, without the registry and without trusting it.
 
-    python verify.py ledger DIR   --key VKEY      an export of the whole ledger
-    python verify.py bundle ZIP   --key VKEY      an evidence bundle about a version or a period
-    python verify.py proof  FILE  --entry FILE    one entry and its inclusion proof
+    python verify.py ledger DIR --key VKEY                  an export of the whole ledger
+    python verify.py bundle ZIP --key VKEY                  evidence of a version or of a period
+    python verify.py proof FILE --entry FILE --key VKEY     one entry and its inclusion proof
 
 This is the only file; beside Python 3.9 it needs the package "cryptography". It opens no network
 connection, starts no program and writes nothing. Trust comes from the keys on the command line
-alone: ask for them by another way than the one the files came by.
-
+alone: give the newest key of the ledger that you know, for whoever has an older one could go on
+from it. Get it by another way than the files came by.
 Exit codes: 0 it verifies, 1 it does not (what and where is printed), 2 it could not be checked.
 
-How to read it: sections 1 to 4 are the tools (strict parsing, signed notes, the Merkle tree, time
-stamps), sections 5 to 7 what is verified with them, in the order of the commands above.
+What is verified. Of a ledger: every entry, every hash and every signature; that it continues each
+checkpoint that was kept, and by whom they were witnessed and stamped; that a change of its key was
+signed by both keys; that what is missing was past its time, and what was lost is owned up to. Of
+a bundle: every file, by the registry's key, which the ledger names; every entry, by its proof;
+that each version moved as the life cycle has it; that each move was decided, by that policy, upon
+that input; that each approval it rests on was given before, stood, and was not the submitter's.
+With --ledger also that no entry was left out; else that is the registry's own word.
+
+What is not verified: that what was recorded is true, that the policy was a good one or would say
+the same again (its engine is not in here), the signatures within pieces of evidence (their digests
+are), or that another ledger was not shown to others: for that compare checkpoints, or witnesses.
+
+Contents: 1 files and strict JSON, 2 signed notes and the ledger's keys, 3 the Merkle tree,
+4 time stamps, 5 the ledger, 6 one proof, 7 evidence bundles, 8 the command line.
 """
 
 from __future__ import annotations
@@ -20,6 +32,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import bisect
 import hashlib
 import io
 import json
@@ -28,12 +41,10 @@ import re
 import stat
 import sys
 import tarfile
-import time
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -41,8 +52,8 @@ from urllib.parse import quote
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 SMALL = 1024 * 1024
 """Bytes of a note, a key, a proof or a time stamp: none is read beyond this."""
@@ -50,11 +61,13 @@ LARGE = 256 * 1024 * 1024
 """Bytes of one file in an evidence bundle."""
 MEMBERS = 400_000
 """Files in an evidence bundle."""
+Entry = dict[str, Any]
+_sha256 = hashlib.sha256
 
+# Calls and tables are laid out by hand, to be read at a glance.
+# fmt: off
 
-# ---------------------------------------------------------------------------------------------
-# 1. Outcomes, files and strict JSON
-# ---------------------------------------------------------------------------------------------
+# ---- 1. Outcomes, files and strict JSON ---------------------------------------------------------
 
 
 class DoesNotVerifyError(Exception):
@@ -87,29 +100,26 @@ def read_file(path: str, limit: int) -> bytes:
 
 def walk(root: str) -> Iterator[str]:
     """The relative path of every file below a folder, with slashes; links are refused."""
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        try:
-            with os.scandir(os.path.join(root, inside)) as found:
-                for one in found:
-                    name = inside + one.name
-                    if one.is_dir(follow_symlinks=False):
-                        waiting.append(name + "/")
-                    elif one.is_file(follow_symlinks=False):
-                        yield name
-                    else:
-                        refuse(name, "is a link or a device")
-        except OSError as error:
-            raise NotCheckedError(f"{root} cannot be read: {error}") from error
+
+    def failed(error: OSError) -> NoReturn:
+        raise NotCheckedError(f"{root} cannot be read: {error}") from error
+
+    for folder, folders, files in os.walk(root, onerror=failed):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)
+            shown = os.path.relpath(path, root).replace(os.sep, "/")
+            mode = os.lstat(path).st_mode
+            if stat.S_ISREG(mode):
+                yield shown
+            elif not stat.S_ISDIR(mode):
+                refuse(shown, "is a link or a device")
 
 
 def parse_json(data: bytes, where: str) -> Any:
     """One JSON value: UTF-8, no key twice, no NaN, no integer beyond 2**53 - 1 (RFC 7493)."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
+        if len(value := dict(pairs)) != len(pairs):
             raise ValueError("an object names a key twice")
         return value
 
@@ -122,12 +132,8 @@ def parse_json(data: bytes, where: str) -> Any:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=unique,
-            parse_int=bounded,
-            parse_constant=constant,
-        )
+        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_int=bounded,
+                          parse_constant=constant)
     except (ValueError, RecursionError) as error:
         refuse(where, f"is not valid JSON ({error})")
 
@@ -147,7 +153,7 @@ def canonical(value: Any) -> bytes:
 
 def sha256(data: bytes) -> str:
     """``sha256:<64 hex digits>``."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return "sha256:" + _sha256(data).hexdigest()
 
 
 def decode_base64(text: Any, where: str) -> bytes:
@@ -161,9 +167,12 @@ def decode_base64(text: Any, where: str) -> bytes:
     return data
 
 
-# ---------------------------------------------------------------------------------------------
-# 2. Signed notes (c2sp.org/signed-note), checkpoints (tlog-checkpoint), cosignatures
-# ---------------------------------------------------------------------------------------------
+def instant(text: str) -> datetime:
+    """A moment as entries write it."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
+# ---- 2. Signed notes (c2sp.org/signed-note), checkpoints, cosignatures; the ledger's keys -------
 
 ED25519, ECDSA, COSIGNATURE = 0x01, 0x02, 0x04
 REKEYED = "ledger.rekeyed "
@@ -174,31 +183,28 @@ class Key:
     """A verifier key ``<name>+<key id>+<base64(type || key)>`` (signed-note, verifier keys)."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         try:
-            self.name, key_id, encoded = text.split("+", 2)
+            self.name, told, encoded = text.split("+", 2)
             raw = base64.b64decode(encoded, validate=True)
-            self.text, self.id, self.type = text, bytes.fromhex(key_id), raw[0]
+            self.type, named = raw[0], self.name.encode() + b"\n" + raw
             if self.type == ECDSA:  # named by the key alone
-                self._key: Any = load_der_public_key(raw[1:])
+                self._key: Any = form.load_der_public_key(raw[1:])
                 named = raw[1:]
             else:
                 self._key = ed25519.Ed25519PublicKey.from_public_bytes(raw[1:])
-                named = self.name.encode() + b"\n" + raw
         except (ValueError, IndexError, UnsupportedAlgorithm) as error:
             raise NotCheckedError(f"{text[:100]!r} is not a verifier key ({error})") from error
         known = isinstance(self._key, ec.EllipticCurvePublicKey) == (self.type == ECDSA)
-        plain = self.name and not any(c.isspace() or ord(c) < 32 for c in self.name)
-        if not known or self.type not in (ED25519, ECDSA, COSIGNATURE) or not plain:
+        if not known or self.type not in (ED25519, ECDSA, COSIGNATURE) or not self.name.split():
             raise NotCheckedError(f"{text[:100]!r} is no verifier key that can be used here")
-        one = (
-            f"{self.name}+{hashlib.sha256(named).hexdigest()[:8]}+{base64.b64encode(raw).decode()}"
-        )
-        if one != text:
-            raise NotCheckedError(f"{text[:100]!r} is not the one spelling of a key, or has not "
-                                  "the key id it is given with")  # fmt: skip
+        self.id = _sha256(named).digest()[:4]
+        if (told, encoded) != (self.id.hex(), base64.b64encode(raw).decode()):
+            raise NotCheckedError(f"{text[:100]!r} is misspelt, or has another key id")
 
     def check(self, text: bytes, signature: bytes, where: str) -> int:
         """Check a signature over the text of a note; of a cosignature, return its POSIX time."""
+        moment = 0
         try:
             if self.type == ECDSA:
                 self._key.verify(signature, text, ec.ECDSA(hashes.SHA256()))
@@ -206,16 +212,17 @@ class Key:
                 self._key.verify(signature, text)
             else:  # tlog-cosignature: u64 time || signature over two lines and the note's text
                 moment = int.from_bytes(signature[:8], "big")
-                head = b"cosignature/v1\ntime %d\n" % moment
-                self._key.verify(signature[8:], head + text)
-                return moment
+                self._key.verify(signature[8:], b"cosignature/v1\ntime %d\n" % moment + text)
         except (InvalidSignature, ValueError):
             refuse(where, f"the signature of {self.name}+{self.id.hex()} does not verify")
-        return 0
+        return moment
 
 
 class Note:
-    """A signed note that is a checkpoint: ``origin``, ``size``, ``root``; not verified yet."""
+    """A signed note that is a checkpoint: ``origin``, ``size``, ``root``; not verified yet.
+
+    ``heir`` is the key that signs from here on, named in the extension line of a handover.
+    """
 
     def __init__(self, data: bytes, where: str) -> None:
         self.data, self.where = data, where
@@ -223,23 +230,23 @@ class Note:
             text = data.decode("utf-8") if len(data) <= SMALL else ""
         except UnicodeDecodeError:
             refuse(where, "is not UTF-8")
-        if any(ord(c) < 32 and c != "\n" for c in text):
-            refuse(where, "holds control characters")
         body, gap, tail = text.rpartition("\n\n")
-        if not gap or not body or not tail.endswith("\n"):
-            refuse(where, "is not a signed note")
-        self.text = (body + "\n").encode()
-        self.signatures = [self._signature(line) for line in tail[:-1].split("\n")]
         lines = body.split("\n")
+        if not gap or not tail.endswith("\n") or any(ord(c) < 32 and c != "\n" for c in text):
+            refuse(where, "is not a signed note")
         if len(lines) < 3 or not all(lines) or not TREE_SIZE.fullmatch(lines[1]):
             refuse(where, "is not a checkpoint: origin, size and root are expected")
+        self.text = (body + "\n").encode()
+        self.signatures = [self._signature(line) for line in tail[:-1].split("\n")]
         self.origin, self.size = lines[0], int(lines[1])
         self.root = decode_base64(lines[2], where)
-        told = [line[len(REKEYED) :] for line in lines[3:] if line.startswith(REKEYED)]
-        self.heir = told[0] if told else ""
-        """The key that signs from here on, in the extension line of a handover."""
-        if len(self.root) != 32 or len(told) > 1:
+        heirs = [line[len(REKEYED) :] for line in lines[3:] if line.startswith(REKEYED)]
+        if len(self.root) != 32 or len(heirs) > 1:
             refuse(where, "its root is not a SHA-256 hash, or it hands over twice")
+        try:
+            self.heir = Key(heirs[0]) if heirs else None
+        except NotCheckedError as error:
+            refuse(where, f"hands the ledger over to no key: {error}")
 
     def _signature(self, line: str) -> tuple[str, bytes, bytes]:
         name, gap, encoded = line[2:].partition(" ")
@@ -253,12 +260,9 @@ class Note:
     def signers(self, keys: Iterable[Key]) -> dict[Key, int]:
         """``{key: POSIX time}`` of the keys that signed. One of them that fails refuses the note;
         signatures of other keys are passed over (signed-note, signatures)."""
-        found: dict[Key, int] = {}
-        for name, key_id, signature in self.signatures:
-            for key in keys:
-                if (key.name, key.id) == (name, key_id):
-                    found[key] = key.check(self.text, signature, self.where)
-        return found
+        return {key: key.check(self.text, signature, self.where) for key in keys
+                for name, key_id, signature in self.signatures
+                if (key.name, key.id) == (name, key_id)}
 
 
 def read_keys(arguments: Iterable[str] | None) -> list[Key]:
@@ -272,30 +276,103 @@ def read_keys(arguments: Iterable[str] | None) -> list[Key]:
     return found
 
 
-# ---------------------------------------------------------------------------------------------
-# 3. The Merkle tree (RFC 6962, 2.1) and its tiles (c2sp.org/tlog-tiles)
-# ---------------------------------------------------------------------------------------------
+class History:
+    """The keys of one ledger, oldest first, found from one that is trusted.
+
+    From each to the next leads exactly one checkpoint that names the next, and both signed it.
+    ``ends[i]`` is its size: up to it the word of ``keys[i]`` counts, from it on that of the next.
+    """
+
+    def __init__(self, trusted: Key, known: Iterable[Key], notes: Iterable[Note]) -> None:
+        self.keys: list[Key] = [trusted]
+        self.ends: list[int] = []
+        by_text = {key.text: key for key in (*known, trusted)}
+        links: set[tuple[Key, Key, int]] = set()
+        for note in notes:
+            if note.heir is not None and note.origin == trusted.name:
+                heir = by_text.setdefault(note.heir.text, note.heir)
+                by = note.signers(by_text.values())
+                links |= {(key, heir, note.size) for key in by if key is not heir and heir in by}
+        while before := [link for link in links if link[1] is self.keys[0]]:
+            self._extend(before, before[0][0], 0)
+        while after := [link for link in links if link[0] is self.keys[-1]]:
+            self._extend(after, after[0][1], len(self.keys))
+        if self.ends != sorted(set(self.ends)):
+            refuse("checkpoints", "the ledger's keys were handed over in another order")
+
+    def _extend(self, links: list[tuple[Key, Key, int]], key: Key, place: int) -> None:
+        if len(links) > 1 or key in self.keys:
+            refuse("checkpoints", f"more than one hands the ledger over: the key {key.text[:120]}")
+        self.keys.insert(place, key)
+        self.ends.insert(max(place - 1, 0), links[0][2])
+
+    def knows(self, note: Note) -> bool:
+        """True for a checkpoint of this ledger, signed with a key it had at any time."""
+        return note.origin == self.keys[0].name and bool(note.signers(self.keys))
+
+    def in_time(self, note: Note) -> None:
+        """Refuse a checkpoint signed by a key whose word did not count then."""
+        heirs = dict(zip(self.ends, self.keys[1:]))  # noqa: B905  (Python 3.9)
+        if note.heir and (note.size not in heirs or heirs[note.size].text != note.heir.text):
+            refuse(note.where, "hands the ledger over to a key that is none of it")
+        begins, ends = [0, *self.ends], [*self.ends, note.size]
+        for key in note.signers(self.keys):
+            place = self.keys.index(key)
+            if not begins[place] <= note.size <= ends[place]:
+                refuse(note.where, f"{key.text[:120]} was not the ledger's at {note.size} entries")
+
+    def heads(self, note: Note) -> None:
+        """Refuse a head that the newest key did not sign: a retired one says nothing any more."""
+        last = self.ends[-1] if self.ends else 0
+        if note.size < last:
+            refuse(note.where, f"the checkpoint of {note.size} entries is older than the handover "
+                   f"of {last}, and a retired key may have signed it since: have it made again")
+        if not note.signers(self.keys[-1:]):
+            refuse(note.where, f"{self.keys[-1].text[:120]}, the newest key, did not sign it")
+
+    def told_by(self, entries: dict[int, Entry], below: int) -> None:
+        """Hold the handovers to the entries ``ledger.rekeyed``: the last that each one counts."""
+        wanted = {end - 1: (self.keys[i + 1].text, self.keys[i].id.hex())
+                  for i, end in enumerate(self.ends) if end <= below}
+        for index in sorted(wanted.keys() | entries.keys()):
+            facts = entries.get(index, {}).get("facts", {})
+            if wanted.get(index) != (facts.get("key"), facts.get("former")):
+                refuse(f"entry {index}", "entries and checkpoints tell of different ledger keys")
+
+
+def history_of(note: Note, given: list[Key], vkeys: bytes, notes: list[Note]) -> History:
+    """The history of a key that is given, in which this checkpoint stands.
+
+    ``vkeys`` are the keys a ledger says it had: none is believed because it stands there.
+    """
+    try:
+        known = [Key(line) for line in vkeys.decode("utf-8", "replace").splitlines() if line]
+    except NotCheckedError as error:
+        refuse("keys/ledger.vkeys", str(error))
+    for key in given:
+        history = History(key, known, [*notes, note])
+        if history.knows(note):
+            history.in_time(note)
+            history.heads(note)
+            texts = [one.text for one in history.keys]
+            for other in given:
+                if other.name == note.origin and other.text not in texts:
+                    raise NotCheckedError(f"{note.where}: nothing leads from {other.text[:120]}, "
+                                          "which you gave, to the key that signed this one: give "
+                                          "the handover, or the newest key alone")
+            return history
+    refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key given, nor "
+           "with one that a given key was handed over to or from")
+
+
+# ---- 3. The Merkle tree (RFC 6962, 2.1) and its tiles (c2sp.org/tlog-tiles) ---------------------
 
 WIDTH = 256  # hashes of a full tile
-_sha256 = hashlib.sha256
-
-
-def leaf_hash(entry: bytes) -> bytes:
-    """SHA-256(0x00 || entry)."""
-    return _sha256(b"\x00" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 || left || right)."""
     return _sha256(b"\x01" + left + right).digest()
-
-
-def moment(seconds: int) -> str:
-    """A POSIX time as RFC 3339."""
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds} seconds after 1970"
 
 
 def perfect_root(row: list[bytes]) -> bytes:
@@ -319,46 +396,35 @@ def root_of(rows: Iterable[list[bytes]]) -> bytes:
 
 
 def root_from_proof(index: int, size: int, leaf: bytes, path: list[bytes], where: str) -> bytes:
-    """The root an inclusion proof leads to (RFC 9162, 2.1.3.2)."""
+    """The root an inclusion proof leads to: RFC 6962, 2.1.1, read from the root down."""
     if not 0 <= index < size:
         refuse(where, f"a tree of {size} entries has no entry {index}")
-    position, last, root = index, size - 1, leaf
-    for sibling in path:
-        if last == 0:
-            refuse(where, "the inclusion proof is too long")
-        if position & 1 or position == last:
-            root = node_hash(sibling, root)
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            root = node_hash(root, sibling)
-        position, last = position >> 1, last >> 1
-    if last:
-        refuse(where, "the inclusion proof is too short")
-    return root
+    if (size > 1) != bool(path):
+        refuse(where, "the inclusion proof is too long or too short")
+    if size == 1:
+        return leaf
+    left = 1 << (size - 1).bit_length() - 1  # entries of the left half, a power of two
+    if index < left:
+        return node_hash(root_from_proof(index, left, leaf, path[:-1], where), path[-1])
+    return node_hash(path[-1], root_from_proof(index - left, size - left, leaf, path[:-1], where))
 
 
 def tile_name(level: object, number: int, width: int = WIDTH) -> str:
     """``tile/<L>/<N>[.p/<W>]``."""
-    groups = [f"{number % 1000:03d}"]
-    while number >= 1000:
-        number //= 1000
-        groups.append(f"x{number % 1000:03d}")
+    digits = str(number).zfill(-(-len(str(number)) // 3) * 3)
+    *above, last = re.findall("...", digits)
     part = "" if width == WIDTH else f".p/{width}"
-    return f"tile/{level}/{'/'.join(reversed(groups))}{part}"
+    return f"tile/{level}/{''.join(f'x{group}/' for group in above)}{last}{part}"
 
 
-# ---------------------------------------------------------------------------------------------
-# 4. Time stamps (RFC 3161): a small strict reader of DER
-# ---------------------------------------------------------------------------------------------
+# ---- 4. Time stamps (RFC 3161): a small strict reader of DER ------------------------------------
 
 SIGNED_DATA, TST_INFO = "2a864886f70d010702", "2a864886f70d0109100104"
 CONTENT_TYPE, MESSAGE_DIGEST = "2a864886f70d010903", "2a864886f70d010904"
-SHA2: dict[str, Any] = {
-    "608648016503040201": hashes.SHA256(),
-    "608648016503040202": hashes.SHA384(),
-    "608648016503040203": hashes.SHA512(),
-}
+SHA2: dict[str, Any] = {"608648016503040201": hashes.SHA256(),
+                        "608648016503040202": hashes.SHA384(),
+                        "608648016503040203": hashes.SHA512()}
+Certificates = Sequence[x509.Certificate]
 
 
 class Der:
@@ -394,8 +460,15 @@ class Der:
             value = inside[position]
         return value
 
+    def digest_of(self, data: bytes) -> bytes:
+        """The digest of data by the algorithm this value names."""
+        method = SHA2.get(self.at(0).body.hex())
+        if method is None:
+            raise NotCheckedError(f"{self.where}: a digest algorithm this verifier does not know")
+        return hashlib.new(method.name, data).digest()
 
-def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], where: str) -> str:
+
+def verify_stamp(stamp: bytes, message: bytes, roots: Certificates, where: str) -> str:
     """Check an RFC 3161 response, or its token, over a message; returns its time (RFC 3339)."""
     token = Der(stamp, where)
     if token.rest:
@@ -408,7 +481,7 @@ def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], wh
     if (token.at(0).body.hex(), content.at(0).body.hex()) != (SIGNED_DATA, TST_INFO):
         refuse(where, "is no time stamp token")
     info = Der(content.at(1, 0).body, where)  # TSTInfo: RFC 3161, 2.4.2
-    if info.at(2, 1).body != _digest(info.at(2, 0), message, where):
+    if info.at(2, 1).body != info.at(2, 0).digest_of(message):
         refuse(where, "is a time stamp of something else")
     if len(signed.at(-1).items()) != 1 or signed.at(3).tag != 0xA0:
         refuse(where, "has not one signer with its certificate")
@@ -416,75 +489,57 @@ def verify_stamp(stamp: bytes, message: bytes, roots: list[x509.Certificate], wh
     try:
         at = datetime.strptime(re.sub(r"(\.[0-9]+)?Z$", "+0000", text), "%Y%m%d%H%M%S%z")
         chain = [x509.load_der_x509_certificate(one.whole) for one in signed.at(3).items()]
-    except ValueError:
+        uses = {one: list(one.extensions) for one in chain}
+    except (ValueError, x509.DuplicateExtension):
         refuse(where, "its time or a certificate is malformed")
-    _check_chain(_stamp_signer(signed.at(-1, 0), info.whole, chain, where), chain, roots, at, where)
+    signer = _stamp_signer(signed.at(-1, 0), info.whole, chain)
+    use = [one.value for one in uses[signer] if one.critical
+           and isinstance(one.value, x509.ExtendedKeyUsage)]
+    if [[one.dotted_string for one in kinds] for kinds in use] != [["1.3.6.1.5.5.7.3.8"]]:
+        refuse(where, "the certificate is not for time stamps alone (RFC 3161, 2.3)")
+    _require_chain(signer, chain, roots, at, where)
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _digest(algorithm: Der, data: bytes, where: str) -> bytes:
-    method = SHA2.get(algorithm.at(0).body.hex())
-    if method is None:
-        raise NotCheckedError(f"{where}: a digest algorithm this verifier does not know")
-    return hashlib.new(method.name, data).digest()
-
-
-def _stamp_signer(
-    signer: Der, content: bytes, chain: list[x509.Certificate], where: str
-) -> x509.Certificate:
-    """The certificate that made the signature over the attributes (RFC 5652, 5.4).
-
-    They hold the digest of the content, and that of the certificate (RFC 5035, 3).
-    """
-    attributes, method, signature = signer.at(3), signer.at(2), signer.at(5).body
-    told = sorted((one.at(0).body.hex(), one.at(1).items()) for one in attributes.items())
-    for name, expected in (
-        (CONTENT_TYPE, bytes.fromhex(TST_INFO)),
-        (MESSAGE_DIGEST, _digest(method, content, where)),
-    ):
-        if [[one.body for one in values] for key, values in told if key == name] != [[expected]]:
-            refuse(where, "what is signed is something else than the time stamp")
-    message, algorithm = b"\x31" + attributes.whole[1:], SHA2[method.at(0).body.hex()]
-    for one in chain:
-        named = (one.fingerprint(kind) for kind in (hashes.SHA1(), *SHA2.values()))  # noqa: S303
-        if not any(digest in attributes.body for digest in named):
-            continue
-        key = one.public_key()
-        try:
-            if isinstance(key, rsa.RSAPublicKey):
-                key.verify(signature, message, padding.PKCS1v15(), algorithm)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, message, ec.ECDSA(algorithm))
-            else:
-                raise NotCheckedError(f"{where}: a kind of key this verifier does not know")
-        except (InvalidSignature, ValueError):
-            refuse(where, "the signature of the time stamp does not verify")
-        return one
-    refuse(where, "does not name the certificate that signed it")
-
-
-def _check_chain(
-    signer: x509.Certificate,
-    others: list[x509.Certificate],
-    roots: list[x509.Certificate],
-    at: datetime,
-    where: str,
-) -> None:
+def _require_chain(signer: x509.Certificate, chain: Certificates, roots: Certificates,
+                   at: datetime, where: str) -> None:
     """From the signer to a root: each issued by a CA, and valid when it was stamped."""
-    try:
-        use = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-        if not use.critical or [one.dotted_string for one in use.value] != ["1.3.6.1.5.5.7.3.8"]:
-            refuse(where, "the certificate is not for time stamps alone (RFC 3161, 2.3)")
-        current = signer
-        for _ in range(8):
-            if not current.not_valid_before_utc <= at <= current.not_valid_after_utc:
-                refuse(where, "a certificate was not valid when it was stamped")
-            if any(current == root or _issued(current, root) for root in roots):
-                return
-            current = next(one for one in others if one != current and _issued(current, one))
-    except (ValueError, StopIteration, x509.ExtensionNotFound):
-        pass
+    for _ in range(8):
+        if not signer.not_valid_before_utc <= at <= signer.not_valid_after_utc:
+            refuse(where, "a certificate was not valid when it was stamped")
+        if any(signer == root or _issued(signer, root) for root in roots):
+            return
+        issuers = [one for one in chain if one != signer and _issued(signer, one)]
+        signer = issuers[0] if issuers else signer
     refuse(where, "its certificate leads to none of the roots given")
+
+
+def _stamp_signer(signer: Der, content: bytes, chain: Certificates) -> x509.Certificate:
+    """The certificate that made the signature over the attributes (RFC 5652, 5.4), which hold the
+    digest of the content, and that of the certificate (RFC 5035, 3)."""
+    where, method, attributes = signer.where, signer.at(2), signer.at(3)
+    told = [(one.at(0).body.hex(), [v.body for v in one.at(1).items()])
+            for one in attributes.items()]
+    for name, value in ((CONTENT_TYPE, bytes.fromhex(TST_INFO)),
+                        (MESSAGE_DIGEST, method.digest_of(content))):
+        if [values for key, values in told if key == name] != [[value]]:
+            refuse(where, "what is signed is something else than the time stamp")
+    named = [one for one in chain if any(one.fingerprint(kind) in attributes.body for kind in
+                                         (hashes.SHA1(), *SHA2.values()))]  # noqa: S303
+    if not named:
+        refuse(where, "does not name the certificate that signed it")
+    key: Any = named[0].public_key()
+    algorithm = SHA2[method.at(0).body.hex()]
+    how: dict[Any, tuple[Any, ...]] = {rsa.RSAPublicKey: (padding.PKCS1v15(), algorithm),
+                                       ec.EllipticCurvePublicKey: (ec.ECDSA(algorithm),)}
+    for kind, arguments in how.items():
+        if isinstance(key, kind):
+            try:
+                key.verify(signer.at(5).body, b"\x31" + attributes.whole[1:], *arguments)
+            except (InvalidSignature, ValueError):
+                refuse(where, "the signature of the time stamp does not verify")
+            return named[0]
+    raise NotCheckedError(f"{where}: a kind of key this verifier does not know")
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -495,16 +550,17 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
 
 
-# ---------------------------------------------------------------------------------------------
-# 5. The ledger: an export in the layout of c2sp.org/tlog-tiles
-# ---------------------------------------------------------------------------------------------
+# ---- 5. The ledger: an export in the layout of c2sp.org/tlog-tiles ------------------------------
 
 TILE = re.compile(
-    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])((?:/x[0-9]{3})*/[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
-)
-KEPT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})-[0-9a-f]{8}\.checkpoint")
-BESIDE = ("checkpoint", "keys/ledger.vkeys")
+    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])((?:/x[0-9]{3})*/[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
+KEPT = re.compile(r"checkpoints/(0|[1-9][0-9]{0,18})-[0-9a-f]{8}\.(checkpoint|tsr)")
+VKEYS = "keys/ledger.vkeys"
+OWN_ACTS = tuple(b'{"act":"ledger.%b",' % act for act in (b"rekeyed", b"recovered", b"expired"))
+"""How the entries begin that say something of the ledger itself, and are read."""
+RANGE = re.compile(r"(0|[1-9][0-9]{0,17})(?:-([1-9][0-9]{0,17}))?")
 _PLACE = re.compile(rb'"index":([0-9]{1,19}),"reason":')
+_AT = re.compile(rb'"allowed":(?:true|false),"at":"([^"]{1,40})","before":')
 
 
 def place_of(entry: bytes) -> int:
@@ -512,6 +568,12 @@ def place_of(entry: bytes) -> int:
     only the subject stands behind it, and inside a text the quotes would be escaped."""
     found = _PLACE.match(entry, entry.rfind(b'"index":'))
     return int(found[1]) if found else -1
+
+
+def time_of(entry: bytes) -> str:
+    """When an entry says it was made, without parsing it; empty where it does not say."""
+    found = _AT.search(entry)
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 def split_bundle(data: bytes, where: str) -> list[bytes]:
@@ -533,45 +595,39 @@ class Ledger:
         root: the folder.
         given: the ledger keys of the command line.
         look: called with index and bytes of every entry.
-        witnesses: their keys; ``quorum`` of them must have cosigned one of the checkpoints.
-        tsa: certificates that end the chain of a time stamp.
     """
 
-    def __init__(
-        self,
-        root: str,
-        given: list[Key],
-        look: Callable[[int, bytes], None] | None = None,
-        witnesses: Iterable[Key] = (),
-        tsa: Iterable[x509.Certificate] = (),
-    ) -> None:
-        self.root, self.given, self.look = root, given, look
-        self.witnesses, self.tsa = list(witnesses), list(tsa)
-        self.cosigned: dict[int, dict[str, str]] = {}
-        self.stamped: dict[int, str] = {}
-        self.unchecked = 0
+    def __init__(self, root: str, given: list[Key],
+                 look: Callable[[int, bytes], None] = lambda index, entry: None) -> None:
+        self.root, self.look = root, look
         self.head = Note(self._read("checkpoint", SMALL), "checkpoint")
-        self.keys = self._chain()
-        self.notes: list[tuple[Note, set[int]]] = []
-        self.rows: list[list[bytes]] = [[]]
-        self.roots: dict[int, Note] = {}
-        self.proved = self.empty = 0
-        self.acts: Counter[bytes] = Counter()
-        self.rekeyed: dict[int, bytes] = {}
-        self.parts: dict[tuple[object, int], list[int]] = {}
-        self.mark(self.head)
+        self.notes = [self.head]
+        self.stamps: dict[str, bytes] = {}  # by the name of the checkpoint
+        self.parts: list[tuple[object, int, int]] = []
         self._inventory()
+        vkeys = self._read(VKEYS, SMALL)
+        told = vkeys.decode("utf-8", "replace").split()
+        for key in given:
+            if key.text not in told:
+                refuse(VKEYS, f"{key.text[:120]}, the key you gave, is none of this ledger: it is "
+                       "another one, or was rolled back")
+        self.history = history_of(self.head, given, vkeys, self.notes)
+        if told != [key.text for key in self.history.keys]:
+            refuse(VKEYS, "names other keys than the checkpoints hand the ledger over to")
+        self.rows: list[list[bytes]] = [[]]
+        self.lost: list[tuple[Note, str]] = []  # checkpoints it contradicts, and how
+        self.told: dict[int, Entry] = {}  # what it says of itself
+        self.gone: list[list[Any]] = []  # without bytes: from, to, when the one before was made
+        self.proved, self.last = 0, b""
 
     def verify(self) -> dict[str, Any]:
         """Everything there is; what comes back goes into the report."""
-        size = self.head.size
-        waiting = sorted((note for note, _ in self.notes), key=lambda note: -note.size)
+        head, size, waiting = self.head, self.head.size, self._marks()
         for number in range(-(-size // WIDTH)):
-            start = number * WIDTH
-            leaves = self._leaves(number, min(WIDTH, size - start))
-            while waiting and waiting[-1].size < start + len(leaves):
+            leaves = self._leaves(number, min(WIDTH, size - number * WIDTH))
+            while waiting and waiting[-1].size < number * WIDTH + len(leaves):
                 note = waiting.pop()
-                self._compare(note, [leaves[: note.size - start], *self.rows[1:]])
+                self._compare(note, [leaves[: note.size - number * WIDTH], *self.rows[1:]])
             self.rows[0] = leaves
             if len(leaves) == WIDTH:
                 self._complete(0, number)
@@ -580,26 +636,74 @@ class Ledger:
                 self._tile(level, size >> 8 * (level + 1), row)
         for note in reversed(waiting):
             self._compare(note, self.rows)
+        self._partial()
         try:
-            self._check_keys()
-        except (KeyError, TypeError, AttributeError):
-            refuse("tile/entries", "an entry about the ledger's key is not of the form it has")
-        if self.empty and not self.acts[b"expired"]:
-            refuse("tile/entries", f"{self.empty} entries hold no bytes, and no entry records that "
-                   "they were deleted after their time")  # fmt: skip
-        return {
-            "origin": self.head.origin,
-            "size": size,
-            "root": self.head.root.hex(),
-            "checkpoints": len(self.notes) - 1,
-            "keys": [key.text for key in self.keys],
-            "expired": self.empty,
-            "recovered": self.acts[b"recovered"],
-            "stamped": [
-                f"{size} entries at {at}" for size, at in sorted(self.stamped.items())[-1:]
-            ],
-            "stamps_not_checked": self.unchecked,
-        }
+            recovered, expired = self._recovered(), self._expired()
+            self.history.told_by(self._acts("rekeyed"), size)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            refuse("tile/entries", "an entry about the ledger itself is not of the form it has")
+        lost = [note for note, _ in self.lost]
+        self.notes = [note for note in self.notes if note not in lost]
+        for note in self.notes:
+            self.history.in_time(note)
+        return {"origin": head.origin, "size": size, "root": head.root.hex(),
+                "checkpoints": len(self.notes) - 1, "expired": expired, "recovered": recovered,
+                "keys": [key.text for key in self.history.keys]}
+
+    def _marks(self) -> list[Note]:
+        """The checkpoints within the ledger, the largest first; all are signed with its keys."""
+        found = sorted(self.notes, key=lambda note: -note.size)
+        for note in found:
+            if not self.history.knows(note):
+                refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key "
+                       "of this ledger")
+        why = f"entries were signed, and the ledger ends at {self.head.size}: it was truncated or "
+        self.lost = [(note, f"{note.size} {why}rolled back") for note in found
+                     if note.size > self.head.size]
+        return found[len(self.lost) :]
+
+    def _acts(self, act: str) -> dict[int, Entry]:
+        return {i: e for i, e in self.told.items() if e["act"] == f"ledger.{act}" and e["allowed"]}
+
+    def _recovered(self) -> list[str]:
+        """A checkpoint the ledger contradicts passes where an entry owns up to that very note."""
+        owned, found = set(), []
+        for index, entry in self._acts("recovered").items():
+            lost, size = entry["facts"]["lost"], entry["facts"]["continues"]["size"]
+            if size <= index:
+                owned.add((lost["note"], lost["size"], lost["root"]))
+                found.append(f"entry {index}: {lost['size']} entries were signed, and those were "
+                             f"lost that followed the first {size} or stood among them")
+        for note, why in self.lost:
+            if note.heir is not None:
+                refuse(note.where, f"{why}; who hands the ledger over is never lost")
+            if (sha256(note.text), note.size, note.root.hex()) not in owned:
+                refuse(note.where, why)
+        return found
+
+    def _expired(self) -> int:
+        """How many entries hold no bytes; each was let go by a later entry, and past its time."""
+        said = []
+        for index, entry in self._acts("expired").items():
+            facts = entry["facts"]
+            latest = instant(entry["at"]) - timedelta(days=facts["years"] * 365.25)
+            if facts["years"] < 1 or instant(facts["before"]) > latest:
+                refuse(f"entry {index}", "lets entries go before their time")
+            for word in facts["entries"].split(","):
+                match = RANGE.fullmatch(word)
+                last = int(match[2] or match[1]) if match else index
+                if last >= index:
+                    refuse(f"entry {index}", "lets go of no entries, or of some not before it")
+                said.append((int(word.partition("-")[0]), last + 1, facts["before"]))
+        said.sort()
+        for start, end, after in self.gone:  # none is older than the entry before it
+            for first, stop, before in said[: bisect.bisect(said, (end,))]:
+                if first <= start < stop and "" < after < before:
+                    start = min(stop, end)
+            if start < end:
+                refuse("tile/entries", f"entry {start} is missing: no later entry says that it was "
+                       "deleted after its time")
+        return sum(end - start for start, end, _ in self.gone)
 
     def _read(self, name: str, limit: int) -> bytes:
         path = os.path.join(self.root, name)
@@ -607,112 +711,75 @@ class Ledger:
             refuse(name, "is missing")
         return read_file(path, limit)
 
-    def _chain(self) -> list[Key]:
-        """The ledger's keys, oldest first; those given must be among them."""
-        lines = self._read("keys/ledger.vkeys", SMALL).decode("utf-8", "replace").splitlines()
-        chain = [Key(line) for line in lines if line]
-        texts = [key.text for key in chain]
-        for key in self.given:
-            if key.text not in texts:
-                refuse("keys/ledger.vkeys", f"{key.text[:120]}, the key you gave, is none of this "
-                       "ledger: it is another one, or was rolled back")  # fmt: skip
-        if len(set(texts)) != len(texts) or any(key.name != self.head.origin for key in chain):
-            refuse("keys/ledger.vkeys", "names a key twice, or one of another ledger")
-        return chain
-
     def _inventory(self) -> None:
         """Every file has a place; each kept checkpoint is read, partial tiles are noted."""
-        size = self.head.size
         for name in walk(self.root):
             tile, kept = TILE.fullmatch(name), KEPT.fullmatch(name)
-            if kept:
-                note = Note(self._read(name, SMALL), name)
-                if note.size != int(kept[1]):
-                    refuse(name, f"is of {note.size} entries")
-                beside = name[: -len("checkpoint")] + "tsr"
-                has = os.path.lexists(os.path.join(self.root, beside))
-                self.mark(note, self._read(beside, SMALL) if has else None)
+            if kept and kept[2] == "tsr":
+                self.stamps[name[:-3] + "checkpoint"] = self._read(name, SMALL)
+            elif kept:
+                self.notes.append(Note(self._read(name, SMALL), name))
+                if self.notes[-1].size != int(kept[1]):
+                    refuse(name, f"is of {self.notes[-1].size} entries")
             elif tile:
                 level = 0 if tile[1] == "entries" else int(tile[1])
-                number = int(tile[2].replace("/x", "").replace("/", ""))
-                width = int(tile[3] or WIDTH)
+                number, width = int(re.sub("[/x]", "", tile[2])), int(tile[3] or WIDTH)
                 if name != tile_name(tile[1], number, width) or width > WIDTH:
                     refuse(name, "is no name of a tile")
-                if number * WIDTH + width > size >> 8 * level:
-                    refuse(name, f"holds more than the {size} entries of the checkpoint: the "
-                           "checkpoint was rolled back, or an export was interrupted")  # fmt: skip
+                if number * WIDTH + width > self.head.size >> 8 * level:
+                    refuse(name, f"holds more than the {self.head.size} entries of the checkpoint: "
+                           "it was rolled back, or an export was interrupted")
                 if width < WIDTH:
-                    self.parts.setdefault((tile[1], number), []).append(width)
-            elif name not in BESIDE and not KEPT.fullmatch(name[:-4] + ".checkpoint"):
+                    self.parts.append((tile[1], number, width))
+            elif name not in ("checkpoint", VKEYS):
                 refuse(name, "is no part of an export")
 
-    def mark(self, note: Note, stamp: bytes | None = None) -> None:
-        """Take in a checkpoint: signed by a key of this ledger, about this ledger."""
-        signers = note.signers(self.keys)
-        if not signers:
-            refuse(note.where, f"is not signed by {self.head.origin} with a key of this ledger")
-        if note.origin != self.head.origin:
-            refuse(note.where, f"is a checkpoint of {note.origin[:80]}")
-        if note.size > self.head.size:
-            refuse(note.where, f"{note.size} entries were signed, and the ledger ends at "
-                   f"{self.head.size}: it was truncated or rolled back")  # fmt: skip
-        other = self.roots.setdefault(note.size, note)
-        if other.root != note.root:
-            refuse(note.where, f"the ledger forked: {other.where} has another root, and both are "
-                   "signed")  # fmt: skip
-        for key, at in note.signers(self.witnesses).items():
-            self.cosigned.setdefault(note.size, {})[key.text] = moment(at)
-        if stamp is not None:
-            if self.tsa:
-                self.stamped[note.size] = verify_stamp(stamp, note.data, self.tsa, note.where)
-            else:
-                self.unchecked += 1
-        self.notes.append((note, {self.keys.index(key) for key in signers}))
-        note.data, note.text, note.signatures = b"", b"", []  # there may be very many
+    def _partial(self) -> None:
+        """Tiles of earlier, smaller exports are the beginnings of those that were verified."""
+        for level, number, width in self.parts:
+            above = 0 if level == "entries" else int(str(level))
+            most = min(WIDTH, (self.head.size >> 8 * above) - number * WIDTH)
+            name = tile_name(level, number, width)
+            part = self._read(name, WIDTH * 65537)
+            whole = self._read(tile_name(level, number, most), WIDTH * 65537)
+            count = len(split_bundle(part, name)) if level == "entries" else len(part) / 32
+            if not whole.startswith(part) or count != width:
+                refuse(name, "is not the beginning of its tile")
 
     def _leaves(self, number: int, width: int) -> list[bytes]:
         """The leaf hashes of one bundle, each compared with the tile of level 0."""
         start, name = number * WIDTH, tile_name("entries", number, width)
-        data = self._read(name, WIDTH * 65537)
-        entries = split_bundle(data, name)
+        entries = split_bundle(self._read(name, WIDTH * 65537), name)
         tile = self._read(tile_name(0, number, width), WIDTH * 32)
-        leaves = []
-        for at, entry in enumerate(entries):
-            index = start + at
-            hashed = tile[32 * at : 32 * at + 32]
+        leaves: list[bytes] = []
+        for index, entry in enumerate(entries, start):
+            hashed = tile[32 * len(leaves) : 32 * len(leaves) + 32]
             leaf = _sha256(b"\x00" + entry).digest()
             if leaf != hashed and not entry and len(hashed) == 32:
-                self.empty += 1  # deleted after retention: its hash stays
-                leaf = hashed
+                leaf = hashed  # deleted after retention: its hash stays
+                if not self.gone or self.gone[-1][1] != index:
+                    self.gone.append([index, index, time_of(self.last)])
+                self.gone[-1][1] += 1
             elif leaf != hashed or place_of(entry) != index:
-                self._name(name, entries, at, start)
-            elif entry.startswith(b'{"act":"ledger.'):
-                self.acts[entry[15 : entry.find(b'"', 15)]] += 1
-                if entry.startswith(b'rekeyed"', 15):
-                    self.rekeyed[index] = entry
-            if self.look:
-                self.look(index, entry)
+                self._name(name, index, [place_of(entry) for entry in entries[index - start :]])
+            elif entry.startswith(OWN_ACTS):
+                self.told[index] = parse_json(entry, f"entry {index}")
+            self.last = entry or self.last
+            self.look(index, entry)
             leaves.append(leaf)
         if len(leaves) != width or len(tile) != 32 * width:
             refuse(name, f"entry {start + len(leaves)} is missing: the ledger was truncated"
-                   if len(leaves) < width else "an entry was inserted")  # fmt: skip
-        for part in self.parts.pop(("entries", number), ()):
-            kept = b"".join(len(e).to_bytes(2, "big") + e for e in entries[:part])
-            if part != width and self._read(tile_name("entries", number, part), len(data)) != kept:
-                refuse(tile_name("entries", number, part), "is not the beginning of its bundle")
+                   if len(leaves) < width else "an entry was inserted")
         return leaves
 
-    def _name(self, name: str, entries: list[bytes], at: int, start: int) -> NoReturn:
+    def _name(self, name: str, index: int, places: list[int]) -> NoReturn:
         """Say what happened to the entry that is not in its place."""
-        index, carried = start + at, place_of(entries[at])
-        later = [place_of(entry) for entry in entries[at:]]
-        if carried == index:
-            refuse(name, f"entry {index} was edited: its bytes do not have its leaf hash")
-        if carried < 0:
-            refuse(name, f"entry {index} was edited: it does not say its index")
-        if index in later:
-            what = "was inserted" if later.count(carried) > 1 or carried < index else "was moved"
-            refuse(name, f"entry {carried} {what} before entry {index}: reordered or inserted")
+        carried = places[0]
+        if carried in (index, -1):
+            refuse(name, f"entry {index} was edited: not the bytes of its leaf hash and index")
+        if index in places:
+            what = "inserted" if places.count(carried) > 1 or carried < index else "moved"
+            refuse(name, f"entry {carried} was {what} before entry {index}: reordered or inserted")
         if carried > index:
             refuse(name, f"entry {index} is missing: it was deleted, and {carried} follows")
         refuse(name, f"entry {carried} was inserted or moved to the place of entry {index}")
@@ -729,57 +796,45 @@ class Ledger:
             self._complete(level + 1, number // WIDTH)
 
     def _tile(self, level: int, number: int, row: list[bytes]) -> None:
-        for width in {len(row), *self.parts.pop((str(level), number), ())}:
-            name = tile_name(level, number, width)
-            data, expected = self._read(name, WIDTH * 32), b"".join(row[:width])
-            if data != expected:
-                same = next(
-                    i
-                    for i in range(width)
-                    if data[32 * i : 32 * i + 32] != expected[32 * i : 32 * i + 32]
-                )
-                first, span = (number * WIDTH + same) * WIDTH**level, WIDTH**level
-                refuse(name, f"its hash {same} is not that of entries {first} to "
-                       f"{first + span - 1}: they were edited, or the tile was")  # fmt: skip
+        name, span = tile_name(level, number, len(row)), WIDTH**level
+        data = self._read(name, WIDTH * 32)
+        if data != b"".join(row):
+            same = next((i for i, one in enumerate(row) if data[32 * i : 32 * i + 32] != one), 0)
+            first = (number * WIDTH + same) * span
+            refuse(name, f"its hash {same} is not that of entries {first} to {first + span - 1}: "
+                   "they were edited, or the tile was")
 
     def _compare(self, note: Note, rows: list[list[bytes]]) -> None:
-        if root_of(rows) != note.root:
-            refuse(note.where, f"the ledger is not the one signed at {note.size} entries: an entry "
-                   f"between {self.proved} and {note.size - 1} was edited, replaced or moved, or "
-                   "the ledger forked")  # fmt: skip
-        self.proved = note.size
+        if root_of(rows) == note.root:
+            self.proved = note.size
+            return
+        why = (f"the ledger is not the one signed at {note.size} entries: one between {self.proved}"
+               f" and {note.size - 1} was edited, replaced or moved, or the ledger forked")
+        if note is self.head:
+            refuse(note.where, why)
+        self.lost.append((note, why))
 
-    def _check_keys(self) -> None:
-        """A key signs up to the checkpoint in which it names its heir, and both sign that one.
+    def stamped(self, roots: Certificates) -> dict[str, Any]:
+        """What the time stamps beside the checkpoints say, for the report."""
+        told = []
+        for note in sorted(self.notes, key=lambda note: note.size):
+            if roots and note.where in self.stamps:
+                at = verify_stamp(self.stamps[note.where], note.data, roots, note.where)
+                told.append(f"{note.size} entries at {at}")
+        return {"stamped": told[-1:], "stamps_not_checked": 0 if roots else len(self.stamps)}
 
-        The last of the entries it counts is ``ledger.rekeyed`` and names the same key.
-        """
-        until: list[int] = []
-        told = {index: parse_json(entry, "entry") for index, entry in self.rekeyed.items()}
-        for place, key in enumerate(self.keys[1:]):
-            sizes = {one.size for one, by in self.notes if one.heir == key.text
-                     and {place, place + 1} <= by}  # fmt: skip
-            if len(sizes) != 1:
-                refuse("checkpoints", "not one checkpoint hands over to the key " + key.text[:120])
-            until += sizes
-            entry = told.pop(until[-1] - 1, {})
-            if not entry.get("allowed") or entry["facts"].get("key") != key.text:
-                refuse("tile/entries", f"entry {until[-1] - 1} hands over to another key")
-        if told or len(set(until)) != len(until) or sorted(until) != until:
-            refuse("keys/ledger.vkeys", "the entries tell of other changes of the key")
-        for note, by in self.notes:
-            if note.heir and note.size not in until:
-                refuse(note.where, "hands the ledger over to a key that is none of it")
-            begins, ends = [0, *until], [*until, note.size]
-            for place in by:
-                if not begins[place] <= note.size <= ends[place]:
-                    refuse(note.where, f"the key {self.keys[place].text[:120]} was not the "
-                           f"ledger's at {note.size} entries")  # fmt: skip
+    def witnessed(self, witnesses: list[Key], quorum: int) -> dict[str, Any]:
+        """The largest checkpoint that enough witnesses cosigned, together in all its copies."""
+        cosigned: dict[int, set[str]] = {}
+        for note in self.notes:
+            cosigned.setdefault(note.size, set()).update(k.text for k in note.signers(witnesses))
+        enough = [size for size, by in cosigned.items() if len(by) >= quorum]
+        if not enough:
+            refuse("checkpoints", f"none is cosigned by {quorum} of the witnesses")
+        return {"witnessed": max(enough)}
 
 
-# ---------------------------------------------------------------------------------------------
-# 6. One entry and its inclusion proof (c2sp.org/tlog-proof)
-# ---------------------------------------------------------------------------------------------
+# ---- 6. One entry and its inclusion proof (c2sp.org/tlog-proof) ---------------------------------
 
 
 class Proof:
@@ -800,27 +855,21 @@ class Proof:
 
     def verify(self, entry: bytes, note: Note) -> None:
         """Check that the root of a checkpoint commits to these bytes at this index."""
-        leaf = leaf_hash(entry)
+        leaf = _sha256(b"\x00" + entry).digest()
         if root_from_proof(self.index, note.size, leaf, self.path, self.where) != note.root:
             refuse(self.where, f"the entry is not number {self.index} of the signed ledger: the "
-                   "entry, its place or the proof was changed")  # fmt: skip
+                   "entry, its place or the proof was changed")
         if place_of(entry) != self.index:
             refuse(self.where, f"the entry says that its index is {place_of(entry)}")
 
 
-def signed_by(note: Note, keys: list[Key]) -> None:
-    """Refuse a checkpoint that none of these keys signed, or one of another ledger."""
-    if not note.signers(keys) or note.origin not in [key.name for key in keys]:
-        refuse(note.where, f"the checkpoint of {note.origin[:80]} is not signed with a key given")
-
-
-# ---------------------------------------------------------------------------------------------
-# 7. Evidence bundles
-# ---------------------------------------------------------------------------------------------
+# ---- 7. Evidence bundles ------------------------------------------------------------------------
 
 STAMP = "ledger/checkpoint.tsr"
 MANIFESTS = ("manifest.json", "manifest.dsse")
 PAYLOAD_TYPE = "application/vnd.mlflow-governance.evidence+json"
+NAMED = ("ledger/proofs/", "decisions/", "dossiers/", "policies/", "erasures/")
+"""Folders in which nothing stands that no entry leads to."""
 WAY = {"None": "Candidate", "Candidate": "Staging", "Staging": "Approved", "Approved": "Deprecated"}
 OUT = ("Quarantined", "Revoked")
 
@@ -834,7 +883,7 @@ class Archive:
             self.names = set(islice(walk(path), MEMBERS + 1))
         else:
             self.zip = self._open(path)
-            self.names = {info.filename for info in self.zip.infolist()}
+            self.names = set(self.zip.namelist())
         if len(self.names) > MEMBERS:
             raise NotCheckedError(f"{path} holds more than {MEMBERS} files")
 
@@ -855,6 +904,14 @@ class Archive:
             raise NotCheckedError(f"{name} has more than {limit} bytes, which are not read")
         return data
 
+    def json(self, name: str) -> Any:
+        """The value in one file."""
+        return parse_json(self.read(name), name)
+
+    def under(self, folder: str) -> list[str]:
+        """The names of the files in a folder."""
+        return sorted(name for name in self.names if name.startswith(folder))
+
     @staticmethod
     def _open(path: str) -> zipfile.ZipFile:
         """A zip that every program reads alike: plain files, each once, one behind the other."""
@@ -868,48 +925,50 @@ class Archive:
             found = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise NotCheckedError(f"{path} cannot be read: {error}") from error
-        names, behind, total = set(), 0, 0
+        names, behind = set(), 0
         for info in sorted(found.infolist(), key=lambda info: info.header_offset):
-            name, kind = info.filename, info.external_attr >> 16
+            name, kind, start = info.filename, info.external_attr >> 16, info.header_offset
             parts = name.split("/")
-            if "" in parts or ".." in parts or "." in parts or "\\" in name or ":" in parts[0]:
+            if {"", ".", ".."} & {*parts} or "\\" in name or ":" in parts[0]:
                 refuse(name, "is no name of a file in a bundle")
             if name.casefold() in names or (kind and not stat.S_ISREG(kind)):
                 refuse(name, "is there twice, is a link or is no file")
-            if info.orig_filename != name or (info.header_offset < behind if behind else
-                                              info.header_offset):  # fmt: skip
+            if info.orig_filename != name or (start < behind if behind else start):
                 refuse(name, "two files of the zip overlap, or something stands before the first")
             names.add(name.casefold())
-            behind = info.header_offset + 30 + len(name) + info.compress_size
-            total += info.file_size
-        if len(names) > MEMBERS or total > 16 * LARGE:
+            behind = start + 30 + len(name) + info.compress_size
+        if len(names) > MEMBERS or sum(info.file_size for info in found.infolist()) > 16 * LARGE:
             raise NotCheckedError(f"{path} holds more than is read")
         return found
 
 
-def verify_envelope(data: bytes, payload: bytes, pem: bytes, where: str) -> None:
+def read_public(pem: bytes) -> tuple[Any, str]:
+    """A public key, and its id: the digest of its SubjectPublicKeyInfo."""
+    try:
+        key: Any = form.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise NotCheckedError(f"the registry's key cannot be read: {error}") from error
+    if not isinstance(key, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey)):
+        raise NotCheckedError("the registry's key is neither Ed25519 nor ECDSA")
+    kind = form.PublicFormat.SubjectPublicKeyInfo
+    return key, sha256(key.public_bytes(form.Encoding.DER, kind))
+
+
+def verify_envelope(data: bytes, payload: bytes, key: Any, where: str) -> None:
     """Check a DSSE envelope (protocol v1.0): the payload is this, and this key signed it."""
-    envelope = parse_json(data, where)
+    envelope, kind = parse_json(data, where), PAYLOAD_TYPE.encode()
     if decode_base64(envelope["payload"], where) != payload:
         refuse(where, "is a signature over another manifest")
     if envelope["payloadType"] != PAYLOAD_TYPE:
         refuse(where, "is a signature over something else")
-    kind = PAYLOAD_TYPE.encode()
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-    try:
-        key: Any = load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise NotCheckedError(f"the registry's key cannot be read: {error}") from error
+    how = []
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        method = {384: hashes.SHA384(), 521: hashes.SHA512()}.get(key.key_size, hashes.SHA256())
+        how = [ec.ECDSA(method)]
     for one in envelope["signatures"][:16]:
         try:
-            if isinstance(key, ed25519.Ed25519PublicKey):
-                key.verify(decode_base64(one["sig"], where), message)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
-                method = {384: hashes.SHA384(), 521: hashes.SHA512()}.get(key.key_size)
-                key.verify(decode_base64(one["sig"], where), message,
-                           ec.ECDSA(method or hashes.SHA256()))  # fmt: skip
-            else:
-                raise NotCheckedError("the registry's key is neither Ed25519 nor ECDSA")
+            key.verify(decode_base64(one["sig"], where), message, *how)
             return
         except InvalidSignature:
             continue
@@ -918,75 +977,67 @@ def verify_envelope(data: bytes, payload: bytes, pem: bytes, where: str) -> None
 
 def policy_digest(archive: bytes, where: str) -> str:
     """The identity of a policy: ``sha256(JCS([{name, sha256}, …]))`` over what decides."""
-    unpacked = zlib.decompressobj(31)
+    unpacked, kept = zlib.decompressobj(31), {}
     try:
         plain = unpacked.decompress(archive, 16 * SMALL)
         if not unpacked.eof or unpacked.unused_data:
             refuse(where, "is too large, or more than one archive")
-        found: dict[str, bytes] = {}
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
             for member in tar:
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is None or member.issparse() or member.name in found:
-                    refuse(where, f"holds {member.name[:100]!r} twice, or a link")
-                found[member.name] = file.read()
+                file, name = tar.extractfile(member) if member.isreg() else None, member.name
+                if file is None or member.issparse() or name in kept:
+                    refuse(where, f"holds {name[:100]!r} twice, or a link")
+                data = file.read()
+                if name == ".manifest":  # its revision is this very digest
+                    told = parse_json(data, where)
+                    data = canonical({key: told[key] for key in told if key != "revision"})
+                kept[name] = _sha256(data).hexdigest()
     except (zlib.error, tarfile.TarError, EOFError, ValueError) as error:
         refuse(where, f"is no archive of a policy ({error})")
-    kept = {}
-    for name, data in found.items():
-        if name.startswith("tests/") or name.endswith(".md"):
-            continue
-        if name in (".signatures.json", "config.schema.json"):
-            continue
-        if name == ".manifest":  # its revision is this very digest
-            told = parse_json(data, where)
-            data = canonical({key: told[key] for key in told if key != "revision"})
-        kept[name] = hashlib.sha256(data).hexdigest()
-    return sha256(canonical([{"name": name, "sha256": kept[name]} for name in sorted(kept)]))
+    return sha256(canonical([
+        {"name": name, "sha256": kept[name]} for name in sorted(kept)
+        if not name.startswith("tests/") and not name.endswith(".md")
+        and name not in (".signatures.json", "config.schema.json")]))
 
 
 class Bundle:
     """What a registry says of a version, or of a period, and whether its ledger says the same.
 
-    What is missing, as where names were erased or withheld, is kept in ``open``: it cannot be told,
-    which is exit code 2. ``remarks`` only say how far the check went.
+    What is missing, as where names were withheld, is kept in ``open``: it cannot be told, which is
+    exit code 2. ``remarks`` only say how far the check went.
     """
 
-    def __init__(self, archive: Archive, keys: list[Key], registry_key: bytes | None) -> None:
-        self.archive, self.keys, self.registry_key = archive, keys, registry_key
+    def __init__(self, archive: Archive, given: list[Key], pem: bytes | None) -> None:
+        self.archive, self.given, self.pem = archive, given, pem
         self.open: list[str] = []
         self.remarks: list[str] = []
-        self.entries: dict[int, dict[str, Any]] = {}
-        self.texts: dict[str, str] = {}
-        self.decisions: dict[int, dict[str, Any]] = {}
-        self.dossiers: dict[int, dict[str, Any]] = {}
+        self.entries: dict[int, Entry] = {}
+        self.used: set[str] = set()  # files that an entry leads to
+        self.texts: dict[str, str] = {}  # commitment: name or reason
+        self.replaced: dict[str, tuple[str, int]] = {}  # digest: what stands for it, since when
+        self.registered: dict[str, Entry] = {}
+        self.stages: dict[str, str] = {}
+        self.came_from: dict[str, str] = {}
+        self.words: dict[str, tuple[int, Entry]] = {}  # approvals that stand, by their id
+        self.attached: set[tuple[str, str, str]] = set()  # evidence: of which version, which, name
 
     def verify(self) -> dict[str, Any]:
         """Everything in it."""
         try:
-            self._files()
-            self._ledger()
-            self._exported()
-            self._openings()
-            self._decisions()
-            self._policies()
-            self._states()
-            self._approvals()
-            self._models()
+            for step in (self._files, self._ledger, self._exported, self._openings, self._history,
+                         self._told, self._models):
+                step()
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             refuse("a document", f"is not of the form this verifier reads ({error!r:.200})")
-        if self.hidden and self.open:
+        for name in sorted(n for folder in NAMED for n in self.archive.under(folder)):
+            if name not in self.used:
+                refuse(name, "no entry leads to it")
+        if self.hidden:
             self.remarks += [f"withheld, as the ledger says: {one}" for one in self.open]
             self.open = []
-        return {
-            "of": json.dumps(self.manifest["of"], ensure_ascii=False),
-            "made_at": self.manifest["made_at"],
-            "origin": self.note.origin,
-            "size": self.note.size,
-            "entries": len(self.entries),
-            "decisions": len(self.decisions),
-            "remarks": self.remarks,
-        }
+        return {"of": json.dumps(self.manifest["of"], ensure_ascii=False),
+                "made_at": self.manifest["made_at"], "origin": self.note.origin,
+                "size": self.note.size, "entries": len(self.entries), "remarks": self.remarks}
 
     def _files(self) -> None:
         """The manifest is signed, and lists every file and none else."""
@@ -994,9 +1045,8 @@ class Bundle:
         self.manifest = parse_json(data, "manifest.json")
         if self.manifest["schema"] != 1:
             raise NotCheckedError("a bundle of a kind that is newer than this verifier")
-        given = self.registry_key
-        pem = self.archive.read("keys/registry.pub", SMALL) if given is None else given
-        verify_envelope(self.archive.read("manifest.dsse"), data, pem, "manifest.dsse")
+        key, self.key_id = read_public(self.pem or self.archive.read("keys/registry.pub", SMALL))
+        verify_envelope(self.archive.read("manifest.dsse"), data, key, "manifest.dsse")
         listed = self.manifest["files"]
         for name in sorted((self.archive.names - set(MANIFESTS)) ^ set(listed)):
             refuse(name, "is missing" if name in listed else "is not listed in manifest.json")
@@ -1006,33 +1056,29 @@ class Bundle:
 
     def _ledger(self) -> None:
         """Each entry is in the ledger, by its proof against the one checkpoint."""
-        checkpoint = self.archive.read("ledger/checkpoint", SMALL)
+        read = self.archive.read
+        checkpoint = read("ledger/checkpoint", SMALL)
         self.note = Note(checkpoint, "ledger/checkpoint")
-        signed_by(self.note, self.keys)
-        told = {"origin": self.note.origin, "size": self.note.size}
-        if self.manifest["ledger"] != told:
+        handed = [Note(read(name, SMALL), name) for name in self.archive.under("ledger/handovers/")]
+        self.history = history_of(self.note, self.given, read(VKEYS, SMALL), handed)
+        for note in handed:
+            self.history.in_time(note)
+        if self.manifest["ledger"] != {"origin": self.note.origin, "size": self.note.size}:
             refuse("manifest.json", "names another ledger than its checkpoint")
-        proofs = {name for name in self.archive.names if name.startswith("ledger/proofs/")}
-        for name in self.archive.names:
-            if not name.startswith("ledger/entries/"):
-                continue
-            index = int(name[15:].removesuffix(".json"))
-            where = f"ledger/proofs/{index}.tlog-proof"
-            proof = Proof(self.archive.read(where, SMALL), where)
-            proofs.discard(where)
+        for index in sorted(int(name[15:-5]) for name in self.archive.under("ledger/entries/")):
+            name, where = f"ledger/entries/{index}.json", f"ledger/proofs/{index}.tlog-proof"
+            data, proof = read(name, SMALL), Proof(read(where, SMALL), where)
             if (proof.index, proof.checkpoint) != (index, checkpoint):
                 refuse(where, "is about another entry, or against another checkpoint")
-            data = self.archive.read(name, SMALL)
             proof.verify(data, self.note)
             self.entries[index] = parse_json(data, name)
             if self.entries[index]["schema"] != 1 or self.entries[index]["index"] != index:
                 refuse(name, "is no entry of this kind of ledger")
-        if proofs:
-            refuse(min(proofs), "is the proof of an entry that is not there")
-        self.entries = dict(sorted(self.entries.items()))
+            self.used.add(where)
 
     def _exported(self) -> None:
-        """The last entry is the registry's word for what the bundle holds."""
+        """The last entry is the registry's word for what the bundle holds, the last start names
+        the key it signs with, and each change of the ledger's key is an entry."""
         self.last = max(self.entries, default=-1)
         word = self.entries.get(self.last, {"act": "", "facts": {}})
         if word["act"] != "evidence.exported" or not word["allowed"]:
@@ -1048,309 +1094,319 @@ class Bundle:
         missing = set(listed) ^ (set(self.entries) - {self.last})
         if missing or facts["of"] != self.manifest["of"]:
             refuse(f"ledger/entries/{self.last}.json", "the registry said it exported other "
-                   f"entries, or of something else ({sorted(missing)[:5]})")  # fmt: skip
+                   f"entries, or of something else ({sorted(missing)[:5]})")
+        self.history.told_by({i: e for i, e in self.entries.items()
+                              if e["act"] == "ledger.rekeyed"}, self.last)
+        keys = [e["facts"].get("keys") for e in self.entries.values()
+                if e["act"] == "registry.started"]
+        told = keys[-1].get("registry") if keys and keys[-1] else None
+        self.unnamed = self.pem is None and told is None
+        if self.pem is None and told not in (None, self.key_id):
+            refuse("keys/registry.pub", f"the registry started with the key {told}")
 
     def _openings(self) -> None:
-        """A name or reason is shown with the salt that makes it its commitment."""
-        for commitment, one in parse_json(
-            self.archive.read("openings.json"), "openings.json"
-        ).items():
+        """A name or reason is shown with the salt that makes it its commitment.
+
+        Of somebody who was erased a pseudonym is shown, by the erasure that put it there: the entry
+        ``person.erased`` has the digest of the list ``[[before, after], …]`` of what it replaced.
+        """
+        for name in self.archive.under("erasures/"):
+            index, data = int(name[9:-5]), self.archive.read(name)
+            entry = self.entries.get(index, {"act": ""})
+            if entry["act"] != "person.erased" or entry["facts"]["replaced"] != sha256(data):
+                refuse(name, "no entry tells of this erasure")
+            self.used.add(name)
+            for before, after in parse_json(data, name):
+                self.replaced[before] = (after, index)
+                if not self.hidden:  # else people are called by a number of their own
+                    self.texts[before] = after
+        for commitment, one in self.archive.json("openings.json").items():
             if sha256(bytes.fromhex(one["salt"]) + one["text"].encode()) != commitment:
                 refuse("openings.json", f"{one['text'][:60]!r} does not open {commitment}")
             self.texts[commitment] = one["text"]
 
-    def _decisions(self) -> None:
-        """Whatever moved a version was decided so, and the decision is the one recorded."""
-        named: set[str] = set()
-        for index, entry in self.entries.items():
-            name = f"decisions/{entry['decision_id']}.json"
-            if not entry["decision_id"] or name not in self.archive.names:
-                if moves(entry):
-                    self.open.append(f"entry {index}: its decision is not in the bundle")
-                continue
-            decision = self.decisions[index] = self._decision(index, entry, name)
-            dossier = f"dossiers/{decision['dossier_digest'][7:]}.json"
-            named |= {name, dossier}
-            if dossier in self.archive.names:
-                self._dossier(index, entry, dossier, decision["dossier_digest"])
-            elif moves(entry):
-                self.open.append(f"entry {index}: its dossier is not in the bundle")
-        for name in self.archive.names:
-            if name.startswith(("decisions/", "dossiers/")) and name not in named:
-                refuse(name, "no entry names it")
+    def _document(self, name: str, digest: str, index: int) -> Any:
+        """What an entry names by its digest, or the redacted one that an erasure put there."""
+        data, by = self.archive.read(name), index
+        self.used.add(name)
+        while digest != sha256(data):
+            digest, since = self.replaced.get(digest, ("", -1))
+            if since <= by:  # nothing replaced it, or what did so was not after it
+                refuse(name, f"is not what entry {index} names: it was edited")
+            by = since
+        if by != index:
+            self.remarks.append(f"{name}: redacted: person erased by entry {by}")
+        return parse_json(data, name)
 
-    def _decision(self, index: int, entry: dict[str, Any], name: str) -> dict[str, Any]:
-        data = self.archive.read(name)
-        if sha256(data) != entry["decision_digest"]:
-            refuse(name, f"is not the decision of entry {index}: it was edited")
-        decision: dict[str, Any] = parse_json(data, name)
+    def _history(self) -> None:
+        """One walk over the entries: what each says follows from those before it."""
+        acts = {"version.registered": self._registers, "version.deleted": self._deletes,
+                "version.transitioned": self._moves, "version.revoked": self._moves,
+                "approval.given": self._gives, "approval.withdrawn": self._takes_back}
+        for index, entry in self.entries.items():
+            where, moves = f"ledger/entries/{index}.json", moved(entry)
+            dossier = self._decision(index, entry, moves) if entry["decision_id"] else None
+            if moves and not entry["decision_id"]:
+                refuse(where, "nobody decided what it says was done")
+            if entry["act"] in acts and entry["allowed"] and entry["subject"]["uid"]:
+                acts[entry["act"]](where, index, entry)
+            if moves and dossier:
+                self._rests_on(index, entry, dossier)
+
+    def _decision(self, index: int, entry: Entry, moves: bool) -> Any:
+        """Whatever moved a version was decided so, and the decision is the one recorded."""
+        name = f"decisions/{entry['decision_id']}.json"
+        if not self._there(name, f"entry {index}: its decision is", moves):
+            return None
+        decision = self._document(name, entry["decision_digest"], index)
         told = {key: entry["facts"].get(key) for key in ("policy_digest", "dossier_digest")}
         told["decision_id"] = entry["decision_id"]
         if any(value not in (None, decision[key]) for key, value in told.items()):
             refuse(name, f"says something else than entry {index}")
-        if moves(entry) and decision["allow"] is not True:
+        if moves and decision["allow"] is not True:
             refuse(name, f"refused what entry {index} says was done")
-        return decision
+        digest = decision["policy_digest"]
+        policy = f"policies/{digest[7:]}.tar.gz"
+        if policy not in self.used and self._there(policy, f"policy {digest} is", True):
+            self.used.add(policy)
+            if policy_digest(self.archive.read(policy), policy) != digest:
+                refuse(policy, "is another policy than it is called")
+        dossier = f"dossiers/{decision['dossier_digest'][7:]}.json"
+        if not self._there(dossier, f"entry {index}: its dossier is", moves):
+            return None
+        return self._document(dossier, decision["dossier_digest"], index)
 
-    def _dossier(self, index: int, entry: dict[str, Any], where: str, digest: str) -> None:
-        data, subject = self.archive.read(where), entry["subject"]
-        if sha256(data) != digest:
-            refuse(where, "is not the dossier that was decided upon")
-        dossier = self.dossiers[index] = parse_json(data, where)
-        about, action = dossier["subject"], dossier["action"]
-        told = (about["uid"], about["digest"], about["stage"], action.get("to"))
-        done = (subject["uid"], subject["digest"], entry["before"].get("stage"),
-                entry["after"].get("stage"))  # fmt: skip
-        if moves(entry) and told != done:
-            refuse(where, f"is about something else than entry {index} says was done")
+    def _there(self, name: str, what: str, needed: bool) -> bool:
+        if needed and name not in self.archive.names:
+            self.open = [one for one in self.open if what not in one]
+            self.open.append(f"{what} not in the bundle")
+        return name in self.archive.names
 
-    def _policies(self) -> None:
-        used = {decision["policy_digest"] for decision in self.decisions.values()}
-        for digest in sorted(used):
-            name = f"policies/{digest[7:]}.tar.gz"
-            if name not in self.archive.names:
-                self.open.append(f"policy {digest} is not in the bundle")
-            elif policy_digest(self.archive.read(name), name) != digest:
-                refuse(name, "is another policy than it is called")
-        for name in self.archive.names:
-            if name.startswith("policies/") and f"sha256:{name[9:-7]}" not in used:
-                refuse(name, "no decision was made with it")
+    def _registers(self, where: str, index: int, entry: Entry) -> None:
+        uid = entry["subject"]["uid"]
+        if uid in self.registered or entry["after"]["stage"] != "None":
+            refuse(where, "registers a version that is there, or not at its beginning")
+        self.stages[uid], self.registered[uid] = "None", entry
 
-    def _states(self) -> None:
+    def _deletes(self, where: str, index: int, entry: Entry) -> None:
+        if self.stages.pop(entry["subject"]["uid"], None) is None:
+            refuse(where, "deletes a version that was not there")
+
+    def _moves(self, where: str, index: int, entry: Entry) -> None:
         """The stages of each version follow each other, in a life cycle that exists."""
-        stages: dict[str, str] = {}
-        came_from: dict[str, str] = {}
-        self.registered: dict[str, dict[str, Any]] = {}
-        for index, entry in self.entries.items():
-            act, uid = entry["act"], entry["subject"]["uid"]
-            where = f"ledger/entries/{index}.json"
-            if not entry["allowed"] or not uid:
-                continue
-            if act == "version.registered":
-                if uid in stages or entry["after"]["stage"] != "None":
-                    refuse(where, "registers a version that is there, or not at its beginning")
-                stages[uid], self.registered[uid] = "None", entry
-            if act == "version.deleted":
-                stages.pop(uid, None)
-            if not moves(entry):
-                continue
-            before, after = entry["before"]["stage"], entry["after"]["stage"]
-            if stages.get(uid) != before:
-                refuse(where, f"leaves {before}, and the version was {stages.get(uid)}")
-            back = before == "Quarantined" and came_from.get(uid) == after
-            on = before in WAY and after in (WAY[before], "Quarantined")
-            if before == "Revoked" or not (after == "Revoked" or back or on):
-                refuse(where, f"the life cycle has no way from {before} to {after}")
-            came_from[uid], stages[uid] = before, after
+        uid, before, after = entry["subject"]["uid"], *stages(entry)
+        if self.stages.get(uid) != before:
+            refuse(where, f"leaves {before}, and the version was {self.stages.get(uid)}")
+        if before == after:
+            return  # withdrawn before it was hashed, and now the digest is known
+        back = before == "Quarantined" and self.came_from.get(uid) == after
+        on = before not in OUT and after in (WAY.get(before), "Quarantined")
+        if before == "Revoked" or not (after == "Revoked" or back or on):
+            refuse(where, f"the life cycle has no way from {before} to {after}")
+        self.came_from[uid], self.stages[uid] = before, after
 
-    def _approvals(self) -> None:
-        """Each approval a promotion rests on was given before it, and not by the submitter."""
-        words = {i: e for i, e in self.entries.items() if e["act"].startswith("approval.")
-                 and e["allowed"]}  # fmt: skip
-        ended: dict[Any, int] = {}  # from which entry on a word stands no more
-        for index, word in words.items():
-            former = "supersedes" if word["act"] == "approval.given" else "approval"
-            if word["facts"].get(former) is not None:
-                ended.setdefault(word["facts"][former], index)
-        for index, dossier in self.dossiers.items():
-            entry = self.entries[index]
-            if not moves(entry) or entry["after"]["stage"] in OUT:
-                continue
-            left = [word for i, word in words.items()
-                    if i < index <= ended.get(word["facts"].get("approval"), index)]  # fmt: skip
-            for one in dossier["approvals"]:
-                given = [word for word in left if self._says(word, one, entry)]
-                if not given:
-                    refuse(
-                        f"dossier of entry {index}",
-                        f"it rests on an approval for {one['role']} that nobody gave before, or "
-                        "that was taken back",
-                    )
-                left.remove(given[0])
-                if one["decision"] == "approve":
-                    self._apart(index, given[0], entry)
-        self._told(words)
+    def _gives(self, where: str, index: int, entry: Entry) -> None:
+        facts = entry["facts"]
+        if facts["supersedes"] is not None:
+            self._ends(where, entry, facts["supersedes"])
+        if facts["approval"] in self.words:
+            refuse(where, "gives an approval that was given")
+        self.words[facts["approval"]] = (index, entry)
 
-    def _told(self, words: dict[int, dict[str, Any]]) -> None:
-        """``approvals.json`` says what the entries say."""
-        for one in parse_json(self.archive.read("approvals.json"), "approvals.json"):
-            word = words.get(one["index"], {"facts": {}, "act": "", "at": "", "actor": ""})
-            same = [word["facts"].get("role"), word["facts"].get("decision"), word["at"]]
-            person = self.texts.get(word["actor"], one["person"])
-            if word["act"] != "approval.given" or same != [one["role"], one["decision"], one["at"]]:
-                refuse("approvals.json", f"entry {one['index']} does not say that")
-            if person != one["person"]:
-                refuse("approvals.json", f"entry {one['index']} is of somebody else")
+    def _takes_back(self, where: str, index: int, entry: Entry) -> None:
+        self._ends(where, entry, entry["facts"]["approval"])
 
-    def _says(self, word: dict[str, Any], one: dict[str, Any], entry: dict[str, Any]) -> bool:
-        """True when an entry tells of this approval, of what another entry is about."""
-        facts, subject = word["facts"], word["subject"]
-        told = (word["act"], facts["role"], facts["decision"], word["at"], subject["digest"])
-        return (
-            told == ("approval.given", one["role"], one["decision"], one["at"], one["model_digest"])
-            and subject["uid"] == entry["subject"]["uid"]
-            and self.texts.get(word["actor"], one["person"]) == one["person"]
-        )
+    def _ends(self, where: str, entry: Entry, former: str) -> None:
+        word = self.words.pop(former, None)
+        if word is None or word[1]["subject"]["uid"] != entry["subject"]["uid"]:
+            refuse(where, "takes back an approval that did not stand")
 
-    def _apart(self, index: int, word: dict[str, Any], entry: dict[str, Any]) -> None:
-        registered = self.registered.get(entry["subject"]["uid"])
-        if registered is None or registered["before"]:  # adopted: nobody knows who made it
-            return
-        people = [self.texts.get(one["actor"]) for one in (registered, word)]
+    def _rests_on(self, index: int, entry: Entry, dossier: Entry) -> None:
+        """A move is what its dossier asked for, and each approval in that was given before it."""
+        where, about, subject = f"dossier of entry {index}", dossier["subject"], entry["subject"]
+        asked = (about["uid"], about["digest"], about["stage"], dossier["action"].get("to"))
+        if asked != (subject["uid"], subject["digest"], *stages(entry)):
+            refuse(where, f"is about something else than entry {index} says was done")
+        self.attached |= {(about["uid"], e["digest"], e["name"]) for e in dossier["attached"]}
+        left = [word for _, word in self.words.values() if word["subject"]["uid"] == about["uid"]]
+        for one in dossier["approvals"] if entry["after"]["stage"] not in OUT else ():
+            word = next((word for word in left if self._says(word, one)), None)
+            if word is None:
+                refuse(where, f"it rests on an approval for {one['role']} that nobody gave before, "
+                       "or that was taken back")
+            left.remove(word)
+            if one["decision"] == "approve":
+                self._apart(index, self.registered[about["uid"]], word)
+
+    def _apart(self, index: int, registered: Entry, word: Entry) -> None:
+        people = [self.texts.get(said["actor"]) for said in (registered, word)]
+        if registered["before"]:
+            return  # adopted: nobody knows who made it
         if None in people:
-            self.open.append(f"entry {index}: whether submitter and approver are two people "
-                             "cannot be told, as a name was erased or withheld")  # fmt: skip
+            self.open.append(f"entry {index}: whether submitter and approver are two people cannot "
+                             "be told, as a name is not here")
         elif people[0] == people[1]:
             refuse(f"entry {index}", "the submitter approved it: separation of duties is broken")
 
+    def _says(self, word: Entry, one: Entry) -> bool:
+        """True when an entry is this approval."""
+        facts = word["facts"]
+        told = (facts["role"], facts["decision"], word["at"], word["subject"]["digest"])
+        return (told == (one["role"], one["decision"], one["at"], one["model_digest"])
+                and facts.get("policy_digest") in (None, one["policy_digest"])
+                and self.texts.get(word["actor"], one["person"]) == one["person"])
+
+    def _told(self) -> None:
+        """``approvals.json`` says what the entries say."""
+        stand = {index for index, _ in self.words.values()}
+        for one in self.archive.json("approvals.json"):
+            where, word = "approvals.json", self.entries.get(one["index"], {"act": ""})
+            facts = word["facts"] if word["act"] == "approval.given" and word["allowed"] else {}
+            same = (facts.get("role"), facts.get("decision"), word.get("at"))
+            if same != (one["role"], one["decision"], one["at"]):
+                refuse(where, f"entry {one['index']} does not say that")
+            if self.texts.get(word["actor"], one["person"]) != one["person"]:
+                refuse(where, f"entry {one['index']} is of somebody else")
+            if one["withdrawn"] is (one["index"] in stand):
+                refuse(where, f"whether that of entry {one['index']} stands is not so")
+
     def _models(self) -> None:
         """What stands in ``versions/`` has the digests that the entries name."""
-        versions, files = self._folders(), self._files_of()
-        for folder in files.keys() - versions.keys():
-            refuse(folder, "is about a version that no entry names")
-        for folder, about in versions.items():
-            inside, acts = files.get(folder, set()), [entry["act"] for entry in about]
-            digests = [e["subject"]["digest"] for e in about if e["subject"]["digest"]]
-            for name in inside:
-                if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", name):
-                    told = digests[-1:] if name == "manifest.json" else [f"sha256:{name[9:-5]}"]
-                    if sha256(self.archive.read(folder + name)) not in {*told} & {*digests}:
-                        refuse(folder + name, "is not the model that the entries name")
-            if "version.registered" not in acts or acts[-1] == "version.deleted":
-                continue  # of others only what they have to do with these
-            if digests and "manifest.json" not in inside:
-                self.open.append(f"{folder}manifest.json is not in the bundle")
-            there = {self.manifest["files"][folder + n] for n in inside if n[:9] == "evidence/"}
-            self.open += [
-                f"{folder}evidence: {what} is not in the bundle"
-                for digest, what in self._evidence(about)
-                if digest not in there
-            ]
-
-    def _files_of(self) -> dict[str, set[str]]:
-        """The files of each version, by their folder."""
-        found: dict[str, set[str]] = {}
-        for name in self.archive.names:
-            if name.startswith("versions/"):
-                *folders, inner = name.split("/", 3)
-                found.setdefault("/".join([*folders, ""]), set()).add(inner)
-        return found
-
-    def _folders(self) -> dict[str, list[dict[str, Any]]]:
-        """The entries about each version, by the folder of its files."""
-        found: dict[str, list[dict[str, Any]]] = {}
+        about: dict[str, list[Entry]] = {}
         for entry in self.entries.values():
-            subject = entry["subject"]
-            if subject["uid"]:
-                space = subject["workspace"]
-                whole = subject["name"] if space == "default" else f"{space}:{subject['name']}"
-                name = re.sub(r"^\.", "%2E", quote(whole, safe=" "))
-                found.setdefault(f"versions/{name}/{subject['version']}/", []).append(entry)
-        return found
+            space, name, number = reference(entry)
+            if entry["subject"]["uid"]:
+                whole = quote(name if space == "default" else f"{space}:{name}", safe=" ")
+                folder = f"versions/{re.sub(r'^[.]', '%2E', whole)}/{number}/"
+                about.setdefault(folder, []).append(entry)
+        files: dict[str, set[str]] = {folder: set() for folder in about}
+        for path in self.archive.under("versions/"):
+            *folders, inner = path.split("/", 3)
+            if (folder := "/".join([*folders, ""])) not in about:
+                refuse(folder, "is about a version that no entry names")
+            files[folder].add(inner)
+        for folder, entries in about.items():
+            self._model(folder, entries, files[folder])
 
-    def _evidence(self, about: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-        for entry in about:
-            if entry["act"] == "evidence.attached" and entry["allowed"]:
-                yield entry["facts"]["digest"], entry["facts"]["name"]
-            if moves(entry):
-                for one in self.dossiers.get(entry["index"], {}).get("attached", ()):
-                    yield one["digest"], one["name"]
+    def _model(self, folder: str, entries: list[Entry], inside: set[str]) -> None:
+        """Of a version that was not deleted, model and evidence are those of the last entries."""
+        listed, uid = self.manifest["files"], entries[-1]["subject"]["uid"]
+        own = [entry for entry in entries if entry["subject"]["uid"] == uid]
+        digests = [entry["subject"]["digest"] for entry in own if entry["subject"]["digest"]]
+        named = {entry["subject"]["digest"] for entry in entries}
+        for name in (n for n in inside if re.fullmatch(r"manifest(-[0-9a-f]{64})?\.json", n)):
+            digest = listed[folder + name]
+            latest = uid not in self.stages or digest in digests[-1:]
+            if digest not in named or not (latest or name == f"manifest-{digest[7:]}.json"):
+                refuse(folder + name, "is not the model that the entries name")
+        if uid in self.stages:
+            self._there(folder + "manifest.json", f"{folder}manifest.json is", bool(digests))
+            there = {listed[folder + name] for name in inside if name[:9] == "evidence/"}
+            asked = {(uid, e["facts"]["digest"], e["facts"]["name"]) for e in own
+                     if e["act"] == "evidence.attached" and e["allowed"]}
+            self.open += [f"{folder}evidence: {name} is not in the bundle"
+                          for of, digest, name in sorted(asked | self.attached)
+                          if of == uid and digest not in there]
 
     def against(self, path: str) -> dict[str, Any]:
         """Hold the bundle against the whole ledger: was anything left out?"""
-        of, asked, seen = self.manifest["of"], set(self.entries), set()
-        refs = {self._ref(e) for e in self.entries.values() if e["subject"]["uid"]}
+        of, seen = self.manifest["of"], set()
+
+        def within(at: str) -> bool:
+            return "since" in of and of["since"] <= at < of["until"]
+
+        refs = {reference(e) for i, e in self.entries.items()
+                if e["subject"]["uid"] and within(e["at"]) and i < self.last}
         if "name" in of:
             refs = {(of["workspace"], of["name"], of["version"])}
         names = {b'"name":' + canonical(name) for _, name, _ in refs}
 
         def look(index: int, data: bytes) -> None:
-            period = "since" in of and of["since"] <= _moment(data) < of["until"]
-            if index >= self.last or not (period or any(name in data for name in names)):
-                return
-            entry = parse_json(data, f"entry {index}")
-            if period or self._ref(entry) in refs:
+            asked = within(time_of(data))
+            if not asked and any(name in data for name in names):
+                asked = bool(concerned(parse_json(data, f"entry {index}")) & refs)
+            if asked and index < self.last:
                 seen.add(index)
 
-        ledger = Ledger(path, self.keys, look=look)
+        ledger = Ledger(path, self.given, look)
         if ledger.head.size < self.note.size:
             raise NotCheckedError("that export of the ledger is older than the bundle")
-        ledger.mark(self.note)
+        ledger.notes.append(self.note)
         report = ledger.verify()
-        if seen - asked:
-            refuse(f"entry {min(seen - asked)}", "is about this, and the bundle leaves it out")
+        if self.note not in ledger.notes:
+            refuse("ledger/checkpoint", "the ledger lost entries that this bundle holds")
+        if left := sorted(seen - set(self.entries)):
+            refuse(f"entry {left[0]}", "is about this, and the bundle leaves it out")
         return report
 
-    @staticmethod
-    def _ref(entry: dict[str, Any]) -> tuple[Any, Any, Any]:
-        subject = entry["subject"]
-        return subject["workspace"], subject["name"], subject["version"]
+
+def stages(entry: Entry) -> tuple[Any, Any]:
+    """The stage before and after."""
+    return entry["before"].get("stage"), entry["after"].get("stage")
 
 
-def moves(entry: dict[str, Any]) -> bool:
+def moved(entry: Entry) -> bool:
     """True for an entry that says that a version went from one stage to another."""
-    acts = ("version.transitioned", "version.revoked")
-    before, after = entry["before"].get("stage"), entry["after"].get("stage")
+    acts, (before, after) = ("version.transitioned", "version.revoked"), stages(entry)
     return entry["act"] in acts and entry["allowed"] is True and before != after
 
 
-def _moment(data: bytes) -> str:
-    found = re.search(rb'"allowed":(?:true|false),"at":"([^"]{1,40})","before":', data)
-    return found[1].decode("ascii", "replace") if found else ""
+def concerned(entry: Entry) -> set[tuple[Any, Any, Any]]:
+    """The governed versions an entry is about: an alias is taken away from another one, too."""
+    space, name, number = reference(entry)
+    found = {(space, name, number)} if entry["subject"]["uid"] else set()
+    if entry["act"] in ("alias.moved", "alias.deleted") and found:
+        found.add((space, name, (entry["facts"].get("action") or {}).get("from_version")))
+    return found
 
 
-# ---------------------------------------------------------------------------------------------
-# 8. The command line
-# ---------------------------------------------------------------------------------------------
+def reference(entry: Entry) -> tuple[Any, Any, Any]:
+    """Which version an entry is about: workspace, name and number."""
+    subject = entry["subject"]
+    return subject["workspace"], subject["name"], subject["version"]
+
+
+# ---- 8. The command line ------------------------------------------------------------------------
+
+COMMANDS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
+    "ledger": ("DIR", "an export of the whole ledger", {
+        "--checkpoint": {"action": "append", "default": [], "metavar": "FILE",
+                         "help": "a checkpoint you kept: the ledger must continue it"},
+        "--witness": {"action": "append", "metavar": "VKEY|FILE",
+                      "help": "key of a witness (c2sp.org/tlog-cosignature)"},
+        "--quorum": {"type": int, "help": "how many of them; all when not given"}}),
+    "bundle": ("ZIP|DIR", "an evidence bundle", {
+        "--registry-key": {"metavar": "PEM",
+                           "help": "the registry's public key, instead of what the ledger says"},
+        "--incomplete": {"action": "store_true", "help": "accept that something is not there"},
+        "--ledger": {"metavar": "DIR", "help": "an export: was anything left out?"}}),
+    "proof": ("FILE", "one entry, by its inclusion proof", {
+        "--entry": {"required": True, "metavar": "FILE", "help": "the entry's exact bytes"},
+        "--handover": {"action": "append", "default": [], "metavar": "FILE",
+                       "help": "a checkpoint that hands the ledger over to another key"}}),
+}
+SHARED: dict[str, dict[str, Any]] = {
+    "--key": {"action": "append", "metavar": "VKEY|FILE",
+              "help": "a key of the ledger, or a file of them; never one from the archive"},
+    "--tsa-root": {"metavar": "PEM", "help": "certificates that end a chain of stamps"},
+    "--json": {"action": "store_true", "help": "print the report as JSON"},
+}
 
 
 def options() -> argparse.ArgumentParser:
     """The command line, as ``--help`` shows it."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--key",
-        action="append",
-        metavar="VKEY|FILE",
-        help="verifier key of the ledger; never take it from the archive",
-    )
-    shared.add_argument("--tsa-root", metavar="PEM", help="certificates that end a chain of stamps")
-    shared.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )  # fmt: skip
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    ledger = kinds.add_parser("ledger", parents=[shared], help="an export of the whole ledger")
-    ledger.add_argument("path", metavar="DIR")
-    ledger.add_argument(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a checkpoint you kept: the ledger must continue it",
-    )
-    ledger.add_argument(
-        "--witness",
-        action="append",
-        metavar="VKEY|FILE",
-        help="key of a witness (c2sp.org/tlog-cosignature)",
-    )
-    ledger.add_argument("--quorum", type=int, help="how many of them; all when not given")
-    bundle = kinds.add_parser("bundle", parents=[shared], help="an evidence bundle")
-    bundle.add_argument("path", metavar="ZIP|DIR")
-    bundle.add_argument("--registry-key", metavar="PEM", help="the registry's own public key")
-    bundle.add_argument(
-        "--incomplete",
-        action="store_true",
-        help="accept that something is not there: erased, or past its retention",
-    )
-    bundle.add_argument("--ledger", metavar="DIR", help="an export: was anything left out?")
-    proof = kinds.add_parser("proof", parents=[shared], help="one entry, by its inclusion proof")
-    proof.add_argument("path", metavar="FILE")
-    proof.add_argument("--entry", required=True, metavar="FILE", help="the entry's exact bytes")
-    return parser  # fmt: skip
+    for kind, (path, about, own) in COMMANDS.items():
+        command = kinds.add_parser(kind, help=about)
+        command.add_argument("path", metavar=path)
+        for name, how in (SHARED | own).items():
+            command.add_argument(name, **how)
+    return parser
 
 
-def read_roots(path: str | None) -> list[x509.Certificate]:
+def read_roots(path: str | None) -> Certificates:
     """The certificates that may end the chain of a time stamp."""
     try:
         return x509.load_pem_x509_certificates(read_file(path, SMALL)) if path else []
@@ -1360,22 +1416,16 @@ def read_roots(path: str | None) -> list[x509.Certificate]:
 
 def run_ledger(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     """``ledger DIR``."""
-    witnesses = read_keys(told.witness)
+    witnesses, roots = read_keys(told.witness), read_roots(told.tsa_root)
     if any(key.type != COSIGNATURE for key in witnesses):
         raise NotCheckedError("--witness takes the keys of witnesses (type 0x04)")
     quorum = len(witnesses) if told.quorum is None else told.quorum
     if not 0 <= quorum <= len(witnesses) or (witnesses and not quorum):
         raise NotCheckedError(f"no quorum of {quorum} among {len(witnesses)} witnesses")
-    ledger = Ledger(told.path, keys, None, witnesses, read_roots(told.tsa_root))
-    for path in told.checkpoint:
-        ledger.mark(Note(read_file(path, SMALL), path))
-    report = ledger.verify()
-    if witnesses:
-        enough = [size for size, by in ledger.cosigned.items() if len(by) >= quorum]
-        if not enough:
-            refuse("checkpoints", f"none is cosigned by {quorum} of the witnesses")
-        report["witnessed"] = max(enough)
-    return report
+    ledger = Ledger(told.path, keys)
+    ledger.notes += [Note(read_file(path, SMALL), path) for path in told.checkpoint]
+    report = ledger.verify() | ledger.stamped(roots)
+    return report | ledger.witnessed(witnesses, quorum) if witnesses else report
 
 
 def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
@@ -1389,16 +1439,17 @@ def run_bundle(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     elif STAMP in bundle.archive.names:
         report["remarks"].append(f"{STAMP}: not checked, for want of --tsa-root")
     if told.ledger:
-        report["ledger"] = bundle.against(told.ledger)["size"]
+        whole = bundle.against(told.ledger)
+        report |= {"ledger": whole["size"], "recovered": whole["recovered"]}
     else:
         report["remarks"].append("held against the registry's own list of entries; with the whole "
-                                 "ledger (--ledger) nobody's word is needed")  # fmt: skip
-    if pem is None:
+                                 "ledger (--ledger) nobody's word is needed")
+    if bundle.unnamed:
         raise NotCheckedError("what the ledger tells verifies; README, report and trust.yaml rest "
-                              "on the registry's key: give it with --registry-key")  # fmt: skip
+                              "on the registry's key, which no entry names: --registry-key")
     if bundle.open and not told.incomplete:
         raise NotCheckedError("what is there verifies, and this is missing (--incomplete accepts "
-                              "it): " + "; ".join(bundle.open))  # fmt: skip
+                              "it): " + "; ".join(bundle.open))
     report["remarks"] += bundle.open
     return report
 
@@ -1407,7 +1458,7 @@ def run_proof(told: argparse.Namespace, keys: list[Key]) -> dict[str, Any]:
     """``proof FILE --entry FILE``."""
     proof = Proof(read_file(told.path, SMALL), told.path)
     note = Note(proof.checkpoint, told.path)
-    signed_by(note, keys)
+    history_of(note, keys, b"", [Note(read_file(path, SMALL), path) for path in told.handover])
     proof.verify(read_file(told.entry, SMALL), note)
     return {"origin": note.origin, "size": note.size, "index": proof.index}
 
@@ -1418,35 +1469,33 @@ def check(arguments: list[str]) -> dict[str, Any]:
     keys = read_keys(told.key)
     if not keys:
         raise NotCheckedError("no key: give the ledger's with --key; what an archive holds of keys "
-                              "proves nothing about itself")  # fmt: skip
+                              "proves nothing about itself")
     if any(key.type == COSIGNATURE for key in keys):
         raise NotCheckedError("--key is the key of a witness; give it with --witness")
-    run = {"ledger": run_ledger, "bundle": run_bundle, "proof": run_proof}[told.kind]
-    return run(told, keys)
+    return {"ledger": run_ledger, "bundle": run_bundle, "proof": run_proof}[told.kind](told, keys)
 
 
 def main(arguments: list[str]) -> int:
     """Check, print, and return the exit code."""
-    as_json = "--json" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may not know every letter
     try:
-        report = check(arguments)
-        code, word = 0, "VERIFIED"
+        report, code = check(arguments), 0
     except DoesNotVerifyError as error:
-        report, code, word = {"problem": str(error)}, 1, "DOES NOT VERIFY"
+        report, code = {"problem": str(error)}, 1
     except NotCheckedError as error:
-        report, code, word = {"problem": str(error)}, 2, "COULD NOT BE CHECKED"
+        report, code = {"problem": str(error)}, 2
     except Exception as error:  # a byte that no parser above expected must never look verified
-        report, code, word = {"problem": repr(error)[:300]}, 2, "COULD NOT BE CHECKED"
-    if as_json:
-        print(json.dumps({"result": word.lower(), **report}))
+        report, code = {"problem": repr(error)[:300]}, 2
+    word = ("verified", "does not verify", "could not be checked")[code]
+    if "--json" in arguments:
+        print(json.dumps({"result": word, **report}))
         return code
-    print(word)
+    told = [f"RECOVERED: {one}" for one in report.pop("recovered", ())]
     for name, value in report.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        # What comes from foreign bytes must not steer the terminal it is printed on.
-        print(f"  {name}: {''.join(c if c.isprintable() else '?' for c in str(shown))}")
+        told.append(f"  {name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    for line in (word.upper(), *told):  # foreign bytes must not steer the terminal
+        print("".join(c if c.isprintable() else "?" for c in line))
     return code
 
 

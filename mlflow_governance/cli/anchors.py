@@ -17,7 +17,13 @@ from mlflow_governance.cli.operation import open_store, operator
 from mlflow_governance.core import moment
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.custody import ledger as custody
-from mlflow_governance.errors import Conflict, InvalidRequest, LedgerError, Unavailable
+from mlflow_governance.errors import (
+    Conflict,
+    GovernanceError,
+    InvalidRequest,
+    LedgerError,
+    Unavailable,
+)
 from mlflow_governance.ledger import checkpoint as checkpoints
 from mlflow_governance.ledger import recovery
 from mlflow_governance.ledger.entry import read_entry
@@ -101,7 +107,7 @@ class Outside:
         except LedgerError as error:
             try:
                 wrong = sightings.contradictions(self.seen.found, self.ledger, self.key)
-            except LedgerError:
+            except GovernanceError:  # nothing can be held against a database like that
                 raise error from None
             told = "".join(f"\n  {self._told(one)}" for one, _ in wrong[:20])
             raise LedgerError(error.message + told, advice=error.advice, **error.details) from error
@@ -256,7 +262,9 @@ def _age(ledger: SqlLedger, index: int) -> float:
 
 def _lost(outside: Outside, head: Checkpoint | None) -> list[str]:
     seen = [one.checkpoint for one in outside.seen.found]
-    leaves = (leaf_hash(data) for _, data in outside.ledger.entries())
+    size = outside.ledger.size()
+    stored = outside.ledger.stored(0, size)
+    leaves = (leaf_hash(data) if data else leaf for _, data, leaf in stored)
     wrong = set(recovery.lost_among([*seen, *([head] if head else [])], head, leaves))
     if head in wrong:
         raise LedgerError(

@@ -192,7 +192,14 @@ def _named(of: Mapping[str, Any], rest: str) -> str:
 
 
 def _doubts(document: Mapping[str, Any]) -> Iterator[str]:
-    odd, left_out = document["backdated"], document["left_out"]
+    odd, left_out, deleted = (
+        document["backdated"], document["left_out"], document["ledger"]["deleted"]
+    )  # fmt: skip
+    if deleted:
+        yield (
+            f"note: {deleted:,} of these entries were deleted after their retention, so versions "
+            "that were deleted since may lack above"
+        )
     if odd["count"]:
         yield (
             f"note: dated before an entry that precedes them (the clock went back, or they waited "

@@ -26,6 +26,7 @@ from mlflow_governance.workflows.explain import shown
 if TYPE_CHECKING:
     from mlflow_governance.policy.bundle import Bundle
     from mlflow_governance.store.sessions import Sessions
+    from mlflow_governance.store.unit_of_work import SqlReading
     from mlflow_governance.workflows.chronicle import Witnessed
     from mlflow_governance.workflows.reconstruct import Reconstruction
 
@@ -120,21 +121,44 @@ def _found(
     from mlflow_governance.store.decisions import SqlDecisions
     from mlflow_governance.store.sessions import transaction
     from mlflow_governance.store.unit_of_work import SqlReading
-    from mlflow_governance.workflows.reconstruct import decision_of, reconstruct
+    from mlflow_governance.workflows.reconstruct import reconstruct
 
     if "/" in wanted:
         ref = VersionRef.parse(wanted)
         with transaction(sessions, read_only=True) as session:
             named = VersionRef(ref.name, ref.version, workspace)
-            wanted = decision_of(SqlReading(session), named)
+            wanted = _decision_of(sessions, SqlReading(session), named)
     row = SqlDecisions(sessions).one(wanted)
     if row is None:
         raise NotFound(
             f"no decision has the id {wanted[:80]!r}",
-            advice="A version's are named by: mlflow-governance history NAME/VERSION",
+            advice="A version's are named by: mlflow-governance history NAME/VERSION"
+            + _let_go(sessions),
         )
     with transaction(sessions, read_only=True) as session:
         return reconstruct(SqlReading(session), witnessed, row, at_hand)
+
+
+def _decision_of(sessions: Sessions, reading: SqlReading, ref: VersionRef) -> str:
+    from mlflow_governance.workflows.reconstruct import decision_of
+
+    try:
+        return decision_of(reading, ref)
+    except NotFound as error:
+        raise NotFound(error.message, advice=_let_go(sessions).lstrip()) from error
+
+
+def _let_go(sessions: Sessions) -> str:
+    """What to know of decisions that are not there any more; nothing where each still is."""
+    from mlflow_governance.store.deleted import deletions
+
+    count, last = deletions(sessions)
+    if not count:
+        return ""
+    return (
+        f" It may have been deleted after its retention: {count:,} entries were, with their "
+        f"decisions; entry {last} is the last that says which."
+    )
 
 
 def _at_hand(given: Path | None, home: str | None) -> Iterator[tuple[str, Bundle]]:

@@ -129,6 +129,8 @@ def _print(report: LedgerReport, not_read: str) -> None:
         f"the ledger verifies: {report.size} entries, root {report.root}, "
         f"{report.checkpoints} checkpoints"
     )
+    if report.deleted:
+        click.echo(f"{report.deleted:,} of them were deleted after their retention, as it says")
     if not_read:
         click.echo(not_read)
 

@@ -54,10 +54,8 @@ def prove(backend_store_uri: str, home: str | None, output: Path | None, **optio
     with opened(backend_store_uri) as view:
         index = _index(view, options)
         proof = view.inclusion_proof(index, note)
-        rows = list(view.entries(index, 1))
-    if not rows:
-        raise NotFound(f"the ledger has no entry {index}")
-    proof.verify(rows[0][1], key)
+        data = view.entry(index)
+    proof.verify(data, key)
     _write(proof.encode(), output)
 
 

@@ -40,6 +40,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "privacy": ("privacy", "privacy", "Show or erase what is kept about a person."),
     "ledger": ("ledger", "ledger", "Verify the ledger and prove entries."),
     "witness": ("witness", "witness", "Vouch for ledgers of others."),
+    "retention": ("retention", "retention", "How long the record is kept; letting old entries go."),
     "validate": ("validate", "validate", "Compare registry, files and ledger."),
     "advisories": ("advisories", "advisories", "Take in advisories; judge again by them."),
     "outbox": ("outbox", "outbox", "What still has to be told, and telling it again."),

@@ -36,7 +36,15 @@ def status(backend_store_uri: str) -> None:
 @click.option("--target", help="Everything a receiver was sent.")
 @_backend
 def replay(event_id: str | None, target: str | None, backend_store_uri: str) -> None:
-    """Send again, under the same webhook-id: a receiver that had it acts only once."""
+    """Send again, under the same webhook-id: a receiver that had it acts only once.
+
+    Events are kept for 30 days after every receiver had them (retention: events_days in
+    config.yaml), and those that were given up until they are delivered. What is older is in the
+    ledger alone.
+
+    \b
+    mlflow-governance outbox replay --target siem
+    """
     from mlflow_governance.store.outbox_queue import OutboxQueue
     from mlflow_governance.store.sessions import session_factory_for
 

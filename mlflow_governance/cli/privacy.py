@@ -8,7 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +120,7 @@ def erase_command(
     person to the registry: give it to somebody else, or not before what they submitted is decided.
 
     Exit code 3: something still names them, such as evidence that others signed; each is shown.
+    What only may name them, where the name is part of another word, is counted for you to look at.
     """
     from mlflow_governance.bootstrap import StatementSigner
     from mlflow_governance.custody.registry import registry_key
@@ -158,6 +159,7 @@ class _Outcome:
     done: Erased | None
     remains: tuple[Trace, ...] = ()
     left: tuple[str, ...] = ()
+    perhaps: tuple[Trace, ...] = ()
     trial: bool = False
 
     def to_document(self) -> dict[str, Any]:
@@ -172,6 +174,9 @@ class _Outcome:
             "remains": [
                 {"where": place, "values": number, "mend": _mend(place)}
                 for place, number in _counted(self.remains)
+            ],
+            "perhaps": [
+                {"where": place, "values": number} for place, number in _counted(self.perhaps)
             ],
             "left_to_do": list(self.left),
             "outside": _OUTSIDE,
@@ -251,13 +256,20 @@ class _Places:
         """Clean the files of the databases, and look for what is left."""
         from mlflow_governance.store.scrub import mark_cleaned, scrub
         from mlflow_governance.store.sessions import session_factory_for, transaction
+        from mlflow_governance.store.task_queue import waiting_versions
+        from mlflow_governance.workflows.record import MIRROR
 
         left = files + [sentence for url in self.all for sentence in scrub(url)]
         sessions = session_factory_for(self.registry)
         with transaction(sessions, read_only=False) as session:
             mark_cleaned(session.connection(), moment.now())
+            left += _to_write(waiting_versions(session.connection(), MIRROR))
         sessions.dispose()
-        return _Outcome(done, tuple(self.traces(erasure.person)), tuple(left))
+        sure = self.traces(erasure.person)
+        known = {_place(trace) for trace in sure}
+        loose = self.traces(replace(erasure.person, loose=True))
+        perhaps = tuple(trace for trace in loose if _place(trace) not in known)
+        return _Outcome(done, tuple(sure), tuple(left), perhaps)
 
 
 def _refuse_login(places: _Places, person: Person) -> None:
@@ -278,6 +290,19 @@ def _in_files(settings: Settings, person: Person) -> list[str]:
     ]
 
 
+def _to_write(versions: int) -> list[str]:
+    if not versions:
+        return []
+    return [
+        f"files beside {versions} versions wait to be written anew, and may name them until then: "
+        "the server's worker does it while it runs"
+    ]
+
+
+def _place(trace: Trace) -> tuple[object, ...]:
+    return (trace.table, trace.column, json.dumps(dict(trace.key)), trace.path)
+
+
 def _counted(found: Iterable[Trace]) -> list[tuple[str, int]]:
     # Evidence by the version and path it hangs on, the rest by table and column.
     counts: Counter[str] = Counter()
@@ -287,6 +312,7 @@ def _counted(found: Iterable[Trace]) -> list[tuple[str, int]]:
     return sorted(counts.items())
 
 
+_OURS = "the registry's own: change nothing there; see the values: privacy export PERSON"
 _MENDS = {
     "governance_blobs": "signed or written by others: withdraw what rests on it, or keep it",
     "governance_ledger_entries": "an entry never changes: it goes when its time of keeping is over",
@@ -301,7 +327,8 @@ _MENDS = {
 
 def _mend(place: str) -> str:
     table = place.partition(".")[0]
-    return _MENDS.get(table, "change it in MLflow, where it was written")
+    ours = table.startswith("governance_")
+    return _MENDS.get(table, _OURS if ours else "change it in MLflow, where it was written")
 
 
 def _print(outcome: _Outcome, as_json: bool) -> None:
@@ -328,6 +355,10 @@ def _print(outcome: _Outcome, as_json: bool) -> None:
             click.echo(f"  {number:>6}  {place}\n          {_mend(place)}")
     else:
         click.echo("no table names them any more")
+    if outcome.perhaps:
+        click.echo("perhaps naming them, where their name is part of another word; look there:")
+        for place, number in _counted(outcome.perhaps):
+            click.echo(f"  {number:>6}  {place}")
     for sentence in outcome.left:
         click.echo(f"left to do: {sentence}")
     click.echo(_OUTSIDE)

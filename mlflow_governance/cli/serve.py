@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -76,9 +77,8 @@ def server(
         config.home_folder(home), backend_store_uri, destination_uri(artifacts_destination)
     )
     workers = options["workers"] or (1 if backend_store_uri.startswith("sqlite") else 4)
-    command = [
-        *(sys.executable, "-m", "mlflow", "server"),
-        *("--backend-store-uri", backend_store_uri),
+    arguments = [
+        *("server", "--backend-store-uri", backend_store_uri),
         *("--registry-store-uri", environment.registry_uri),
         *("--artifacts-destination", environment.destination),
         *("--app-name", "governance"),
@@ -86,7 +86,7 @@ def server(
         *("--workers", str(workers)),
         *mlflow_flags,
     ]
-    sys.exit(_supervise(command, environment, str(options["host"]), int(options["port"] or 0)))
+    sys.exit(_supervise(arguments, environment, str(options["host"]), int(options["port"] or 0)))
 
 
 @click.command()
@@ -135,46 +135,68 @@ def destination_uri(given: str) -> str:
     return f"governance+{uri}"
 
 
-def _supervise(command: list[str], environment: Environment, host: str, port: int) -> int:
-    running = subprocess.Popen(command, env=environment.variables)
-    stop = threading.Event()
+class _Stop:
+    """Set when a signal comes or when MLflow's command ends; for the thread beside it."""
 
-    def forward(number: int, _: object) -> None:
-        stop.set()
-        if running.poll() is None:
-            running.send_signal(number)
+    def __init__(self) -> None:
+        self._told, self._teller = socket.socketpair()
+        self._teller.setblocking(False)
+        # MLflow's signal handlers pass on to its server what comes; this hears it beside them.
+        signal.set_wakeup_fd(self._teller.fileno(), warn_on_full_buffer=False)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
-    keeper = threading.Thread(target=_keep_worker, args=(running, environment, stop, host, port))
+    def set(self) -> None:
+        """It is over."""
+        signal.set_wakeup_fd(-1)
+        self._teller.close()  # which the other end hears, too
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is over, at the latest after so many seconds."""
+        return bool(select.select([self._told], [], [], seconds)[0])
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._told.close()
+
+
+def _supervise(arguments: list[str], environment: Environment, host: str, port: int) -> int:
+    # MLflow's command starts its server as processes of its own and waits for them. It does so in
+    # this process, which has imported MLflow already for the databases.
+    stop = _Stop()
+    keeper = threading.Thread(target=_keep_worker, args=(environment, stop, host, port))
     keeper.start()
-    code = running.wait()
-    stop.set()
-    keeper.join(timeout=_GRACE_SECONDS + 5)
-    return 0 if code in (-signal.SIGTERM, -signal.SIGINT) else code
+    try:
+        return _run_mlflow(arguments)
+    finally:
+        stop.set()
+        keeper.join()
+        stop.close()
 
 
-def _keep_worker(
-    server: subprocess.Popen[bytes],
-    environment: Environment,
-    stop: threading.Event,
-    host: str,
-    port: int,
-) -> None:
-    if _listening(server, stop, host, port):
+def _run_mlflow(arguments: list[str]) -> int:
+    from mlflow.cli import cli
+
+    try:
+        cli.main(arguments, prog_name="mlflow")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _keep_worker(environment: Environment, stop: _Stop, host: str, port: int) -> None:
+    if _listening(stop, host, port):
         click.echo(
             f"governed MLflow is ready at http://{host}:{port}  (page: /governance)", err=True
         )
-    elif server.poll() is None and not stop.is_set():
+    elif not stop.wait(0):
         click.echo("the server is slow to listen; the worker starts all the same", err=True)
     command = [sys.executable, "-m", "mlflow_governance.cli.main", "worker"]
     for attempt in itertools.count():
-        if stop.is_set() or server.poll() is not None:
+        if stop.wait(0):
             return
         process = subprocess.Popen(command, env=environment.variables)
         while process.poll() is None and not stop.wait(0.5):
             pass
-        if stop.is_set():
+        if stop.wait(0):
             _end(process)
             return
         pause = _RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS) - 1)]
@@ -183,13 +205,11 @@ def _keep_worker(
             return
 
 
-def _listening(
-    server: subprocess.Popen[bytes], stop: threading.Event, host: str, port: int
-) -> bool:
+def _listening(stop: _Stop, host: str, port: int) -> bool:
     # A plain connection: prefixes and certificates given to MLflow do not matter to it.
     address = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
     deadline = time.monotonic() + _START_SECONDS
-    while server.poll() is None and not stop.wait(0.3) and time.monotonic() < deadline:
+    while not stop.wait(0.3) and time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection((address, port), timeout=2):
             return True
     return False

@@ -55,7 +55,9 @@ def _change(entry: Mapping[str, Any]) -> Iterator[str]:
         alias = asked.get("as_written", asked.get("alias"))
         yield f"@{alias}: {_number(asked.get('from_version'))} → {_number(asked.get('to_version'))}"
     elif act in (Act.APPROVAL_GIVEN, Act.APPROVAL_REFUSED, Act.APPROVAL_WITHDRAWN):
-        yield f"{facts.get('decision')} for {facts.get('role')}"
+        again = facts.get("repeats")  # summed up, whatever the role
+        said = facts.get("decision")
+        yield f"{said}, {again} times more" if again else f"{said} for {facts.get('role')}"
     elif act == Act.EVIDENCE_ATTACHED:
         yield f"{facts.get('name')} {facts.get('digest')}"
     elif act in (Act.POLICY_CHANGED, Act.TRUST_CHANGED):

@@ -44,7 +44,6 @@ class Act(StrEnum):
     PERSON_EXPORTED = "person.exported"
     PERSON_ERASED = "person.erased"
     LEDGER_EXPORTED = "ledger.exported"
-    LEDGER_ARCHIVED = "ledger.archived"
     LEDGER_EXPIRED = "ledger.expired"
     LEDGER_REKEYED = "ledger.rekeyed"
     LEDGER_RECOVERED = "ledger.recovered"

@@ -18,7 +18,6 @@ from mlflow_governance.core.person import Person
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")
 _DIGEST = re.compile(r"[0-9a-f]+")
-_ESCAPES = ("\\u", "\\/")
 _GZIP = b"\x1f\x8b"
 _MOST_UNPACKED = 64 * 1024 * 1024
 _DEEPEST = 4
@@ -60,11 +59,8 @@ def _in_bytes(person: Person, data: bytes, depth: int) -> Iterator[Mention]:
 
 def _in_text(person: Person, text: str, depth: int) -> Iterator[Mention]:
     named = person.in_(text)
-    if (
-        not named
-        and not any(escape in text for escape in _ESCAPES)
-        and next(_enclosed(person, text, "", depth), None) is None
-    ):
+    # Behind an escape (``by\\nAnn`` in JSON) a name has a letter before it that is none.
+    if "\\" not in text and not named and next(_enclosed(person, text, "", depth), None) is None:
         return  # most values name nobody, and need not be taken apart to know that
     document = _document(text)
     if document is not None:
@@ -96,6 +92,9 @@ def _in_json(person: Person, value: Any, path: str, depth: int) -> Iterator[Ment
     elif isinstance(value, str):
         if person.in_(value):
             yield Mention(path, value[:_SHOWN])
+        elif "\\" in value and depth < _DEEPEST and (inner := _document(value)) is not None:
+            yield from _in_json(person, inner, path, depth + 1)
+            return
         yield from _enclosed(person, value, path, depth)
 
 

@@ -4,7 +4,7 @@ A login is one person however it is typed (:func:`~mlflow_governance.core.actor.
 "ANN" and fullwidth letters are all "ann". Where a column or member holds nothing but a person it
 is compared as a whole; in free text a name counts where it stands as a word of its own, so that
 "ann" is found in "approved by Ann." and neither in "channel" nor in "ann@example.com", which is
-another login.
+another login. Where a script puts no gaps between words, a name needs none either.
 """
 
 from __future__ import annotations
@@ -25,13 +25,27 @@ ERASED = "(erased)"
 _SYSTEM = "system:"
 _INSIDE_A_LOGIN = frozenset(".-+@")
 _LEAST = 2
+_GAPLESS = re.compile(  # Thai, Lao, Burmese, Khmer, Hangul, kana, bopomofo, Han
+    r"[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u318f"
+    r"\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    r"\U00020000-\U0003ffff]"
+)
+_PERCENT = re.compile(r"%[0-9a-f]{2}$")
+_ESCAPE = re.compile(r"\\(?:[bfnrt]|u[0-9a-f]{4}|x[0-9a-f]{2})$")
+_TELLING = 5
+"""Characters of a name that is seldom part of another word."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """One person under every name they are known by, each in its canonical form."""
+    """One person under every name they are known by, each in its canonical form.
+
+    ``loose`` finds in texts what may be a name, or part of another word or login: for somebody to
+    look at, never to be replaced.
+    """
 
     names: tuple[str, ...]
+    loose: bool = False
 
     @classmethod
     def known_as(cls, name: str, also: Iterable[str] = ()) -> Person:
@@ -87,7 +101,7 @@ class Person:
                 (start, -(start + len(name)))
                 for name in self.names
                 for start in _occurrences(folded, name)
-                if _stands_alone(folded, start, start + len(name))
+                if (_may_stand if self.loose else _stands_alone)(folded, start, start + len(name))
             }
         )
         for start, negative in found:
@@ -122,13 +136,26 @@ def _occurrences(text: str, name: str) -> Iterator[int]:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    return not _goes_on(text[:start][-2:][::-1]) and not _goes_on(text[end : end + 2])
+    before, behind = text[max(0, start - 3) : start], text[end : end + 2]
+    if not _PERCENT.match(before) and _goes_on(text[start], before[::-1]):
+        return False
+    return not _goes_on(text[end - 1], behind)
 
 
-def _goes_on(beside: str) -> bool:
-    """True when a login goes on in these characters, read away from the name."""
+def _goes_on(edge: str, beside: str) -> bool:
+    """True when a login goes on in these characters, read away from the edge of the name."""
     if not beside:
         return False
+    if beside[0].isalpha():
+        return not _GAPLESS.match(edge) and not _GAPLESS.match(beside)
     if beside[0].isalnum() or beside[0] == "_":
         return True
     return beside[0] in _INSIDE_A_LOGIN and len(beside) > 1 and beside[1].isalnum()
+
+
+def _may_stand(text: str, start: int, end: int) -> bool:
+    name, before = text[start:end], text[max(0, start - 6) : start]
+    if len(name) >= _TELLING or not name.isascii():
+        return True
+    escaped = _PERCENT.search(before) or _ESCAPE.search(before)
+    return (bool(escaped) or not before[-1:].isalnum()) and not text[end : end + 1].isalnum()

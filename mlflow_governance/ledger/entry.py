@@ -25,6 +25,7 @@ MAX_BYTES = 2**16 - 1
 
 _SUBJECT = ("name", "version", "workspace", "uid", "digest")
 _INDEX = b'"index":'
+_HEAD = 64
 _NAMED = re.compile(rb'"index":(0|[1-9][0-9]{0,18}),"reason":')
 
 
@@ -56,6 +57,15 @@ def seal(text: str, salt: bytes) -> Sealed:
     kept = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     kept = kept.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return Sealed(kept, salt, digest.of_bytes(salt + kept.encode()))
+
+
+def act_of(data: bytes) -> str:
+    """The act that the bytes of an entry name, which costs nothing; empty where they name none.
+
+    It is the first member of each canonical entry.
+    """
+    head, _, rest = data[:_HEAD].partition(b'{"act":"')
+    return "" if head else rest.partition(b'"')[0].decode("ascii", "replace")
 
 
 def opens(commitment: str, salt: bytes, text: str) -> bool:

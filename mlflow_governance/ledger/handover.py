@@ -156,6 +156,10 @@ class KeyHistory:
             history = history._with(heirs[0])
         return history
 
+    def proofs(self, notes: Iterable[str]) -> dict[Handover, str]:
+        """The notes, of these, that prove the handovers of this history."""
+        return {found: note for found, note in _handovers(notes) if found in self.handovers}
+
     def open(self, note: str | bytes) -> str:
         """The text of a checkpoint signed by a key whose word counts for its size.
 
@@ -182,6 +186,27 @@ class KeyHistory:
             )
         texts = [notes.open_note(note, key) for key in counting or (self.newest,)]
         return texts[0]
+
+    def open_head(self, note: str | bytes) -> str:
+        """The text of a head: :meth:`open`, and signed by the newest key.
+
+        Raises:
+            LedgerError: it is not, or is of fewer entries than were handed over to that key.
+        """
+        text = self.open(note)
+        size, last = checkpoints.parse(note).size, self.handovers[-1].at.size if self.handovers else 0
+        if size < last:
+            raise LedgerError(
+                f"the ledger ends at {size} entries, and {last} were handed over to "
+                f"{_name(self.newest)}",
+                advice=_ADVICE,
+            )
+        notes.open_note(note, self.newest)
+        return text
+
+    def proves(self, note: str) -> bool:
+        """True for a note that hands the ledger over in this history."""
+        return any(found in self.handovers for found, _ in _handovers([note]))
 
     def _of(self, size: int) -> Iterator[NoteKey]:
         begins = [0, *(handover.at.size for handover in self.handovers)]

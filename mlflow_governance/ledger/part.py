@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from mlflow_governance.ledger import nodes as nodes_
 from mlflow_governance.ledger.entry import MAX_BYTES, carries_columns, carries_index, named_index
-from mlflow_governance.ledger.merkle import leaf_hash, perfect_root
+from mlflow_governance.ledger.gone import EXPIRED, ranges_of
+from mlflow_governance.ledger.merkle import HASH_BYTES, leaf_hash, perfect_root
 from mlflow_governance.ledger.nodes import WIDTH
 
 PART_HEIGHT = 13
@@ -20,7 +21,7 @@ Row = Sequence[Any]
 """An entry as a database keeps it: position, bytes, leaf hash, act, uid of the version, moment.
 
 Somebody may have written anything into any column. There are no bytes (None) where there are more
-than any entry has.
+than any entry has, and empty ones where an entry was deleted after its retention.
 """
 
 
@@ -57,7 +58,8 @@ class Odd(NamedTuple):
 class Part:
     """What was found in a part: subtrees of as many entries as hold, and what ended them.
 
-    ``marks`` has the subtrees at each size in it that was signed.
+    ``marks`` has the subtrees at each size in it that was signed, ``gone`` the entries without
+    bytes: whether they were deleted by right is not for a part to say.
     """
 
     start: int
@@ -66,6 +68,7 @@ class Part:
     marks: Mapping[int, tuple[bytes, ...]]
     problem: Problem | None
     odd: Odd | None
+    gone: tuple[range, ...] = ()
 
 
 def check_part(task: Task, rows: Iterable[Row], kept: Mapping[Any, Any]) -> Part:
@@ -80,10 +83,11 @@ def check_part(task: Task, rows: Iterable[Row], kept: Mapping[Any, Any]) -> Part
     wanted = frozenset(task.marks)
     roots: list[bytes] = []
     leaves: list[bytes] = []
+    gone: list[int] = []
     marks: dict[int, tuple[bytes, ...]] = {}
     expected, problem = start, None
     for row in rows:
-        problem = _wrong(row, expected)
+        problem = _wrong(row, expected, gone)
         if problem is not None:
             break
         leaves.append(row[2])
@@ -96,7 +100,8 @@ def check_part(task: Task, rows: Iterable[Row], kept: Mapping[Any, Any]) -> Part
     if problem is None and expected < stop:
         problem = Problem(f"entry {expected} is missing: it was deleted", expected)
     odd = find_odd(1, start // WIDTH, roots, kept)
-    return Part(start, expected - start, _subtrees(roots, leaves), marks, problem, odd)
+    nodes, blank = _subtrees(roots, leaves), tuple(ranges_of(gone))
+    return Part(start, expected - start, nodes, marks, problem, odd, blank)
 
 
 def find_odd(level: int, first: int, roots: Sequence[bytes], kept: Mapping[Any, Any]) -> Odd | None:
@@ -107,7 +112,7 @@ def find_odd(level: int, first: int, roots: Sequence[bytes], kept: Mapping[Any, 
     return None
 
 
-def _wrong(row: Row, expected: int) -> Problem | None:
+def _wrong(row: Row, expected: int, gone: list[int]) -> Problem | None:
     index, data, leaf, act, uid, at = row
     if index != expected or type(index) is not int:
         return _misplaced(index, expected)
@@ -116,6 +121,9 @@ def _wrong(row: Row, expected: int) -> Problem | None:
     if type(data) is not bytes or type(leaf) is not bytes:
         return Problem(f"entry {index} was edited: it holds no bytes", index)
     if not carries_index(data, index):
+        if not data:
+            gone.append(index)
+            return _deleted(index, leaf, act, uid)
         return _renamed(index, named_index(data))
     if leaf_hash(data) != leaf:
         return Problem(f"entry {index} was edited: its bytes do not have its leaf hash", index)
@@ -123,6 +131,12 @@ def _wrong(row: Row, expected: int) -> Problem | None:
         return Problem(
             f"entry {index} was edited: its columns do not say what its bytes say", index
         )
+    return None
+
+
+def _deleted(index: int, leaf: bytes, act: Any, uid: Any) -> Problem | None:
+    if len(leaf) != HASH_BYTES or act != EXPIRED or uid != "":
+        return Problem(f"entry {index} is missing: its bytes were deleted", index)
     return None
 
 

@@ -57,7 +57,7 @@ class Past:
     read; ``first`` and ``last`` the instants of the first entry and of the last that counts, empty
     without one; ``changes`` the index and document of each change after ``at``, up to ``until``;
     ``backdated`` the entries that count as of a later instant than their own, ``left_out`` those of
-    them that would have counted.
+    them that would have counted; ``deleted`` how many were deleted after their retention.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Past:
         self._concerns = concerns
         self.root = EMPTY_ROOT
         self.tree = Growing()
+        self.deleted = self._passed = 0
         self._now = ""
 
     @property
@@ -92,7 +93,18 @@ class Past:
         except (InvalidRequest, KeyError, TypeError, AttributeError) as error:
             self._unreadable(index, error)
         if self.told.size == self.tree.size:
-            self.root = self.tree.root
+            self.root, self.deleted = self.tree.root, self._passed
+
+    def pass_over(self, index: int, leaf: bytes) -> None:
+        """Take in the next entry, which was deleted; it counts with the one that follows it.
+
+        Raises:
+            LedgerError: it is not the next.
+        """
+        if index != self.tree.size:
+            raise LedgerError(f"entry {self.tree.size} is missing from the ledger", index=index)
+        self.tree.append(leaf)
+        self._passed += 1
 
     def _read(self, index: int, data: bytes) -> None:
         entry = canonical.decode_object(data)

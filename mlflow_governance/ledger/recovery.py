@@ -17,7 +17,7 @@ from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act
 from mlflow_governance.errors import InvalidRequest, LedgerError
 from mlflow_governance.ledger import checkpoint as checkpoints
-from mlflow_governance.ledger import merkle
+from mlflow_governance.ledger import handover, merkle
 from mlflow_governance.ledger import note as notes
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.entry import read_entry
@@ -119,8 +119,13 @@ def facts_of(note: str, head: Checkpoint | None) -> dict[str, Any]:
         head: where the ledger goes on.
 
     Raises:
-        LedgerError: the note is not a checkpoint.
+        LedgerError: the note is not a checkpoint, or hands the ledger over to another key.
     """
+    if handover.tells(note):
+        raise LedgerError(
+            "a checkpoint that hands the ledger over to another key is never lost",
+            advice="Restore a backup that was made after the ledger got its newest key.",
+        )
     lost = checkpoints.parse(note)
     size, root = (head.size, head.root) if head is not None else (0, merkle.EMPTY_ROOT)
     return {

@@ -115,6 +115,13 @@ class ToldApproval(NamedTuple):
     approval: str
 
 
+class Release(NamedTuple):
+    """A move to Approved: the index of its entry, and the version's uid."""
+
+    place: int
+    uid: str
+
+
 class ToldEvidence(NamedTuple):
     """A statement attached after registration."""
 
@@ -131,7 +138,8 @@ class Replay:
     ``versions`` has every version that was ever governed by its uid, ``aliases`` every alias that
     was ever moved, ``decisions`` the digest of each decision by its id, ``policy`` the policy in
     force, ``approvals`` every word that was given, and ``withdrawn`` by the uid of a word the entry
-    in which it was taken back or another took its place. ``pointed`` has the entry that last moved
+    in which it was taken back or another took its place. ``released`` has each move to Approved by
+    its decision. ``pointed`` has the entry that last moved
     each alias, ``forced`` the one that put ``policy`` and ``trust`` into force.
     ``erasures`` has what each erasure of a person replaced (``ledger.redaction``) by its index.
     """
@@ -143,6 +151,7 @@ class Replay:
         self.decisions: dict[str, str] = {}
         self.approvals: list[ToldApproval] = []
         self.withdrawn: dict[str, int] = {}
+        self.released: dict[str, Release] = {}
         self.evidence: list[ToldEvidence] = []
         self.policy = PolicyReplay()
         self.trust: str | None = None
@@ -164,6 +173,15 @@ class Replay:
             self._apply(index, read())
         except (InvalidRequest, KeyError, TypeError, ValueError, AttributeError) as error:
             self._problem(index, f"it cannot be read: {error!r}"[:200])
+
+    def standing(self, uid: str, place: int) -> list[ToldApproval]:
+        """The words that stood about a version when the entry with this index was written."""
+        return [
+            word
+            for word in self.approvals
+            if word.uid == uid
+            and word.place < place < self.withdrawn.get(word.approval, self.size)
+        ]
 
     def living(self) -> Iterator[ToldVersion]:
         """The versions that were not deleted."""
@@ -253,6 +271,8 @@ class Replay:
         version.quarantined_from = before if after == Stage.QUARANTINED else None
         version.decision_id = version.bound = str(entry["decision_id"])
         version.moved = Telling.of(index, entry)
+        if after == Stage.APPROVED:
+            self.released[version.decision_id] = Release(index, version.uid)
 
     def _rejudged(self, index: int, entry: Mapping[str, Any]) -> None:
         version = self._known(index, entry)

@@ -6,7 +6,8 @@ What must hold:
    or outside the database;
 2. no checkpoint is larger than the head (else the ledger was rolled back);
 3. entries are numbered 0, 1, 2 … without gap, and each names its own number;
-4. each entry has the leaf hash stored beside it, and its columns say what its bytes say;
+4. each entry has the leaf hash stored beside it, and its columns say what its bytes say; one
+   without bytes is named by an entry ``ledger.expired`` behind it;
 5. at the size of each checkpoint the tree has the root it says (else the ledger forked, or an
    entry before it was changed);
 6. the entries end where the head ends, with the root the head says;
@@ -20,7 +21,7 @@ always the first thing that is wrong. Nothing here reads a database or a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -28,6 +29,8 @@ from mlflow_governance.errors import LedgerError
 from mlflow_governance.ledger import checkpoint as checkpoints_
 from mlflow_governance.ledger import nodes as nodes_
 from mlflow_governance.ledger.checkpoint import Checkpoint
+from mlflow_governance.ledger.gone import Deleted
+from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.merkle import CompactRange, fold, node_hash
 from mlflow_governance.ledger.nodes import HEIGHT
 from mlflow_governance.ledger.note import LedgerKey
@@ -41,7 +44,8 @@ class LedgerReport:
     """A ledger that verified.
 
     ``root`` is in hexadecimal, ``checkpoints`` is how many it continues. Entries before
-    ``read_from`` were not read this time: somebody trusts what they led to.
+    ``read_from`` were not read this time: somebody trusts what they led to. ``deleted`` entries
+    were deleted after their retention.
     """
 
     origin: str
@@ -49,6 +53,7 @@ class LedgerReport:
     root: str
     checkpoints: int
     read_from: int = 0
+    deleted: int = 0
 
     def to_document(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -58,6 +63,7 @@ class LedgerReport:
             "root": self.root,
             "checkpoints": self.checkpoints,
             "read_from": self.read_from,
+            "deleted": self.deleted,
         }
 
 
@@ -76,6 +82,13 @@ class Claims:
             LedgerError: one is not a checkpoint of this key, or is larger than the head.
         """
         head = _signed(head_note, key, "the head of the ledger")
+        if isinstance(key, KeyHistory):  # a retired key says nothing any more
+            try:
+                key.open_head(head_note)
+            except LedgerError as error:
+                raise LedgerError(
+                    f"the head of the ledger: {error.message}", advice=_ADVICE
+                ) from error
         marks = [_signed(note, key, "a checkpoint") for note in notes]
         largest = max((mark.size for mark in marks), default=0)
         if largest > head.size:
@@ -100,6 +113,7 @@ class Outline:
         checkpoints: signed notes kept inside.
         upper: nodes of level 2 and more, by level and position.
         levels: of each level among the nodes: how many, smallest and largest position.
+        gone: entries that are not read, and whose columns say that they were deleted.
     """
 
     note: str
@@ -110,6 +124,12 @@ class Outline:
     checkpoints: tuple[str, ...] = ()
     upper: Mapping[tuple[Any, Any], Any] = field(default_factory=dict)
     levels: Mapping[Any, tuple[int, Any, Any]] = field(default_factory=dict)
+    gone: Sequence[range] = ()
+
+
+_NOTHING = Deleted()
+Untold = Callable[[Sequence[range]], "int | None"]
+"""The first of these entries of which no entry of the ledger says that it was deleted."""
 
 
 class Verification:
@@ -119,13 +139,21 @@ class Verification:
         claims: what was signed.
         outline: what the database says of itself.
         start: what is trusted to come before the first part; a whole number of parts.
+        untold: asked about entries without bytes; by default nothing says that any was deleted.
 
     Raises:
         LedgerError: something is wrong that needs no reading.
     """
 
-    def __init__(self, claims: Claims, outline: Outline, start: CompactRange | None = None) -> None:
+    def __init__(
+        self,
+        claims: Claims,
+        outline: Outline,
+        start: CompactRange | None = None,
+        untold: Untold = _NOTHING.first_untold,
+    ) -> None:
         self.tree = start or CompactRange()
+        self._untold, self._deleted = untold, 0
         self._claims, self._outline = claims, outline
         self._from = self.tree.size
         self._proved = 0  # every entry before this index is covered by a checkpoint that matched
@@ -141,6 +169,7 @@ class Verification:
             _fail(f"an entry numbered {outline.first} was inserted before entry 0", 0)
         self._end = 0 if outline.last is None else min(outline.last + 1, head.size)
         self._compare(self._from, ())
+        self._refuse_missing(outline.gone)
 
     def tasks(self) -> Iterator[Task]:
         """The parts, in the order :meth:`take` needs them."""
@@ -160,6 +189,7 @@ class Verification:
         for size, nodes in part.marks.items():
             self._compare(size, nodes)
         self._compare(part.start + part.size, part.nodes)
+        self._refuse_missing(part.gone)
         if part.problem is not None:
             _fail(*part.problem)
         self._extend(part)
@@ -185,7 +215,18 @@ class Verification:
             _fail("the head of the ledger was edited: its row is not what its note signs", None)
         self._refuse_more_nodes()
         root = self.tree.root.hex()
-        return LedgerReport(head.origin, head.size, root, len(self._claims.marks) - 1, self._from)
+        marks = len(self._claims.marks) - 1
+        return LedgerReport(head.origin, head.size, root, marks, self._from, self._deleted)
+
+    def _refuse_missing(self, gone: Sequence[range]) -> None:
+        place = self._untold(gone) if gone else None
+        if place is not None:
+            _fail(
+                f"entry {place} is missing: its bytes were deleted, and no entry of the ledger "
+                "says so",
+                place,
+            )
+        self._deleted += sum(map(len, gone))
 
     def _compare(self, size: int, nodes: tuple[bytes, ...]) -> None:
         while self._pending and self._pending[-1].size <= size:

@@ -56,13 +56,20 @@ def stem_of(note: str) -> str:
 
 
 class Folder:
-    """A folder, made by whoever mounts it: one that is away must not be a folder of this host."""
+    """A folder, made by whoever mounts it: one that is away must not be a folder of this host.
+
+    Args:
+        name: what it is called.
+        path: where it is.
+        by_any_name: people put checkpoints there, too, under whatever name.
+    """
 
     readable = True
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, *, by_any_name: bool = False) -> None:
         self.name = name
         self._path = path
+        self._by_any_name = by_any_name
 
     def put(self, kept: Kept) -> None:
         """Write what is not there yet, flushed to the disk."""
@@ -80,7 +87,8 @@ class Folder:
             names = os.listdir(self._path)
         except OSError as error:
             raise Unavailable(f"{self._path}: {error.strerror or error}") from error
-        for name in of_interest(names, at_least):
+        others = [name for name in sorted(names) if self._by_any_name and _is_other(name)]
+        for name in (*of_interest(names, at_least), *others):
             yield Kept(
                 as_text(self._read(name, MAX_NOTE_BYTES) or b""),
                 self._read(f"{Path(name).stem}.tsr", MAX_STAMP_BYTES),
@@ -118,7 +126,7 @@ class Folder:
 
 def home_folder(path: Path) -> Folder:
     """The checkpoints in the home folder."""
-    return Folder(HOME, path)
+    return Folder(HOME, path, by_any_name=True)
 
 
 def destination_of(options: DestinationOptions) -> Destination:
@@ -163,6 +171,10 @@ def read_file(path: Path) -> Kept:
     if data is None:
         raise ConfigurationError(f"there is no file {path}")
     return Kept(as_text(data), stamp)
+
+
+def _is_other(name: str) -> bool:
+    return name.endswith(".checkpoint") and not name.startswith(".") and not _NAME.fullmatch(name)
 
 
 def of_interest(names: Iterable[str], at_least: int) -> list[str]:

@@ -35,6 +35,7 @@ _LEASE_SECONDS = 20.0
 """After so long another worker takes over from one that was killed; a living one renews it."""
 _SUM_UP_SECONDS = 15.0
 _WATCH_SECONDS = 300.0
+_FORGET_SECONDS = 3600.0
 _RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, *(7200.0,) * 84)
 """A week: a disk that is full over the weekend costs no mirror."""
 
@@ -59,7 +60,8 @@ class Worker:
         self._governance = governance
         self._tasks = tasks
         self._trust_seen = ""
-        self._sum_up_at = 0.0
+        self._sum_up_at = self._forget_at = 0.0
+        self._queue = queue
         settings = governance.settings
         self._relay = Relay(queue, settings.webhooks, source_of(settings.registry_name))
         self._decisions = decision_relay(settings, governance.ports, feed)
@@ -90,7 +92,15 @@ class Worker:
         self._governance.ports.policy.look()
         self.note_trust()
         self._sum_up()
+        self._forget_events()
         self.run_tasks()
+
+    def _forget_events(self) -> None:
+        if time.monotonic() >= self._forget_at:
+            self._forget_at = time.monotonic() + _FORGET_SECONDS
+            settings = self._governance.settings
+            kept = timedelta(days=settings.retention.events_days)
+            self._queue.forget(settings.webhooks, self._governance.ports.clock() - kept)
 
     def _sum_up(self) -> None:
         if time.monotonic() >= self._sum_up_at:

@@ -114,27 +114,47 @@ class ErasureWriting(LedgerWriting, DocumentWriting, PersonReading):
             self._touch(uid)
 
     def _private(self, person: Person, pseudonym: str, done: Replaced) -> None:
-        table = tables.private
-        for rows in self._pages(table.c.commitment, table.c.salt, table.c.text, table.c.person):
+        # Who a reason is by is what the ledger says; the column beside it is in no commitment.
+        authors, table = self._authors(), tables.private.c
+        columns = (table.commitment, table.salt, table.text, table.person)
+        mine = {
+            row.commitment
+            for rows in self._pages(*columns)
+            for row in rows
+            if row.commitment not in authors and _is_name_of(person, row)
+        }
+        for rows in self._pages(*columns):
             for row in rows:
-                mine = person.is_(row.person)
-                if not mine and not person.in_(row.text):
-                    continue
-                if not entry.opens(row.commitment, as_bytes(row.salt), row.text):
-                    raise VerificationError(f"a name or reason {_CHANGED}", advice=_ADVICE)
-                name = pseudonym if mine and person.is_(row.text) else ""
-                done.redactions.append(Redaction(row.commitment, name))
-                done.texts += 1
-                done.count(f"{table.name}.{table.c.text.name}")
-                self._connection.execute(
-                    sa.delete(table).where(table.c.commitment == row.commitment)
-                )
+                if row.commitment in mine:
+                    self._replace_private(row.commitment, pseudonym, done)
+                elif row.commitment in authors:
+                    said = authors[row.commitment] in mine
+                    if _is_reason_of(person, row, said=said):
+                        self._replace_private(row.commitment, "", done)
+
+    def _authors(self) -> dict[str, str]:
+        """Of each reason in the ledger the commitment to whose it is."""
+        column, authors = tables.ledger_entries.c, {}
+        for rows in self._pages(column.position, column.entry):
+            for row in rows:
+                said = entry.read_entry(as_bytes(row.entry)) if row.entry else {}
+                if said.get("reason"):
+                    authors[said["reason"]] = said["actor"]
+        return authors
+
+    def _replace_private(self, commitment: str, replacement: str, done: Replaced) -> None:
+        table = tables.private
+        done.redactions.append(Redaction(commitment, replacement))
+        done.texts += 1
+        done.count(f"{table.name}.{table.c.text.name}")
+        self._connection.execute(sa.delete(table).where(table.c.commitment == commitment))
 
     def _rekey_repeats(self, person: Person) -> None:
         # What was counted is found by a digest that the name is in, and could be guessed from.
         table = tables.repeats
-        for row in self._connection.execute(sa.select(table.c.key, table.c.person)).all():
-            if person.is_(row.person):
+        query = sa.select(table.c.key, table.c.person, table.c.event)
+        for row in self._connection.execute(query).all():
+            if person.is_(row.person) or _may_name(person, as_bytes(row.event)):
                 other = digests.of_bytes(secrets.token_bytes(entry.SALT_BYTES))
                 statement = sa.update(table).where(table.c.key == row.key)
                 self._connection.execute(statement.values(key=other))
@@ -271,14 +291,31 @@ class ErasureWriting(LedgerWriting, DocumentWriting, PersonReading):
             raise VerificationError(f"{what} {_CHANGED}", advice=_ADVICE)
 
 
+def _is_name_of(person: Person, row: sa.Row[Any]) -> bool:
+    mine = person.is_(row.text)
+    if mine or person.is_(row.person):
+        _refuse_other(row, really=mine)
+    return mine
+
+
+def _is_reason_of(person: Person, row: sa.Row[Any], *, said: bool) -> bool:
+    mine = said or person.in_(row.text)
+    if mine or person.is_(row.person):
+        _refuse_other(row, really=mine)
+    return mine
+
+
+def _refuse_other(row: sa.Row[Any], *, really: bool) -> None:
+    if not really or not entry.opens(row.commitment, as_bytes(row.salt), row.text):
+        raise VerificationError(f"a name or reason {_CHANGED}", advice=_ADVICE)
+
+
 def _note(done: Replaced, before: str, after: Digest, data: bytes) -> None:
     done.redactions.append(Redaction(before, after))
     done.unsalted += b'"salt":"' not in data
 
 
 def _may_name(person: Person, data: bytes) -> bool:
-    # A quick look, so that what does not name them need not be parsed. A name that JSON writes
-    # otherwise is looked for the long way.
-    if any(not name.isprintable() or set(name) & set('"\\') for name in person.names):
-        return True
-    return b"\\u" in data or person.in_(data.decode("utf-8", "replace"))
+    # A quick look, so that what does not name them need not be parsed. What JSON writes otherwise
+    # is read first: in ``by\\nAnn`` the escape's letter stands before the name.
+    return b"\\" in data or person.in_(data.decode("utf-8", "replace"))

@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.ledger.redaction import Redaction
 from mlflow_governance.store import tables
 from mlflow_governance.store.decisions import as_kept, decision_rows, to_decision_row
 from mlflow_governance.store.documents import Role
 from mlflow_governance.store.ledger_proofs import tree_of
+from mlflow_governance.store.redactions import of_erasure
 from mlflow_governance.store.tables import as_bytes
 from mlflow_governance.store.versions import Rows
 from mlflow_governance.workflows.evidence_ports import GivenWord, LinkedFile, Opening
@@ -58,7 +60,10 @@ class EvidenceRows(Rows):
         return self._indices(table.at >= since, table.at < until)
 
     def entries_at(self, indices: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """The stored bytes of these entries, ascending; what is not there is left out."""
+        """The stored bytes of these entries, ascending; what is not there is left out.
+
+        There are no bytes of one that was deleted after its retention.
+        """
         table = tables.ledger_entries.c
         query = sa.select(table.position, table.entry).order_by(table.position)
         for row in self._among(query, table.position, indices):
@@ -67,6 +72,12 @@ class EvidenceRows(Rows):
     def head(self) -> str:
         """The signed note of the whole ledger."""
         return str(self._connection.execute(sa.select(tables.ledger_head.c.note)).scalar_one())
+
+    def handovers(self) -> list[str]:
+        """The notes that may tell of another key of the ledger, unchecked."""
+        note = tables.ledger_checkpoints.c.note
+        query = sa.select(note).where(note.contains("ledger.rekeyed"))
+        return list(self._connection.execute(query).scalars())
 
     def inclusion_paths(self, indices: Iterable[int], size: int) -> Mapping[int, tuple[bytes, ...]]:
         """The RFC 6962 inclusion proof of each entry in the ledger of ``size`` entries, unchecked.
@@ -86,6 +97,22 @@ class EvidenceRows(Rows):
             for row in rows
             if row.salt  # without one it is the pseudonym of somebody who was erased
         }
+
+    def erasures_of(self, digests: Iterable[str]) -> set[int]:
+        """Indices of the erasures of people that replaced these documents and texts, or what had
+        replaced them before."""
+        found: set[int] = set()
+        table, seen, wanted = tables.redactions, set(), set(digests)
+        while wanted:
+            rows = list(self._among(sa.select(table), table.c.digest, wanted))
+            found.update(row.position for row in rows)
+            seen |= wanted
+            wanted = {row.replacement for row in rows} - seen
+        return found
+
+    def erasure(self, index: int) -> list[Redaction]:
+        """Everything an erasure is said to have replaced, unchecked."""
+        return of_erasure(self._connection, index)
 
     def decision_row(self, decision_id: str) -> DecisionRow | None:
         """A stored decision and its dossier, unchecked."""

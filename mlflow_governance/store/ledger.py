@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.recovery import Recovery, note_digest
 from mlflow_governance.ledger.verify import Claims, LedgerReport, Verification
+from mlflow_governance.store.deleted import Telling, teller_of
 from mlflow_governance.store.ledger_proofs import Prover
 from mlflow_governance.store.ledger_scan import CHECKPOINTS, Reading, Scan
 from mlflow_governance.store.ledger_table import resolve_private
@@ -38,8 +40,10 @@ _CHUNK = 2000
 """Rows a transaction: entries never change, so a long reading need not be one transaction."""
 
 _FROM, _END = (sa.bindparam(name, type_=sa.BigInteger) for name in ("from", "end"))
+# Whatever somebody wrote comes out as bytes: it is for its reader to refuse.
+_ANY = sa.type_coerce(sa.cast(ledger_entries.c.entry, sa.LargeBinary), ledger_entries.c.entry.type)
 _ENTRIES = (
-    sa.select(ledger_entries.c.position, ledger_entries.c.entry, ledger_entries.c.leaf_hash)
+    sa.select(ledger_entries.c.position, _ANY.label("entry"), ledger_entries.c.leaf_hash)
     .where(ledger_entries.c.position >= _FROM, ledger_entries.c.position < _END)
     .order_by(ledger_entries.c.position)
 )
@@ -80,20 +84,42 @@ class SqlLedger:
             return str(session.connection().execute(sa.select(ledger_head.c.note)).scalar_one())
 
     def entries(self, start: int = 0, count: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Index and stored bytes from ``start`` on, ascending, at most ``count``."""
+        """Index and stored bytes from ``start`` on, ascending, of the next ``count`` entries.
+
+        Those that were deleted after their retention are left out.
+        """
         if count is None:
-            count = self._last() + 1 - start
+            count = self.size() - start
         for index, data, _ in self.stored(start, start + count):
-            yield index, data
+            if data:
+                yield index, data
+
+    def entry(self, index: int) -> bytes:
+        """The stored bytes of an entry.
+
+        Raises:
+            NotFound: there is no such entry, or it was deleted after its retention.
+        """
+        for _, data, _ in self.stored(index, index + 1):
+            if data:
+                return data
+            teller = teller_of(self._sessions, index)
+            raise NotFound(
+                f"entry {index} was deleted after its retention; entry {teller} says so",
+                advice="An export of the ledger that was made before may have it.",
+            )
+        raise NotFound(f"the ledger has no entry {index}")
 
     def stored(self, start: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """Index, stored bytes and leaf hash of the entries in a range, ascending."""
+        """Index, stored bytes and leaf hash of the entries in a range, ascending.
+
+        There are no bytes of one that was deleted after its retention.
+        """
         for first in range(start, end, _CHUNK):
             values = {"from": first, "end": min(first + _CHUNK, end)}
             with transaction(self._sessions, read_only=True) as session:
                 rows = session.connection().execute(_ENTRIES, values).all()
             for row in rows:
-                # An entry somebody wrote as another type is for its reader to refuse.
                 yield row.position, as_bytes(row.entry), as_bytes(row.leaf_hash)
 
     def checkpoints(self) -> list[str]:
@@ -141,10 +167,13 @@ class SqlLedger:
         how = reading or Reading()
         scan = Scan(self._sessions)
         outline = scan.outline()
-        told = [*outline.checkpoints, *checkpoints]
-        key = key.following([*told, outline.note])
-        claims = Claims.read(outline.note, self._standing(told, key), key)
-        run = Verification(claims, outline, how.start)
+        notes = [*outline.checkpoints, *checkpoints]
+        key = key.following([*notes, outline.note])
+        claims = Claims.read(outline.note, self._standing(notes, key), key)
+        telling = Telling(self._sessions, self, key)
+        if how.start is not None:  # rows that are not read again may have been emptied since
+            outline = replace(outline, gone=telling.before(how.start.size))
+        run = Verification(claims, outline, how.start, telling.first_untold)
         if how.start is not None:
             Prover(self._sessions).refuse_other_past(how.start, claims)
         left = claims.head.size - run.tree.size
@@ -155,6 +184,10 @@ class SqlLedger:
         if isinstance(key, KeyHistory):
             require_entries(key, self._rekeyed())
         return report
+
+    def first_untold(self, gone: Sequence[range], key: LedgerKey, size: int) -> int | None:
+        """The first of these entries of which the first ``size`` do not say that it was deleted."""
+        return Telling(self._sessions, self, key).look(size).first_untold(gone)
 
     def _rekeyed(self) -> list[tuple[int, dict[str, Any]]]:
         """Index and facts of every entry that tells of another key."""
@@ -172,9 +205,9 @@ class SqlLedger:
         """
         return recoveries(self._sessions, self, key)
 
-    def leaves(self) -> Iterator[bytes]:
-        """The leaf hash of every entry, from the first on."""
-        for _, _, leaf in self.stored(0, self._last() + 1):
+    def leaves(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The leaf hash of each entry in a range, also of those that were deleted."""
+        for _, _, leaf in self.stored(start, self.size() if end is None else end):
             yield leaf
 
     def inclusion_proof(self, index: int, note: str | None = None) -> InclusionProof:
@@ -255,12 +288,17 @@ class SqlLedger:
             return resolve_private(session.connection(), commitments)
 
     def _standing(self, notes: list[str], key: LedgerKey) -> list[str]:
-        # Without those the ledger itself says are lost: they would contradict it for ever.
+        # Without those the ledger itself says are lost: they would contradict it for ever. One that
+        # hands the ledger over is never lost: who holds the key before it could disown it.
         lost = {one.note for one in self.recoveries(key)}
-        return [note for note in notes if not lost or note_digest(note) not in lost]
+        if not lost:
+            return notes
+        kept = key.proves if isinstance(key, KeyHistory) else lambda note: False
+        return [note for note in notes if kept(note) or note_digest(note) not in lost]
 
-    def _last(self) -> int:
+    def size(self) -> int:
+        """How many entries are stored, with those that were deleted after their retention."""
         with transaction(self._sessions, read_only=True) as session:
             last = session.connection().execute(sa.select(sa.func.max(ledger_entries.c.position)))
             found = last.scalar()
-        return -1 if found is None else int(found)
+        return 0 if found is None else int(found) + 1

@@ -157,21 +157,27 @@ class Scan:
     def _rows(self, leaves: range) -> Iterator[sa.Row[Any]]:
         for start in range(leaves.start, leaves.stop, _CHUNK):
             part = range(start, min(start + _CHUNK, leaves.stop))
-            yield from self._chunk(part)
+            try:
+                yield from self._chunk(part)
+            except Unavailable as error:
+                if "decode to UTF-8" not in str(error.__cause__):
+                    raise
+                yield from self._one_by_one(part)
+
+    def _one_by_one(self, part: range) -> Iterator[sa.Row[Any]]:
+        # SQLite's driver gives back no row at all where one of them is not text that should be.
+        for position in part:
+            try:
+                yield from self._chunk(range(position, position + 1))
+            except Unavailable as error:
+                raise LedgerError(
+                    f"entry {position} was edited: a column of it is not text", index=position
+                ) from error
 
     def _chunk(self, part: range) -> Sequence[sa.Row[Any]]:
-        try:
-            with transaction(self._sessions, read_only=True) as session:
-                found = session.connection().execute(_ROWS, {"from": part.start, "end": part.stop})
-                return found.all()
-        except Unavailable as error:
-            if "decode to UTF-8" not in str(error.__cause__):
-                raise
-            raise LedgerError(
-                f"an entry between {part.start} and {part.stop - 1} was edited: its columns are "
-                "not text",
-                index=part.start,
-            ) from error
+        with transaction(self._sessions, read_only=True) as session:
+            values = {"from": part.start, "end": part.stop}
+            return session.connection().execute(_ROWS, values).all()
 
 
 def _reader(url: str) -> Callable[[Task], Part]:

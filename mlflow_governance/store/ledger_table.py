@@ -24,6 +24,7 @@ from mlflow_governance.ledger import checkpoint, entry, handover
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
 from mlflow_governance.ledger.nodes import completed
 from mlflow_governance.ledger.note import NoteSigner
+from mlflow_governance.ledger.replay import CHANGING
 from mlflow_governance.store import appending, tables
 from mlflow_governance.store.redactions import replaced
 from mlflow_governance.store.versions import Rows
@@ -67,6 +68,11 @@ _patience = sa.select(sa.func.set_config("lock_timeout", "20s", True)).scalar_su
 _PATIENT_TURN = _TURN_RETURNING.where(_patience.is_not(None))
 
 
+def _text(value: object) -> str:
+    """The text of a column; SQLite gives back whatever type somebody wrote."""
+    return value if isinstance(value, str) else tables.as_bytes(value).decode("utf-8", "replace")
+
+
 def take_turn(session: Session) -> StoredHead:
     """Wait until no other unit of work is writing; the head as it stands then.
 
@@ -85,7 +91,7 @@ def take_turn(session: Session) -> StoredHead:
         raise ConfigurationError(
             "the ledger has no head row", advice="Restore the database from a backup."
         )
-    return StoredHead(row[0], bytes(row[1]), row[2])
+    return StoredHead(row[0], tables.as_bytes(row[1]), _text(row[2]))
 
 
 class Head:
@@ -198,7 +204,7 @@ class TimelineReading(Rows):
             .where(sa.or_(entries.c.version_uid == version_uid, entries.c.version_uid.in_(earlier)))
             .order_by(entries.c.position)
         )
-        found = [entry.read_entry(bytes(e)) for e in self._connection.execute(query).scalars()]
+        found = [entry.read_entry(tables.as_bytes(e)) for e in self._connection.execute(query).scalars()]
         commitments = [d[key] for d in found for key in ("actor", "reason") if d[key]]
         clear = resolve_private(self._connection, commitments)
         return [entry.resolve(document, clear) for document in found]
@@ -211,6 +217,10 @@ class LedgerWriting(Rows):
     _stored: StoredHead
     _range: CompactRange | None = None
     _written: StoredHead | None = None
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._places: dict[str, list[int]] = {}
 
     def record(self, event: Event) -> int:
         """Append the ledger entry and queue the outgoing event; returns the ledger index.
@@ -242,6 +252,8 @@ class LedgerWriting(Rows):
             parts["reason"] = _private_row(sealed.reason, sealed.actor)
         appending.write(self._connection, parts, completed(before, leaf))
         self._range = grown
+        if event.act in CHANGING and (uid := event.subject.get("uid")):
+            self._places.setdefault(uid, []).append(before.size)
         return before.size
 
     def add_task(self, kind: str, version_uid: str, *, delay_seconds: float = 0) -> None:
@@ -272,7 +284,7 @@ def resolve_private(connection: sa.Connection, commitments: Iterable[str]) -> di
             tables.private.c.commitment.in_(wanted[start : start + 500])
         )
         for row in connection.execute(query):
-            if not entry.opens(row.commitment, bytes(row.salt), row.text):
+            if not entry.opens(row.commitment, tables.as_bytes(row.salt), str(row.text)):
                 raise LedgerError("a name or reason was changed: it does not open its commitment")
             clear[row.commitment] = row.text
     # An erasure left a pseudonym in the place of a name, and nothing in that of a person's words.

@@ -6,6 +6,7 @@ initialised one and then cannot migrate it.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -51,10 +52,15 @@ def upgrade(target: sa.Engine | str) -> None:
 
 def is_current(engine: sa.Engine) -> bool:
     """True when our tables are those of this program."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision() == newest
+        return context.get_current_revision() == _newest()
+
+
+@cache
+def _newest() -> str | None:
+    # Read from the files of all migrations, which do not change under a running program.
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def _upgrade(engine: sa.Engine) -> None:

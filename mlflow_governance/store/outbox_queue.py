@@ -25,6 +25,7 @@ PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 MAX_ERROR = 2000
 """Characters of an error that are kept."""
 
+_STEP = 500
 _LONGEST = timedelta(days=3)
 """No delay or lease is as long."""
 
@@ -46,9 +47,33 @@ class OutboxQueue:
     def enqueue_missing(self, targets: Sequence[Recipient]) -> int:
         """Make a delivery of every event a target wants and has not got; returns how many.
 
-        A new target gets the events from the beginning of the ledger.
+        A new target gets every event that is kept, the oldest first.
         """
         return sum(self._enqueue(target) for target in targets)
+
+    def forget(self, targets: Sequence[Recipient], before: datetime) -> int:
+        """Delete old events that every target has, with their deliveries; returns how many.
+
+        What is still to be delivered to one of them, or was given up, is kept.
+        """
+        self.enqueue_missing(targets)
+        wanted = (
+            sa.select(deliveries.c.id)
+            .where(deliveries.c.event_id == outbox.c.id, deliveries.c.state != DELIVERED)
+            .where(deliveries.c.target.in_([target.name for target in targets]))
+        )
+        query = sa.select(outbox.c.position).where(outbox.c.created_at < before, ~wanted.exists())
+        count = 0
+        while True:  # in small steps: others write meanwhile
+            with transaction(self._sessions, read_only=False) as session:
+                connection = session.connection()
+                old = connection.execute(query.order_by(outbox.c.position).limit(_STEP)).scalars()
+                positions = list(old)
+                for table in (deliveries, outbox):
+                    connection.execute(sa.delete(table).where(table.c.position.in_(positions)))
+            count += len(positions)
+            if len(positions) < _STEP:
+                return count
 
     def claim(
         self, target_names: Sequence[str], limit: int, lease_seconds: float, now: datetime

@@ -2,7 +2,8 @@
 
 What is read here is what somebody with write access to the database may have written. Only
 :class:`Prover` says that an entry belongs to the ledger: its bytes are in the tree whose root our
-key signed.
+key signed. It also misses an entry that it knows of and that somebody hid from a reading, by
+another uid in its row.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.event import Act
 from mlflow_governance.errors import LedgerError, NotFound
 from mlflow_governance.ledger.checkpoint import Checkpoint
+from mlflow_governance.ledger.entry import act_of
 from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.ledger.replay import CHANGING
 from mlflow_governance.store import redactions, tables
-from mlflow_governance.store.tables import ledger_entries, private
+from mlflow_governance.store.tables import as_bytes, ledger_entries, private
 from mlflow_governance.store.versions import Rows
 
 _BATCH = 500
 _REMEMBERED = 65_536
+_VERSIONS = 10_000
+"""Versions whose places a process remembers; beyond that it forgets the oldest."""
 
 
 class EntryReading(Rows):
@@ -38,17 +43,19 @@ class EntryReading(Rows):
         limit: int = 0,
     ) -> list[tuple[int, bytes]]:
         """See :class:`workflows.ports.Reading`."""
-        table = ledger_entries.c
-        wanted = [table.act.in_([act.value for act in acts]), table.position >= start]
+        table, named = ledger_entries.c, [act.value for act in acts]
+        wanted = [table.position >= start]
+        if named:
+            wanted.append(table.act.in_(named))
         if about:
             wanted.append(table.version_uid == about)
         query = sa.select(table.position, table.entry).where(*wanted)
         if not newest:
             query = query.order_by(table.position).limit(limit or None)
             rows = self._connection.execute(query).all()
-            return [(row.position, bytes(row.entry)) for row in rows]
+            return [(row.position, as_bytes(row.entry)) for row in rows]
         rows = self._connection.execute(query.order_by(table.position.desc()).limit(newest)).all()
-        return [(row.position, bytes(row.entry)) for row in reversed(rows)]
+        return [(row.position, as_bytes(row.entry)) for row in reversed(rows)]
 
     def sealed(self, commitments: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """See :class:`workflows.ports.Reading`."""
@@ -58,7 +65,7 @@ class EntryReading(Rows):
             for row in self._connection.execute(sa.select(private).where(some)):
                 # Without a salt it is the pseudonym of somebody who was erased: nobody counts.
                 if row.salt:
-                    found[row.commitment] = (bytes(row.salt), row.text)
+                    found[row.commitment] = (as_bytes(row.salt), str(row.text))
         return found
 
     def stand_ins(self, replaced: Iterable[str]) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
@@ -76,7 +83,7 @@ class EntryReading(Rows):
         entries = ledger_entries.c
         query = sa.select(entries.position, entries.entry).where(entries.position.in_(positions))
         told = self._connection.execute(query.order_by(entries.position))
-        return found, [(row.position, bytes(row.entry)) for row in told]
+        return found, [(row.position, as_bytes(row.entry)) for row in told]
 
 
 class Prover:
@@ -94,13 +101,40 @@ class Prover:
     ) -> None:
         self._proofs, self._signed = proofs, signed
         self._proved: dict[int, Digest] = {}
+        self._places: dict[str, set[int]] = {}
 
-    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
-        """Prove that these are entries of the ledger, at these places.
+    def prove(
+        self, entries: Iterable[tuple[int, bytes]], *, about: str = "", below: int = 0
+    ) -> None:
+        """See :class:`workflows.ports.Store`."""
+        entries = list(entries)
+        self._prove_each(entries)
+        if about:
+            self._miss_none({index for index, _ in entries}, about, below)
+            # Only of those that change something: others may be deleted after their retention.
+            self._note(about, (index for index, data in entries if act_of(data) in CHANGING))
 
-        Raises:
-            LedgerError: one is not in the ledger that our key signed.
-        """
+    def wrote(self, about: str, places: Iterable[int]) -> None:
+        """Entries that change a version stand at these places: they were just committed."""
+        self._note(about, places)
+
+    def _miss_none(self, places: set[int], about: str, below: int) -> None:
+        # What was committed after the moment of the reading is not missing from it.
+        known = tuple(self._places.get(about, ()))
+        missing = sorted(place for place in known if place < below and place not in places)
+        if missing:
+            raise LedgerError(
+                f"entry {missing[0]} is about this version and is not among those of it any more",
+                advice="Find out what was changed: mlflow-governance validate",
+                index=missing[0],
+            )
+
+    def _note(self, about: str, places: Iterable[int]) -> None:
+        if about not in self._places and len(self._places) >= _VERSIONS:
+            self._places.pop(next(iter(self._places)), None)
+        self._places.setdefault(about, set()).update(places)
+
+    def _prove_each(self, entries: Iterable[tuple[int, bytes]]) -> None:
         new = [(index, data) for index, data in entries if not self._knows(index, data)]
         proofs = iter(self._proofs([index for index, _ in new]))
         note = ""

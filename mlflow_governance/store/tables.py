@@ -15,6 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from mlflow_governance.core import moment
+from mlflow_governance.store.packing import Packed
 
 metadata = sa.MetaData()
 
@@ -250,7 +251,7 @@ ledger_entries = sa.Table(
     "governance_ledger_entries",
     metadata,
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Column("entry", Packed, nullable=False),
     sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("version_uid", sa.String(64), nullable=False, index=True),

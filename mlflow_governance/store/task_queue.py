@@ -79,3 +79,10 @@ class SqlTaskQueue:
         )
         with transaction(self._sessions, read_only=False) as session:
             session.connection().execute(statement)
+
+
+def waiting_versions(connection: sa.Connection, kind: str) -> int:
+    """How many versions have work of a kind that is not done."""
+    table = tasks.c
+    query = sa.select(sa.func.count(table.version_uid.distinct())).where(table.kind == kind)
+    return connection.execute(query).scalar_one()

@@ -27,6 +27,7 @@ from mlflow_governance.store.mlflow_tables import MlflowStageTable
 from mlflow_governance.store.policies import PolicyReading, PolicyWriting
 from mlflow_governance.store.proven import EntryReading, Prover
 from mlflow_governance.store.repeats import RepeatReading, RepeatWriting
+from mlflow_governance.store.retention import RetentionWriting
 from mlflow_governance.store.scan import PersonReading
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.versions import StageWriter, VersionReading
@@ -50,6 +51,7 @@ class SqlReading(
 
 class SqlUnitOfWork(
     ErasureWriting,
+    RetentionWriting,
     PolicyWriting,
     InspectionWriting,
     AliasWriting,
@@ -60,16 +62,24 @@ class SqlUnitOfWork(
     """One writing transaction (:class:`workflows.ports.UnitOfWork`)."""
 
     def __init__(
-        self, session: Session, head: Head, stored: StoredHead, write_stage: StageWriter
+        self,
+        session: Session,
+        head: Head,
+        stored: StoredHead,
+        write_stage: StageWriter,
+        wrote: Callable[[str, Iterable[int]], None],
     ) -> None:
         super().__init__(session)
         self._head = head
         self._stored = stored
         self._write_stage = write_stage
+        self._wrote = wrote
 
     def committed(self, _: object = None) -> None:
         """What was read, or written, stands in the database."""
         self._head.committed(self._written or self._stored)
+        for about, places in self._places.items():
+            self._wrote(about, places)
 
 
 class SqlStore:
@@ -106,7 +116,9 @@ class SqlStore:
         """
         with transaction(self._sessions, read_only=False) as session:
             stored = take_turn(session)
-            unit = SqlUnitOfWork(session, self._head, stored, self._write_stage)
+            unit = SqlUnitOfWork(
+                session, self._head, stored, self._write_stage, self._prover.wrote
+            )
             # The session of MLflow's own change commits later than this block ends.
             sa.event.listen(session, "after_commit", unit.committed, once=True)
             yield unit
@@ -122,10 +134,8 @@ class SqlStore:
         with transaction(self._sessions, read_only=True) as session:
             yield SqlReading(session)
 
-    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
-        """Prove that these are entries of the ledger, at these places.
-
-        Raises:
-            LedgerError: one is not in the ledger that our key signed.
-        """
-        self._prover.prove(entries)
+    def prove(
+        self, entries: Iterable[tuple[int, bytes]], *, about: str = "", below: int = 0
+    ) -> None:
+        """See :class:`workflows.ports.Store`."""
+        self._prover.prove(entries, about=about, below=below)

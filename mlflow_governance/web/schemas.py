@@ -135,6 +135,7 @@ AS_OF = _record(
         proved_size=_COUNT,
         proved_root=_TEXT,
         checkpoints=_COUNT,
+        deleted=_COUNT,
     ),
     policy=_FORCED,
     trust=_FORCED,

@@ -19,7 +19,17 @@ class LedgerView(Protocol):
     """The ledger as an outsider may read it: bytes, signed notes and proofs."""
 
     def entries(self, start: int, count: int) -> Iterable[tuple[int, bytes]]:
-        """Index and stored RFC 8785 bytes of up to ``count`` entries, ascending."""
+        """Index and stored RFC 8785 bytes of the next ``count`` entries, ascending.
+
+        Those that were deleted after their retention are left out.
+        """
+
+    def entry(self, index: int) -> bytes:
+        """The stored bytes of an entry.
+
+        Raises:
+            NotFound: there is no such entry, or it was deleted after its retention.
+        """
 
     def head(self) -> str:
         """The signed checkpoint of the whole ledger; empty when nothing was ever recorded."""

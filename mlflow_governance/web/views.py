@@ -189,7 +189,7 @@ def ledger_proof(services: WebServices, values: Values) -> Document:
             raise
         services.ledger.inclusion_proof(index)  # is it the ledger, or the checkpoint?
         raise InvalidRequest("the checkpoint is not one of this ledger") from error
-    entry = dict(services.ledger.entries(index, 1))[index]
+    entry = services.ledger.entry(index)
     proof.check(leaf_hash(entry))
     return {"index": index, "entry": entry.decode(), "proof": proof.encode()}
 

@@ -29,6 +29,7 @@ from mlflow_governance.workflows.ports import (
     VersionRecord,
 )
 from mlflow_governance.workflows.record import state_of, subject_of
+from mlflow_governance.workflows.repeats import Denial, is_told, told
 
 
 def approve(ports: Ports, request: Request, role: str, decision: str) -> ApprovalRecord:
@@ -60,8 +61,7 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
         before = next((a for a in said if (a.person, a.role) == _speaker(asked)), None)
         refusal = _refusal(uow, asked, record, said, before)
         if refusal is not None:
-            about = {"role": asked.role, "decision": decision, "policy_digest": policy}
-            uow.record(_event(asked, Act.APPROVAL_REFUSED, record, now, about))
+            _record_refused(uow, asked, record, now)
         elif before is not None and decision == WITHDRAW:
             uow.withdraw_approval(before)
             about = {"role": asked.role, "decision": before.decision, "approval": before.uid}
@@ -70,16 +70,29 @@ def approve(ports: Ports, request: Request, role: str, decision: str) -> Approva
         else:
             given = _approval(asked, record, policy, now)
             uow.add_approval(given)
-            told: dict[str, Any] = {
+            about_given: dict[str, Any] = {
                 "role": asked.role,
                 "decision": decision,
                 "policy_digest": policy,
                 "approval": given.uid,
                 "supersedes": before.uid if before else None,
             }
-            uow.record(_event(asked, Act.APPROVAL_GIVEN, record, now, told))
+            uow.record(_event(asked, Act.APPROVAL_GIVEN, record, now, about_given))
             return given
     raise refusal
+
+
+def _record_refused(
+    uow: UnitOfWork, asked: ApprovalRequest, record: VersionRecord, now: datetime
+) -> None:
+    # In whichever role: else each made-up one would be an entry.
+    repeated = {"decision": asked.decision, "policy_digest": asked.policy_digest}
+    state, person = state_of(record), asked.actor.person
+    denial = Denial(Act.APPROVAL_REFUSED, person, subject_of(record), state, repeated)
+    if is_told(uow, denial, now) is None:
+        about = {"role": asked.role, **repeated}
+        uow.record(_event(asked, Act.APPROVAL_REFUSED, record, now, about))
+        told(uow, denial, now)
 
 
 def _speaker(asked: ApprovalRequest) -> tuple[str, str]:

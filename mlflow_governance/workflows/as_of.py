@@ -96,7 +96,7 @@ def as_of(
         if index % _TELL == 0:
             progress(index)
 
-    return Seen(past, question, witnessed.read(take, past.tree))
+    return Seen(past, question, witnessed.read(take, past.pass_over, past.tree))
 
 
 def _refuse_future(question: Question, now: datetime) -> None:
@@ -201,6 +201,7 @@ def _proved(past: Past, report: LedgerReport) -> Document:
         "proved_size": report.size,
         "proved_root": report.root,
         "checkpoints": report.checkpoints,
+        "deleted": past.deleted,
     }
 
 

@@ -36,7 +36,20 @@ class Chronicle(Protocol):
         """The signed note of the head; empty when nothing was ever recorded."""
 
     def entries(self, start: int, count: int) -> Iterable[tuple[int, bytes]]:
-        """Index and stored bytes from ``start`` on, ascending, at most ``count``."""
+        """Index and stored bytes from ``start`` on, ascending, of the next ``count`` entries.
+
+        Those that were deleted after their retention are left out.
+        """
+
+    def entry(self, index: int) -> bytes:
+        """The stored bytes of an entry.
+
+        Raises:
+            NotFound: there is no such entry, or it was deleted after its retention.
+        """
+
+    def leaves(self, start: int, end: int) -> Iterable[bytes]:
+        """The leaf hash of each entry in a range, also of those that were deleted."""
 
     def inclusion_proof(self, index: int) -> InclusionProof:
         """The path from an entry to the signed head."""
@@ -63,11 +76,17 @@ class Witnessed:
     key: LedgerKey
     exported: Callable[[], Iterable[str]] = tuple
 
-    def read(self, take: Callable[[int, bytes], None], tree: Growing) -> LedgerReport:
+    def read(
+        self,
+        take: Callable[[int, bytes], None],
+        pass_over: Callable[[int, bytes], None],
+        tree: Growing,
+    ) -> LedgerReport:
         """Prove the whole ledger, and have somebody take in the very entries that were proved.
 
         Args:
             take: is given index and bytes of each, ascending.
+            pass_over: is given index and leaf hash of each that was deleted, in its place.
             tree: of the entries taken in.
 
         Raises:
@@ -79,7 +98,9 @@ class Witnessed:
         exported = list(self.exported())
         report = self.ledger.verify(self.key, exported)
         for index, data in self.ledger.entries(0, report.size):
+            self._pass(index, pass_over, tree)
             take(index, data)
+        self._pass(report.size, pass_over, tree)
         if (tree.size, tree.root.hex()) != (report.size, report.root):
             self.ledger.verify(self.key, exported)  # names the entry
             raise LedgerError("the ledger was changed while it was read", advice="Ask again.")
@@ -89,15 +110,18 @@ class Witnessed:
         """An entry with the proof that it is in the ledger, verified.
 
         Raises:
-            NotFound: there is no such entry.
+            NotFound: there is no such entry, or it was deleted after its retention.
             LedgerError: it is not the one that was signed.
         """
         proof = self.ledger.inclusion_proof(index)
-        found = dict(self.ledger.entries(index, 1))
-        if index not in found:
-            raise LedgerError(f"entry {index} is missing from the ledger", index=index)
-        proof.verify(found[index], self.key)
-        return found[index], proof
+        data = self.ledger.entry(index)
+        proof.verify(data, self.key)
+        return data, proof
+
+    def _pass(self, end: int, pass_over: Callable[[int, bytes], None], tree: Growing) -> None:
+        if tree.size < end:
+            for index, leaf in enumerate(self.ledger.leaves(tree.size, end), tree.size):
+                pass_over(index, leaf)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Collection(VersionPart):
             VerificationError: something is not what was stored, or not what the ledger tells.
             Conflict: something happened to the version since the export was recorded.
         """
-        yield File("ledger/checkpoint", self._note.encode())
+        yield from self._checkpoints()
         yield from self._entries()
         for ref in self._refs():
             yield from self._version(ref)
@@ -85,6 +85,8 @@ class Collection(VersionPart):
                 raise alarm(f"decision {decision_id}", "it was removed from the database")
             if row.digest != digest:
                 raise alarm(f"decision {decision_id}", f"the ledger names {digest}")
+            if row.redacted:
+                self._require_erasures([row.digest, row.dossier_digest])
             recorded = read_decision(row)
             dossier = recorded.dossier.to_document()
             may = self.told.persons.dossier_may_leave(dossier)

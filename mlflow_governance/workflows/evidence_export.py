@@ -17,7 +17,14 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.model_ref import VersionRef
-from mlflow_governance.errors import Denied, InvalidRequest, NotFound, Unauthenticated
+from mlflow_governance.errors import (
+    Denied,
+    InvalidRequest,
+    NotFound,
+    Unauthenticated,
+    VerificationError,
+)
+from mlflow_governance.ledger import gone as expiry
 from mlflow_governance.ledger.entry import read_entry
 from mlflow_governance.workflows.evidence_ports import (
     EvidenceReading,
@@ -25,6 +32,7 @@ from mlflow_governance.workflows.evidence_ports import (
     EvidenceWriting,
 )
 from mlflow_governance.workflows.ports import UnitOfWork
+from mlflow_governance.workflows.repeats import Denial, is_told, told
 
 AUDITOR = "auditor"
 """The role that may take bundles: they show who said what about whom."""
@@ -36,6 +44,7 @@ _LISTED = 4_000
 length is written in two bytes. More are named by the digest of their list, which the bundle holds.
 """
 _CONTEXT = (Act.POLICY_CHANGED, Act.TRUST_CHANGED)
+_KEYS = (Act.LEDGER_REKEYED, Act.REGISTRY_STARTED)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _ALIAS = (Act.ALIAS_MOVED, Act.ALIAS_DELETED)
 
@@ -117,18 +126,7 @@ def require_auditor(store: EvidenceStore, asked: Asked, now: datetime) -> None:
     actor = asked.actor
     if may_take(actor):
         return
-    with store.begin() as uow:
-        facts = {"asked": "evidence bundle", "of": asked.of.to_document()}
-        uow.record(
-            Event(
-                act=Act.REQUEST_REFUSED,
-                person=actor.person,
-                at=now,
-                subject=_subject(uow, asked),
-                allowed=False,
-                facts=facts,
-            )
-        )
+    _record_refused(store, asked, now)
     advice = (
         f"An administrator grants it: mlflow-governance users add NAME --role {AUDITOR}. On the "
         "registry's own host: mlflow-governance evidence"
@@ -136,6 +134,26 @@ def require_auditor(store: EvidenceStore, asked: Asked, now: datetime) -> None:
     if not actor.authenticated:
         raise Unauthenticated("an evidence bundle is for people who are logged in", advice=advice)
     raise Denied(f"an evidence bundle takes the role {AUDITOR}, or an administrator", advice=advice)
+
+
+def _record_refused(store: EvidenceStore, asked: Asked, now: datetime) -> None:
+    # Whatever they ask for, it is the same refusal: else each made-up name would be an entry.
+    told_as = {"asked": "evidence bundle"}
+    denial = Denial(Act.REQUEST_REFUSED, asked.actor.person, {}, {}, told_as)
+    with store.begin() as uow:
+        if is_told(uow, denial, now) is not None:
+            return
+        uow.record(
+            Event(
+                act=Act.REQUEST_REFUSED,
+                person=asked.actor.person,
+                at=now,
+                subject=_subject(uow, asked),
+                allowed=False,
+                facts={**told_as, "of": asked.of.to_document()},
+            )
+        )
+        told(uow, denial, now)
 
 
 def may_take(actor: Actor) -> bool:
@@ -203,7 +221,43 @@ def _entries(uow: EvidenceWriting, of: OfVersion | OfPeriod) -> list[int]:
     for ref in refs:
         found.update(entries_about(uow, ref))
         _refuse_many(found)
-    return sorted(found | _context(uow, found))
+    found -= _gone(uow, found)
+    found |= _context(uow, found) | _keys(uow)
+    return sorted(found | uow.erasures_of(_named(uow, found)))
+
+
+def _named(uow: EvidenceWriting, found: Iterable[int]) -> set[str]:
+    # What entries name by digest and commitment, and an erasure may have replaced.
+    named = set()
+    for _, data in uow.entries_at(found):
+        entry = read_entry(data)
+        named |= {entry["actor"], entry["reason"], entry["decision_digest"]}
+        named.add(entry["facts"].get("dossier_digest"))
+    return {digest for digest in named if digest}
+
+
+def _gone(uow: EvidenceWriting, found: Iterable[int]) -> set[int]:
+    """Those of which nothing is kept but their hash; a later entry says so of each."""
+    gone = [index for index, data in uow.entries_at(found) if not data]
+    if gone:
+        said = [
+            expiry.Teller(index, expiry.told(index, read_entry(data)))
+            for index, data in uow.entries_at(uow.indices_of((Act.LEDGER_EXPIRED,)))
+        ]
+        missing = expiry.Deleted(said).first_untold(expiry.ranges_of(gone))
+        if missing is not None:
+            raise VerificationError(
+                f"integrity alarm: entry {missing} was emptied, and no entry says that its time "
+                "was over",
+                advice="Find out what else was changed: mlflow-governance validate",
+            )
+    return set(gone)
+
+
+def _keys(uow: EvidenceWriting) -> set[int]:
+    # How the ledger's key was handed on, and which key the registry last started with.
+    rekeyed, started = (uow.indices_of((act,)) for act in _KEYS)
+    return {*rekeyed, *started[-1:]}
 
 
 def entries_about(reading: EvidenceReading, ref: VersionRef) -> set[int]:
@@ -221,6 +275,8 @@ def entries_about(reading: EvidenceReading, ref: VersionRef) -> set[int]:
 def _versions_in(uow: UnitOfWork | EvidenceWriting, indices: Iterable[int]) -> Iterator[VersionRef]:
     seen = set()
     for _, data in uow.entries_at(indices):  # type: ignore[union-attr]
+        if not data:
+            continue
         subject = read_entry(data)["subject"]
         key = (subject["name"], subject["version"], subject["workspace"])
         if subject["uid"] and key not in seen:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.model_ref import VersionRef
+from mlflow_governance.ledger.redaction import Redaction
 from mlflow_governance.workflows.ports import ApprovalRecord, Reading, UnitOfWork
 from mlflow_governance.workflows.validation.books import DecisionRow
 
@@ -61,11 +62,21 @@ class EvidenceReading(Reading, Protocol):
     def head(self) -> str:
         """The signed note of the whole ledger."""
 
+    def handovers(self) -> list[str]:
+        """The notes that may tell of another key of the ledger, unchecked."""
+
     def inclusion_paths(self, indices: Iterable[int], size: int) -> Mapping[int, tuple[bytes, ...]]:
         """The RFC 6962 inclusion proof of each entry in the ledger of ``size`` entries."""
 
     def openings(self, commitments: Iterable[str]) -> dict[str, Opening]:
         """What these commitments stand for; an erased one is not among them, nothing is checked."""
+
+    def erasures_of(self, digests: Iterable[str]) -> set[int]:
+        """Indices of the erasures of people that replaced these documents and texts, or what had
+        replaced them before."""
+
+    def erasure(self, index: int) -> list[Redaction]:
+        """Everything an erasure is said to have replaced, unchecked."""
 
     def decision_row(self, decision_id: str) -> DecisionRow | None:
         """A stored decision and its dossier, unchecked."""

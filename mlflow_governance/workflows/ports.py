@@ -277,7 +277,7 @@ class Reading(PolicyReading, Protocol):
         """Index and bytes of ledger entries, oldest first, as they stand: nothing is proved.
 
         Args:
-            acts: of which acts.
+            acts: of which acts, as an unsigned column has them; none: of all.
             about: the uid of a version; empty: of all.
             start: from this index on.
             newest: only so many of the newest; 0: all.
@@ -403,11 +403,20 @@ class Store(Protocol):
     def read(self) -> AbstractContextManager[Reading]:
         """A reading transaction."""
 
-    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+    def prove(
+        self, entries: Iterable[tuple[int, bytes]], *, about: str = "", below: int = 0
+    ) -> None:
         """Prove that these are entries of the ledger, at these places.
 
+        Args:
+            entries: index and bytes.
+            about: the uid of the version that these are all the entries of; empty: they are not
+                all of anything.
+            below: entries in the ledger at the moment of the reading.
+
         Raises:
-            LedgerError: one is not in the ledger that our key signed.
+            LedgerError: one is not in the ledger that our key signed, or one is missing that
+                this process wrote or proved before.
         """
 
 

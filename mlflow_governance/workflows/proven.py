@@ -27,7 +27,7 @@ from mlflow_governance.core.digest import Digest, of_bytes
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError, LedgerError, VerificationError
-from mlflow_governance.ledger.entry import opens
+from mlflow_governance.ledger.entry import act_of, opens
 from mlflow_governance.ledger.replay import Ref, Replay, ToldApproval, ToldVersion
 from mlflow_governance.workflows.ports import (
     ApprovalRecord,
@@ -52,7 +52,9 @@ class Account:
     """What the database holds of a version's entries, read at the moment its row was read.
 
     Args:
-        entries: index and bytes, oldest first.
+        entries: index and bytes of every one, oldest first.
+        size: entries in the ledger at that moment.
+        acts: what is replayed of them; the bytes name it, whatever their row says.
         sealed: salt and text by commitment, of those that were not erased.
         stand_ins: the pseudonym by commitment, of those that were.
         erasures: entries of the erasures that put them there.
@@ -61,6 +63,8 @@ class Account:
     """
 
     entries: Sequence[tuple[int, bytes]]
+    size: int
+    acts: Sequence[Act]
     sealed: Mapping[str, tuple[bytes, str]]
     stand_ins: Mapping[str, str]
     erasures: Sequence[tuple[int, bytes]]
@@ -87,18 +91,21 @@ def account(reading: Reading, record: VersionRecord, *, whole: bool = True) -> A
         record: the row.
         whole: False leaves approvals and attached evidence out, which say nothing of a download.
     """
-    entries = reading.entries_of(_COUNTING if whole else _BEING, about=record.uid)
-    told = _replayed(entries)
+    acts = _COUNTING if whole else _BEING
+    entries = reading.entries_of((), about=record.uid)
+    told = _replayed(entries, acts)
     version = told.versions.get(record.uid)
     people = {word.person for word in told.approvals}
     if version is not None and version.submitter is not None:
         people.add(version.submitter)
     sealed = reading.sealed(people)
-    dossier = _bound_dossier(entries, version)
+    dossier = _bound_dossier([(i, data) for i, data in entries if act_of(data) in acts], version)
     gone = people - sealed.keys() | ({dossier} if dossier else set())
     stand_ins, erasures = reading.stand_ins(gone)
     return Account(
         entries=entries,
+        size=reading.ledger_size(),
+        acts=acts,
         sealed=sealed,
         stand_ins=stand_ins,
         erasures=erasures,
@@ -211,19 +218,21 @@ _told: dict[tuple[int, str | None, str], datetime] = {}
 
 def _proven(store: Store, record: VersionRecord, found: Account) -> Replay:
     try:
-        store.prove([*found.entries, *found.erasures])
+        store.prove(found.erasures)
+        store.prove(found.entries, about=record.uid, below=found.size)
     except LedgerError as error:
         raise _alarm(record, error.message) from error
-    told = _replayed(found.entries)
+    told = _replayed(found.entries, found.acts)
     for problem in told.problems:
         raise _alarm(record, f"entry {problem.place}: {problem.message}")
     return told
 
 
-def _replayed(entries: Sequence[tuple[int, bytes]]) -> Replay:
+def _replayed(entries: Sequence[tuple[int, bytes]], acts: Sequence[Act]) -> Replay:
     told = Replay()
     for index, data in entries:
-        told.apply(index, data)
+        if act_of(data) in acts:
+            told.apply(index, data)
     return told
 
 

@@ -45,7 +45,7 @@ class Queue(Protocol):
     def enqueue_missing(self, targets: Sequence[Recipient]) -> int:
         """Make a delivery of every event a target wants and has not got; returns how many.
 
-        A new target gets the events from the beginning of the ledger.
+        A new target gets every event that is kept, the oldest first.
         """
 
     def claim(

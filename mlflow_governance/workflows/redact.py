@@ -19,10 +19,12 @@ from mlflow_governance.core.dossier import read_numbers
 from mlflow_governance.core.person import ERASED, Person
 
 _PEOPLE = frozenset(
-    {"actor", "person", "submitter", "signer", "signers", "owner", "approver", "approvers",
+    {"account", "actor", "person", "submitter", "signer", "signers", "owner", "approver", "approvers",
      "released_by", "judged_again_by", "requested_by", "identity"}
 )  # fmt: skip
 _PEOPLE_BELOW = {("actor", "id"), ("signers", "name")}
+_WHOM = "people"
+"""Holds whom else an act is about, whatever each is called there (``Event.people``)."""
 _TEXTS = frozenset({"message", "fix", "problem", "error", "reason"})
 _DETAILS = "details"
 _REASON = ("code", "path", "message", "fix")
@@ -123,7 +125,8 @@ class Redactor:
             return value
         if inside or key in _TEXTS:
             return self.words(value)
-        return self.name(value) if key in _PEOPLE or (above, key) in _PEOPLE_BELOW else value
+        whom = key in _PEOPLE or (above, key) in _PEOPLE_BELOW or above == _WHOM
+        return self.name(value) if whom else value
 
 
 def _read(data: bytes) -> Any:

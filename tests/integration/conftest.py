@@ -17,9 +17,12 @@ from tests.integration.world import World
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One governed server on SQLite with basic-auth, shared by tests that do not break it.
 
-    The flag is MLflow's own, and shows that such flags arrive.
+    It leaves ``scratch-*`` to MLflow. The flag is MLflow's own, and shows that such flags arrive.
     """
     folder = tmp_path_factory.mktemp("world")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    (home / "config.yaml").write_text('ungoverned_models: ["scratch-*"]\n')
     with LocalServer(folder, flags=("--x-frame-options", "DENY")) as server:
         populated = World(server)
         populated.populate()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlflow_governance.store.packing import unpack
 from tests.integration.world import World
 
 _HOLDING = (
@@ -70,7 +71,7 @@ class State:
         """The entries from an index on."""
         with closing(self._open()) as db:
             query = "SELECT entry FROM governance_ledger_entries WHERE position >= ? ORDER BY 1"
-            return [json.loads(row[0]) for row in db.execute(query, (start,))]
+            return [json.loads(unpack(row[0])) for row in db.execute(query, (start,))]
 
     def stages(self) -> dict[str, str]:
         """The present stage of every governed version, by ``name/version``."""

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tests.integration.world import World
 
-LEDGER = "/api/2.0/mlflow-governance/ledger/entries"
 USERS, ROLES = "/api/2.0/mlflow/users/", "/api/3.0/mlflow/roles/"
 PASSWORD = "correct horse battery"
 
 
-def entries(world: World, act: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    start = 0
-    while True:
-        answer = world.ask("rita", "GET", LEDGER, params={"start": start, "count": 1000}).json()
-        read = [json.loads(one["entry"]) for one in answer["entries"]]
-        found += [entry for entry in read if entry["act"] == act]
-        if len(read) < 1000:
-            return found
-        start += 1000
-
-
 def test_what_is_done_to_accounts_is_an_entry(world: World) -> None:
-    before = len(entries(world, "account.changed"))
+    before = len(world.entries("account.changed"))
     ann = {"username": "ann-of-the-ledger"}
     made = world.ask("admin", "POST", USERS + "create", json={**ann, "password": PASSWORD})
     assert made.status_code == 200
@@ -43,7 +29,7 @@ def test_what_is_done_to_accounts_is_an_entry(world: World) -> None:
     )
     assert taken.status_code == 400
 
-    told = entries(world, "account.changed")[before:]
+    told = world.entries("account.changed")[before:]
     assert [(e["facts"]["asked"], e["allowed"]) for e in told] == [
         ("users/create", True),
         ("users/update-admin", False),
@@ -59,7 +45,7 @@ def test_what_is_done_to_accounts_is_an_entry(world: World) -> None:
 
 
 def test_the_start_tells_versions_keys_and_accounts(world: World) -> None:
-    facts = entries(world, "registry.started")[0]["facts"]
+    facts = world.entries("registry.started")[0]["facts"]
 
     assert set(facts["versions"]) == {"mlflow", "mlflow_governance", "python"}
     assert facts["database"] in ("sqlite", "postgresql")

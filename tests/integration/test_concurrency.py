@@ -30,7 +30,7 @@ OURS = "/api/2.0/mlflow-governance"
 def busy(big: World) -> World:
     """A few versions at Staging."""
     for number in range(MODELS):
-        big.candidate(f"m{number}", seed=500 + number)
+        big.candidate(f"m{number}", seed=520 + number)
         big.move(f"m{number}", 1, "Staging")
         big.canary(f"m{number}")
     return big

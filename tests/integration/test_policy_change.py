@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +86,6 @@ def one_is_approved_and_judged_again(told: Told, place: Path) -> None:
         told.load("models:/second/1")
 
 
-@pytest.fixture(scope="module")
-def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """A server whose policy changes under it."""
-    with Told.running(tmp_path_factory.mktemp("changing")) as world:
-        yield world
-
-
 def in_force(told: Told) -> str:
     return str(policy(told)["policy_digest"])
 
@@ -105,20 +97,18 @@ def valid(told: Told) -> dict[str, Any]:
     return found
 
 
-def test_an_edit_comes_into_force_while_people_work_and_nobody_meets_an_error(
-    changing: Told,
-) -> None:
+def test_an_edit_comes_into_force_while_people_work_and_nobody_meets_an_error(told: Told) -> None:
     names = [f"steady-{number}" for number in range(3)]  # one each: of two at once one wins
     for number, name in enumerate(names):
-        changing.candidate(name, seed=120 + number)
-    before, seen = in_force(changing), set()
+        told.candidate(name, seed=120 + number)
+    before, seen = in_force(told), set()
     wrong: list[str] = []
     stop = threading.Event()
 
     def judge(name: str) -> None:
         while not stop.is_set():
             body = {"name": name, "version": 1}
-            answer = changing.ask("alice", "POST", "/api/2.0/mlflow-governance/judge", json=body)
+            answer = told.ask("alice", "POST", "/api/2.0/mlflow-governance/judge", json=body)
             if answer.status_code != 200:
                 wrong.append(answer.text)
                 continue
@@ -132,9 +122,9 @@ def test_an_edit_comes_into_force_while_people_work_and_nobody_meets_an_error(
         thread.start()
     try:
         for limit in (6.1, 6.2, 6.3):
-            last = in_force(changing)
-            tighten(changing, limit)
-            wait_for(lambda known=last: in_force(changing) != known, "the edit is in force")
+            last = in_force(told)
+            tighten(told, limit)
+            wait_for(lambda known=last: in_force(told) != known, "the edit is in force")
     finally:
         stop.set()
         for thread in threads:
@@ -142,71 +132,69 @@ def test_an_edit_comes_into_force_while_people_work_and_nobody_meets_an_error(
 
     assert not wrong
     assert len(seen) >= 3
-    assert before not in (in_force(changing),)
-    assert valid(changing)["findings"] == []
+    assert before not in (in_force(told),)
+    assert valid(told)["findings"] == []
 
 
-def test_a_broken_edit_changes_nothing_and_is_told(changing: Told) -> None:
-    before = in_force(changing)
-    rules = changing.server.home / "policies" / "registry" / "download" / "download.rego"
+def test_a_broken_edit_changes_nothing_and_is_told(told: Told) -> None:
+    before = in_force(told)
+    rules = told.server.home / "policies" / "registry" / "download" / "download.rego"
     good = rules.read_text()
     rules.write_text(good + "\nbroken :=\n")
     try:
-        told = wait_for(lambda: policy(changing)["source"]["note"], "the problem is told")
-        status = changing.here("rita", "policy", "status")
+        note = wait_for(lambda: policy(told)["source"]["note"], "the problem is told")
+        status = told.here("rita", "policy", "status")
     finally:
         rules.write_text(good)
 
-    assert "POL-001" in told
+    assert "POL-001" in note
     assert "POL-001" in status
-    assert in_force(changing) == before
-    wait_for(lambda: not policy(changing)["source"]["note"], "it is mended")
+    assert in_force(told) == before
+    wait_for(lambda: not policy(told)["source"]["note"], "it is mended")
 
 
-def test_an_administrator_goes_back_to_an_earlier_policy(changing: Told) -> None:
-    newest = in_force(changing)
-    tighten(changing, 6.4)
-    wait_for(lambda: in_force(changing) != newest, "the edit is in force")
+def test_an_administrator_goes_back_to_an_earlier_policy(told: Told) -> None:
+    newest = in_force(told)
+    tighten(told, 6.4)
+    wait_for(lambda: in_force(told) != newest, "the edit is in force")
 
-    changing.here("admin", "policy", "activate", newest, "--reason", "it denied too much")
+    told.here("admin", "policy", "activate", newest, "--reason", "it denied too much")
 
-    told = policy(changing)
-    assert (told["policy_digest"], told["by"]) == (newest, "admin")
-    wait_for(lambda: "policy activate" in policy(changing)["source"]["note"], "the edit waits")
-    assert in_force(changing) == newest
+    found = policy(told)
+    assert (found["policy_digest"], found["by"]) == (newest, "admin")
+    wait_for(lambda: "policy activate" in policy(told)["source"]["note"], "the edit waits")
+    assert in_force(told) == newest
 
 
 def test_with_approvals_a_policy_comes_into_force_by_the_last_of_them(
-    changing: Told, tmp_path: Path
+    told: Told, tmp_path: Path
 ) -> None:
-    changing.configure(policy_approvals={"count": 2, "roles": ["security"]})
-    changing.restart()
-    before = in_force(changing)
-    tighten(changing, 6.5)
-    bundle = str(changing.server.home / "policies")
-    wait_for(lambda: "policy propose" in policy(changing)["source"]["note"], "the edit waits")
+    told.configure(policy_approvals={"count": 2, "roles": ["security"]})
+    told.restart()
+    before = in_force(told)
+    tighten(told, 6.5)
+    bundle = str(told.server.home / "policies")
+    wait_for(lambda: "policy propose" in policy(told)["source"]["note"], "the edit waits")
     with pytest.raises(Denied, match="POL-004"):
-        changing.here(
-            "admin", "policy", "activate", some_other(changing, before), "--reason", "quick"
-        )
+        told.here("admin", "policy", "activate", some_other(told, before), "--reason", "quick")
 
-    said = changing.here("pia", "policy", "propose", "--bundle", bundle, "--reason", "stricter")
+    said = told.here("pia", "policy", "propose", "--bundle", bundle, "--reason", "stricter")
     digest = said.split()[0]
     for user, why in (("pia", "proposed"), ("admin", "none of the roles")):
         with pytest.raises(Denied, match=why):
-            changing.here(user, "policy", "approve", digest, "--reason", "quick")
-    changing.here("sam", "policy", "fetch", digest, "-o", str(tmp_path / "proposed.tar.gz"))
-    assert "open, 1 of 2" in changing.here("sam", "policy", "approve", digest, "--reason", "fine")
-    assert in_force(changing) == before
-    assert "in force" in changing.here("alice", "policy", "approve", digest, "--reason", "fine")
+            told.here(user, "policy", "approve", digest, "--reason", "quick")
+    told.here("sam", "policy", "fetch", digest, "-o", str(tmp_path / "proposed.tar.gz"))
+    assert "open, 1 of 2" in told.here("sam", "policy", "approve", digest, "--reason", "fine")
+    assert in_force(told) == before
+    assert "in force" in told.here("alice", "policy", "approve", digest, "--reason", "fine")
 
-    assert in_force(changing) == digest
-    assert policy(changing)["by"] == "alice"
-    assert digest in changing.here("rita", "policy", "proposals")
+    assert in_force(told) == digest
+    assert policy(told)["by"] == "alice"
+    assert digest in told.here("rita", "policy", "proposals")
     with pytest.raises(NotFound):
-        changing.here("sam", "policy", "reject", digest, "--reason", "too late")
-    assert valid(changing)["findings"] == []
-    assert changing.ledger_verifies()
+        told.here("sam", "policy", "reject", digest, "--reason", "too late")
+    assert valid(told)["findings"] == []
+    assert told.ledger_verifies()
 
 
 def some_other(told: Told, present: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine, text
 
+from tests.integration.test_validate import flags, live
 from tests.integration.world import World, at_once
 
 pytestmark = pytest.mark.skipif(
@@ -105,6 +108,26 @@ def test_once_a_revocation_is_answered_nobody_gets_the_bytes_from_any_process(bi
     assert permitted
     assert max(permitted) < answered
     assert refused == {"PERMISSION_DENIED"}
+
+
+def test_a_full_life_is_clean_and_what_is_planted_in_it_is_named(big: World) -> None:
+    live(big)
+    stages = "update model_versions set current_stage = :stage where name = 'fraud'"
+
+    done = big.command("admin", "validate", *flags(big), "--json")
+    assert json.loads(done.stdout)["findings"] == []
+
+    engine = create_engine(big.server.backend)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(stages), {"stage": "Approved"})
+        done = big.command("admin", "validate", *flags(big), check=False)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(stages), {"stage": "Revoked"})
+        engine.dispose()
+    assert done.returncode == 3
+    assert "VAL-020 error   fraud/1" in done.stdout
 
 
 def test_the_ledger_of_it_all_verifies(big: World) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,8 +104,13 @@ def by_hand(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def start_by_hand(world: World, folder: Path, *flags: str) -> subprocess.Popen[str]:
-    shutil.copy(world.folder / "mlflow.db", folder / "mlflow.db")
+    # The database last: no server starts on one older than what its home vouches for.
     shutil.copytree(world.server.home, folder / "home")
+    with (
+        closing(sqlite3.connect(world.folder / "mlflow.db")) as live,
+        closing(sqlite3.connect(folder / "mlflow.db")) as copy,
+    ):
+        live.backup(copy)
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///mlflow.db"),
         *("--artifacts-destination", f"file://{folder}/artifacts"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from mlflow.exceptions import MlflowException
 
@@ -13,13 +11,6 @@ from mlflow_governance.evidence.keys import PublicKey, generate_key_pair
 from mlflow_governance.evidence.predicate import Purpose
 from mlflow_governance.evidence.trust import Signer, add_signer
 from tests.integration.world import World
-
-ENTRIES = "/api/2.0/mlflow-governance/ledger/entries"
-
-
-def entries(world: World) -> list[str]:
-    answer = world.ask("sam", "GET", ENTRIES, params={"count": 1000})
-    return [json.loads(found["entry"])["act"] for found in answer.json()["entries"]]
 
 
 @pytest.fixture
@@ -37,7 +28,7 @@ def second(world: World) -> None:
 def test_two_sign_a_model_and_one_who_is_withdrawn_takes_it_no_further(
     world: World, second: None
 ) -> None:
-    before = entries(world).count("trust.changed")
+    before = len(world.entries("trust.changed"))
     uri = world.log(seed=4711)
     lacking = "2 must sign a signature of pair-one; 1 did: training"
     with pytest.raises(Denied, match=lacking) as refused:
@@ -48,7 +39,7 @@ def test_two_sign_a_model_and_one_who_is_withdrawn_takes_it_no_further(
     said = world.here("alice", "sign", "pair-one/1", "--key", "second.pem")
     assert "attached signatures/" in said
     assert "Candidate" in world.here("alice", "show", "pair-one/1")
-    assert entries(world).count("trust.changed") > before
+    assert len(world.entries("trust.changed")) > before
 
     home = str(world.server.home)
     world.here("alice", "trust", "withdraw", "second", "--reason", "left", "--home", home)

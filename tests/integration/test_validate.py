@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from sqlalchemy import create_engine, text
 
 from examples.local_server import LocalServer
 from mlflow_governance import config
@@ -364,25 +362,3 @@ def test_it_is_clean_once_the_server_has_stopped(life: World) -> None:
     done = life.command("admin", "validate", *flags(life), "--json")
 
     assert json.loads(done.stdout)["clean"] is True
-
-
-@pytest.mark.skipif("GOVERNANCE_TEST_POSTGRESQL" not in os.environ, reason="no PostgreSQL named")
-def test_a_full_life_on_postgresql_is_clean(
-    database: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("life-postgresql")
-    with LocalServer(folder, backend=database, flags=("--workers", "2")) as server:
-        world = World(server)
-        world.populate()
-        live(world)
-
-        done = world.command("admin", "validate", *flags(world), "--json")
-        assert json.loads(done.stdout)["findings"] == []
-
-        engine = create_engine(database)
-        with engine.begin() as connection:
-            connection.execute(text("update model_versions set current_stage = 'Approved'"))
-        engine.dispose()
-        done = world.command("admin", "validate", *flags(world), check=False)
-    assert done.returncode == 3
-    assert "VAL-020 error   fraud/1" in done.stdout

@@ -268,6 +268,18 @@ class World:
         report: dict[str, Any] = json.loads(printed)
         return report
 
+    def entries(self, act: str) -> list[dict[str, Any]]:
+        """The ledger's entries of one kind, oldest first, however long it is by now."""
+        found: list[dict[str, Any]] = []
+        path, start, page = "/api/2.0/mlflow-governance/ledger/entries", 0, 1000
+        while True:
+            answer = self.ask("rita", "GET", path, params={"start": start, "count": page})
+            read = [json.loads(one["entry"]) for one in answer.json()["entries"]]
+            found += [entry for entry in read if entry["act"] == act]
+            if len(read) < page:
+                return found
+            start += page
+
     def show(self, name: str, version: int = 1) -> dict[str, Any]:
         """Everything the registry says about a version."""
         printed = self.here("sam", "show", f"{name}/{version}", "--json")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from mlflow_governance.approval.request import REJECT
 from mlflow_governance.core import canonical
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.errors import InvalidRequest
@@ -25,7 +26,8 @@ _BATCH = 500
 
 
 def check_decisions(scene: Scene, books: Books) -> Iterator[Finding]:
-    """Decisions and the facts taken from them: VAL-019 and VAL-050 to VAL-053."""
+    """Decisions, the facts taken from them, and what releases rest on: VAL-019, VAL-050 to
+    VAL-053, VAL-083."""
     bound = {told.bound: told for told in scene.told.living() if told.bound}
     seen: set[str] = set()
     rows = books.decisions(scene.seen.last_decision)
@@ -38,6 +40,7 @@ def check_decisions(scene: Scene, books: Books) -> Iterator[Finding]:
             if _concerns(scene, row.version_uid):
                 yield from _decision(scene, row)
                 yield from _facts(scene, row, bound.get(row.decision_id), facts)
+                yield from _released(scene, row)
 
         yield from each(batch, check, lambda row: _decided(row.decision_id))
     for decision_id in scene.told.decisions.keys() - seen:
@@ -87,6 +90,31 @@ def _facts(
         kinds = [k for k in {*now, *then} if now.get(k) != then.get(k)] if now else ["everything"]
         what = ", ".join(sorted(kinds))
         yield found("VAL-019", scene.subject(told.uid), f"other {what}", _decided(row.decision_id))
+
+
+def _released(scene: Scene, row: DecisionRow) -> Iterator[Finding]:
+    """What a release rests on, against the words that stood at its place in the ledger.
+
+    Of a person who was erased the word stands in no later dossier, so approvals may be absent; an
+    objection may not.
+    """
+    release, digest = scene.told.released.get(row.decision_id), row.dossier_now
+    if release is None or row.dossier is None:
+        return
+    if of_bytes(row.dossier) != (digest or row.dossier_digest):
+        return  # a finding of its own
+    stood = [_word(one._asdict()) for one in scene.told.standing(release.uid, release.place)]
+    counted = [_word(one) for one in canonical.decode_object(row.dossier)["approvals"]]
+    subject = scene.subject(release.uid)
+    for role, decision, at, *_ in (word for word in counted if word not in stood):
+        yield found("VAL-083", subject, f"{decision} as {role} of {at} counted", "it did not stand")
+    for role, decision, at, *_ in (word for word in stood if word not in counted):
+        if decision == REJECT:
+            yield found("VAL-083", subject, f"{decision} as {role} left out", f"it stood since {at}")
+
+
+def _word(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(one[k] for k in ("role", "decision", "at", "model_digest", "policy_digest"))
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

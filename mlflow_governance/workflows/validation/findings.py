@@ -111,6 +111,10 @@ CHECKS: dict[str, Check] = {
     "VAL-080": Check("a name or reason is gone that no erasure took", _RESTORE),
     "VAL-081": Check("a name or reason was changed", _RESTORE),
     "VAL-082": Check("what passes for erased is not what the ledger says was erased", _RESTORE),
+    "VAL-083": Check(
+        "a version was released on other approvals than stood then",
+        "mlflow-governance quarantine {subject} --reason tampered, then judge it again",
+    ),
 }
 """Every check by its code. Codes are stable: one is never used for something else."""
 

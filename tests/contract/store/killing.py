@@ -30,7 +30,7 @@ from mlflow_governance.workflows.perform import perform
 from mlflow_governance.workflows.ports import Request, VersionRecord
 from mlflow_governance.workflows.validation.run import Scope, validate
 from tests.unit.workflows.builders import ALICE
-from tests.unit.workflows.dying import ACTS, NEW, Mortal, tags
+from tests.unit.workflows.dying import ACTS, NEW, Mortal, in_child, tags
 from tests.unit.workflows.watched import FolderShelves
 
 _READ = ("SELECT", "BEGIN", "PRAGMA", "SET")
@@ -157,19 +157,6 @@ def kill_everywhere(folder: Path, url: str, name: str, reads_too: bool) -> int:
             return step - 1
         assert code == -signal.SIGKILL, f"step {step} ended with {code}"
     raise AssertionError("the act never ended")
-
-
-def in_child(act: Callable[[], None]) -> int:
-    """Fork, act, and how the child ended: 0, or the negative number of a signal."""
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            act()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _act(registry: Slain, act: Callable[[Any], None], countdown: Countdown) -> None:

@@ -168,17 +168,14 @@ def test_checkpoints_are_kept_once_and_ascending(filled: Database) -> None:
 
 
 def rehash(filled: Database, position: int) -> None:
-    ((data,),) = filled.run(f"SELECT entry FROM {ENTRIES} WHERE position = :p", p=position)
     filled.run(
         f"UPDATE {ENTRIES} SET leaf_hash = :leaf WHERE position = :p",
-        leaf=leaf_hash(bytes(data)), p=position,
+        leaf=leaf_hash(filled.entry(position)), p=position,
     )  # fmt: skip
 
 
 def edit(filled: Database) -> None:
-    ((data,),) = filled.run(f"SELECT entry FROM {ENTRIES} WHERE position = 3")
-    changed = bytes(data).replace(b"Staging", b"Revoked")
-    filled.run(f"UPDATE {ENTRIES} SET entry = :data WHERE position = 3", data=changed)
+    filled.write_entry(3, filled.entry(3).replace(b"Staging", b"Revoked"))
 
 
 def edit_with_leaf_hash(filled: Database) -> None:

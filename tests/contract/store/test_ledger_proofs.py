@@ -136,12 +136,11 @@ def test_another_history_is_not_gone_on_with(filled: Database) -> None:
 
 
 def change_entry_and_leaf(filled: Database) -> None:
-    ((data,),) = filled.run(f"SELECT entry FROM {ENTRIES} WHERE position = 300")
-    changed = bytes(data).replace(b"Staging", b"Revoked")
+    changed = filled.entry(300).replace(b"Staging", b"Revoked")
+    filled.write_entry(300, changed)
     filled.run(
-        f"UPDATE {ENTRIES} SET entry = :data, leaf_hash = :leaf WHERE position = 300",
-        data=changed, leaf=leaf_hash(changed),
-    )  # fmt: skip
+        f"UPDATE {ENTRIES} SET leaf_hash = :leaf WHERE position = 300", leaf=leaf_hash(changed)
+    )
 
 
 def change_node(filled: Database) -> None:

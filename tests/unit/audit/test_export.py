@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.merkle import leaf_hash
 from tests.unit.audit.builders import MemoryLedger, check
-from tests.unit.ledger.builders import encoded, signer
+from tests.unit.ledger.builders import AT, encoded, signer
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -246,11 +247,42 @@ def test_an_entry_too_long_for_a_tile_is_refused(tmp_path: Path) -> None:
 
 def test_an_entry_whose_bytes_were_deleted_keeps_its_hash(tmp_path: Path) -> None:
     ledger = MemoryLedger().grow(3)
-    ledger.append(encoded(3, act=Act.LEDGER_EXPIRED))
+    facts = {"entries": "1", "count": 1, "years": 7, "before": "2027-01-01T00:00:00.000000Z"}
+    ledger.append(encoded(3, act=Act.LEDGER_EXPIRED, at=AT + timedelta(days=3000), facts=facts))
     ledger.rows[1] = (1, b"", ledger.rows[1][2])
     ledger.export(tmp_path / "out")
     answer = check("ledger", tmp_path / "out", "--key", ledger.vkey)
     assert (answer.code, answer.report.get("expired")) == (0, 1), answer.problem
+
+
+def test_an_entry_that_nothing_says_was_deleted_is_not_exported_as_if(tmp_path: Path) -> None:
+    class Noticing(MemoryLedger):
+        def first_untold(self, gone, key, size):  # type: ignore[no-untyped-def]
+            assert (gone, size) == ([range(1, 2), range(300, 302)], 310)
+            return 300
+
+    ledger = Noticing().grow(310)
+    for index in (1, 300, 301):
+        ledger.rows[index] = (index, b"", ledger.rows[index][2])
+    with pytest.raises(LedgerError, match="entry 300 is missing: its bytes were deleted"):
+        ledger.export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_keeps_the_entries_it_has_when_the_registry_lets_them_go(tmp_path: Path) -> None:
+    ledger, out = MemoryLedger().grow(300), tmp_path / "out"
+    ledger.export(out)
+    facts = {"entries": "5,290", "count": 2, "years": 7, "before": "2027-01-01T00:00:00.000000Z"}
+    kept = [ledger.rows[5][1], ledger.rows[290][1]]
+    for index in (5, 290):
+        ledger.rows[index] = (index, b"", ledger.rows[index][2])
+    ledger.append(encoded(300, act=Act.LEDGER_EXPIRED, at=AT + timedelta(days=3000), facts=facts))
+    for size in (0, 520):  # the bundle is partial still, and then it is full
+        ledger.grow(size).export(out)
+        answer = check("ledger", out, "--key", ledger.vkey)
+        assert (answer.code, answer.report.get("expired")) == (0, 0), answer.problem
+    files = b"".join(p.read_bytes() for p in (out / "tile/entries").rglob("*") if p.is_file())
+    assert all(files.count(entry) == 1 for entry in kept)
 
 
 def test_a_damaged_export_is_not_added_to(tmp_path: Path) -> None:

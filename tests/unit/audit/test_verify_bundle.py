@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlflow_governance.core import canonical
+from mlflow_governance.ledger import checkpoint, handover
 from mlflow_governance.policy import bundle as policies
 from mlflow_governance.policy.archive import pack
-from tests.unit.audit.builders import Answer, check, run, verifier
+from tests.unit.audit.builders import Answer, MemoryLedger, check, run, verifier
 from tests.unit.audit.evidence import Files, Story, digest, policy, told, unpacked, zipped
-from tests.unit.ledger.builders import encoded
+from tests.unit.ledger.builders import encoded, signer
 
 Change = Callable[[Files], object]
 
@@ -157,16 +158,16 @@ def _leave_out_the_last(files: Files) -> None:
         (_edit("ledger/proofs/3", b"index 3", b"index 4"), "is about another entry"),
         (_edit("ledger/proofs/3", b"=\n", b"=\nAAAA\n"), "ledger/proofs/3"),
         (_drop("ledger/proofs/3"), "ledger/proofs/3.tlog-proof: is missing"),
-        (_drop("ledger/entries/3"), "is the proof of an entry that is not there"),
+        (_drop("ledger/entries/3"), "the registry said it exported other entries"),
         (_swap_proofs, "is about another entry"),
         (_leave_out, "the registry said it exported other entries"),
         (_leave_out_the_last, "the entry that says what was exported is not there"),
-        (_edit("decisions/d4", b"promote", b"premote"), "is not the decision of entry 4"),
-        (_edit("dossiers/", b"Candidate", b"Revoked"), "dossier"),
+        (_edit("decisions/d4", b"promote", b"premote"), "is not what entry 4 names"),
+        (_edit("dossiers/", b"Candidate", b"Revoked"), "it was edited"),
         (_set(f"policies/{policy().digest[7:]}.tar.gz", pack({"a.rego": b""})), "another policy"),
-        (_set(f"policies/{'0' * 64}.tar.gz", policy().archive()), "no decision was made with it"),
-        (_set("policies/x.tar.gz", b"junk"), "no decision was made with it"),
-        (_set("decisions/d99.json", b"{}"), "no entry names it"),
+        (_set(f"policies/{'0' * 64}.tar.gz", policy().archive()), "no entry leads to it"),
+        (_set("policies/x.tar.gz", b"junk"), "no entry leads to it"),
+        (_set("decisions/d99.json", b"{}"), "no entry leads to it"),
         (_set("versions/churn/3/manifest.json", b"[]"), "is not the model"),
         (_set("versions/demand/3/manifest.json", b"[]"), "a version that no entry names"),
         (_edit("openings.json", b'"text":"bob"', b'"text":"eve"'), "does not open"),
@@ -193,7 +194,7 @@ def test_a_registry_that_says_something_else_than_its_ledger_is_refused(
         (_drop("policies/"), "policy sha256:"),
         (_drop("versions/churn/3/manifest"), "manifest.json is not in the bundle"),
         (_drop("versions/churn/3/evidence"), "attestations/canary.intoto.json is not in"),
-        (_set("openings.json", b"{}"), "cannot be told, as a name was erased or withheld"),
+        (_set("openings.json", b"{}"), "cannot be told, as a name is not here"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_no_yes(change: Change, expected: str, story: Story, desk: Desk) -> None:
@@ -641,3 +642,36 @@ def test_a_proof_shows_one_entry(story: Story, tmp_path: Path) -> None:
     assert "is not number 8" in check(*words).problem
     entry.unlink()
     assert check(*words).code == 2
+
+
+def test_a_retired_key_forges_no_bundle(desk: Desk, tmp_path: Path) -> None:
+    """Its checkpoint is older than the handover, which is public, or nothing leads to the key."""
+    story = told()
+    old, new = story.ledger.signer, signer()
+    real = MemoryLedger(old).grow(400)
+    hand = handover.make(checkpoint.parse(real.note), old, new)
+    keys = f"{old.key.encode()}\n{new.key.encode()}\n"
+
+    def change(files: dict[str, bytes]) -> None:
+        files["ledger/handovers/400.checkpoint"] = hand.encode()
+        files["keys/ledger.vkeys"] = keys.encode()
+
+    whole, bare = story.bundle(change), story.bundle()
+    (tmp_path / "forged.zip").write_bytes(zipped(whole))
+    (tmp_path / "bare.zip").write_bytes(zipped(bare))
+    (tmp_path / "keys").write_text(keys)
+    for name, key, code, said in [
+        ("forged.zip", new.key.encode(), 1, "older than the handover of 400"),
+        ("forged.zip", old.key.encode(), 1, "older than the handover of 400"),
+        ("bare.zip", new.key.encode(), 1, "not signed with a key given"),
+        ("bare.zip", str(tmp_path / "keys"), 2, "nothing leads from"),
+    ]:
+        answer = check("bundle", tmp_path / name, "--key", key)
+        assert (answer.code, said in answer.problem) == (code, True), answer
+    proof, entry, note = (tmp_path / one for one in ("proof", "entry", "note"))
+    proof.write_bytes(whole[f"ledger/proofs/{story.mine[0]}.tlog-proof"])
+    entry.write_bytes(whole[f"ledger/entries/{story.mine[0]}.json"])
+    note.write_text(hand, "utf-8")
+    words = ("proof", proof, "--entry", entry, "--handover", note, "--key")
+    for one in (old, new):
+        assert check(*words, one.key.encode()).code == 1

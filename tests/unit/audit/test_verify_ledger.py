@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from mlflow_governance.audit import tiles
 from mlflow_governance.core.event import Act
-from mlflow_governance.ledger import checkpoint, note
+from mlflow_governance.ledger import checkpoint, note, recovery
 from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.ledger.note import Ed25519Signer
 from tests.unit.audit.builders import VERIFIER, Answer, MemoryLedger, check, run, verifier
@@ -180,7 +181,7 @@ TAMPERED: dict[str, tuple[Callable[[Path, MemoryLedger], object], str]] = {
     "inserted at the end": (lambda o, _: _bundle(o, _append), "entry 512 was edited"),
     "reordered": (lambda o, _: _bundle(o, _swap), "reordered"),
     "reordered with its hashes": (lambda o, _: _with_hashes(o, _swap), "reordered"),
-    "emptied": (lambda o, _: _bundle(o, _empty), "no entry records"),
+    "emptied": (lambda o, _: _bundle(o, _empty), "entry 300 is missing: no later entry says"),
     "truncated": (_remove("tile/entries/002.p/88"), "tile/entries/002.p/88: is missing"),
     "cut inside an entry": (
         lambda o, _: os.truncate(o / "tile/entries/002.p/88", 700), "ends inside an entry"
@@ -208,7 +209,7 @@ TAMPERED: dict[str, tuple[Callable[[Path, MemoryLedger], object], str]] = {
     "a part of entries that is none": (_add("tile/entries/000.p/5", b"\0\0"), "beginning"),
     "a file too many": (_add("report.html"), "no part of an export"),
     "a checkpoint edited": (_flip("checkpoint", 40), "checkpoint"),
-    "a checkpoint by another key": (_resign, "is not signed by"),
+    "a checkpoint by another key": (_resign, "is not signed with a key given"),
     "a checkpoint under another size": (
         lambda o, _: next((o / "checkpoints").glob("100-*")).rename(
             o / "checkpoints" / "101-00000000.checkpoint"
@@ -306,6 +307,121 @@ def test_a_checkpoint_kept_elsewhere_finds_a_rollback_and_a_fork(
     assert missing.code == 2
 
 
+# Entries that are gone, by right and not
+
+AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
+LATER = AT + timedelta(days=8 * 366)
+
+
+def _let_go(
+    *gone: int, named: str = "2-3,5", at: int = 8, before: str = "2027-01-01T00:00:00.000000Z",
+    years: float = 7, act: Act = Act.LEDGER_EXPIRED, allowed: bool = True, neighbour: datetime = AT,
+) -> MemoryLedger:  # fmt: skip
+    """Ten entries, of which these have no bytes and the one at ``at`` says why."""
+    ledger = MemoryLedger()
+    for index in range(10):
+        if index == at:
+            facts = {"entries": named, "before": before, "years": years}
+            changes = {"act": act, "at": LATER, "allowed": allowed, "facts": facts}
+        else:
+            changes = {"at": neighbour if index == 1 else AT}
+        ledger.append(encoded(index, **changes))
+    ledger.rows = [(i, b"" if i in gone else data, leaf) for i, data, leaf in ledger.rows]
+    return ledger
+
+
+def _exported(ledger: MemoryLedger, folder: Path) -> Answer:
+    ledger.export(folder / "out")
+    return check("ledger", folder / "out", "--key", ledger.vkey)
+
+
+@pytest.mark.parametrize(("gone", "years"), [((2, 3, 5), 7), ((3,), 7.5), ((), 7)])
+def test_an_entry_let_go_after_its_time_is_no_gap(
+    gone: tuple[int, ...], years: float, tmp_path: Path
+) -> None:
+    answer = _exported(_let_go(*gone, years=years), tmp_path)
+    assert (answer.code, answer.report.get("expired")) == (0, len(gone)), answer
+
+
+NOT_LET_GO: dict[str, tuple[MemoryLedger, str]] = {
+    "nobody says so": (_let_go(4), "entry 4 is missing"),
+    "an earlier entry says so": (_let_go(5, at=4), "or of some not before it"),
+    "it says so of itself": (_let_go(8), "entry 8 is missing"),
+    "who says so is gone": (_let_go(2, 3, 8), "entry 2 is missing"),
+    "it was refused": (_let_go(2, allowed=False), "entry 2 is missing"),
+    "it is another act": (_let_go(2, act=Act.LEDGER_EXPORTED), "entry 2 is missing"),
+    "before its time": (_let_go(2, before="2028-01-01T00:00:00.000000Z"), "before their time"),
+    "of no age": (_let_go(2, years=0), "before their time"),
+    "of an age that is none": (_let_go(2, years=-9), "before their time"),
+    "younger than it is said to be": (
+        _let_go(2, neighbour=AT + timedelta(days=60)), "entry 2 is missing"
+    ),
+    "no ranges": (_let_go(2, named="2-"), "lets go of no entries, or"),
+    "no ranges at all": (_let_go(2, named=""), "lets go of no entries, or"),
+    "no moment": (_let_go(2, before="long ago"), "not of the form it has"),
+    "no number": (_let_go(2, years="7"), "not of the form it has"),  # type: ignore[arg-type]
+    "the first of all": (_let_go(0, named="0"), "entry 0 is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", NOT_LET_GO)
+def test_an_entry_that_is_gone_otherwise_is_missing(why: str, tmp_path: Path) -> None:
+    ledger, said = NOT_LET_GO[why]
+    answer = _exported(ledger, tmp_path)
+    assert (answer.code, said in answer.problem) == (1, True), answer
+
+
+# Entries that were lost
+
+
+def _recovering(notes: Sequence[str], **changes: object) -> MemoryLedger:
+    ledger = MemoryLedger().grow(5)
+    for text in notes:
+        head = checkpoint.parse(ledger.note)
+        facts = {**recovery.facts_of(text, head), **changes}
+        ledger.append(encoded(len(ledger.rows), act=Act.LEDGER_RECOVERED, facts=facts))
+    return ledger.grow(20)
+
+
+@pytest.mark.parametrize("size", [3, 60])
+def test_a_lost_checkpoint_passes_where_an_entry_owns_up_to_it(size: int, tmp_path: Path) -> None:
+    key = signer()
+    lost = MemoryLedger(key)
+    lost.append(*(encoded(i, person="eve") for i in range(size)))
+    (tmp_path / "kept").write_text(lost.note, "utf-8")
+
+    def held(*notes: str, **changes: object) -> Answer:
+        ledger = MemoryLedger(key)
+        ledger.append(*(row[1] for row in _recovering(notes, **changes).rows))
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        ledger.export(tmp_path / "out")
+        words = ("--key", ledger.vkey, "--checkpoint", tmp_path / "kept")
+        return check("ledger", tmp_path / "out", *words)
+
+    good = held(lost.note)
+    assert (good.code, len(good.report.get("recovered") or ())) == (0, 1), good  # type: ignore[arg-type]
+    assert f"{size} entries were signed" in str(good.report["recovered"])
+    other = MemoryLedger(key).grow(size + 1).note
+    forged = {"size": size, "root": "00", "note": "sha256:00"}
+    assert [held().code, held(other).code, held(lost.note, lost=forged).code] == [1, 1, 1]
+    assert held(lost.note, continues={"size": 6}).code == 1, "from an entry that came later"
+    assert "not of the form" in held(lost.note, lost=None).problem
+    assert held(lost.note, other).code == 0, "one that is not contradicted may be named as well"
+
+
+def test_the_head_itself_is_never_lost(tmp_path: Path) -> None:
+    ledger = _recovering([MemoryLedger().grow(3).note])
+    ledger.export(tmp_path / "out")
+    assert check("ledger", tmp_path / "out", "--key", ledger.vkey).code == 0
+    path = tmp_path / "out" / "tile" / "entries" / "000.p" / "20"
+    assert path.is_file()
+    told = checkpoint.parse(ledger.note)
+    (tmp_path / "out" / "checkpoint").write_text(
+        checkpoint.make(told.size, bytes(32), ledger.signer), "utf-8"
+    )
+    assert check("ledger", tmp_path / "out", "--key", ledger.vkey).code == 1
+
+
 # Witnesses
 
 
@@ -383,11 +499,15 @@ class HandedOver:
         return path
 
 
+def _rekeyed(heir: str, former: Ed25519Signer) -> dict[str, str]:
+    return {"key": heir, "former": former.key.key_id.hex()}
+
+
 def _handed_over(told: str = "", by: tuple[int, ...] = (0, 1), size: int = 40) -> HandedOver:
     old, new = signer(), signer()
     ledger = MemoryLedger(old).grow(size - 1)
     notes, heir = [ledger.note], new.key.encode()
-    ledger.append(encoded(size - 1, act=Act.LEDGER_REKEYED, facts={"key": told or heir}))
+    ledger.append(encoded(size - 1, act=Act.LEDGER_REKEYED, facts=_rekeyed(told or heir, old)))
     text = ledger.note.split("\n\n")[0] + f"\nledger.rekeyed {heir}\n"
     lines = [note.sign(text, (old, new)[place]).split("\n\n")[1] for place in by]
     notes.append(f"{text}\n{''.join(lines)}")
@@ -427,13 +547,15 @@ def test_a_key_counts_for_its_time_alone(tmp_path: Path) -> None:
 def test_a_handover_is_signed_by_both(by: tuple[int, ...], tmp_path: Path) -> None:
     changed = _handed_over(by=by)
     answer = check("ledger", changed.export(tmp_path / "out"), "--key", changed.new.key.encode())
-    assert (answer.code, "hands over to the key" in answer.problem) == (1, True), answer
+    said = "names other keys than the checkpoints"
+    assert (answer.code, said in answer.problem) == (1, True), answer
 
 
 def test_a_handover_is_what_the_entry_says(tmp_path: Path) -> None:
     changed = _handed_over(told=signer().key.encode())
     answer = check("ledger", changed.export(tmp_path / "out"), "--key", changed.new.key.encode())
-    assert (answer.code, "hands over to another key" in answer.problem) == (1, True), answer
+    said = "entry 39: entries and checkpoints tell of different"
+    assert (answer.code, said in answer.problem) == (1, True), answer
 
 
 def test_a_handover_without_its_entry_is_none(tmp_path: Path) -> None:
@@ -444,7 +566,8 @@ def test_a_handover_without_its_entry_is_none(tmp_path: Path) -> None:
     other.signer = changed.new
     found = HandedOver(other.grow(60), changed.old, changed.new, [f"{text}\n{''.join(lines)}"])
     answer = check("ledger", found.export(tmp_path / "out"), "--key", changed.new.key.encode())
-    assert (answer.code, "hands over to another key" in answer.problem) == (1, True), answer
+    said = "entry 39: entries and checkpoints tell of different"
+    assert (answer.code, said in answer.problem) == (1, True), answer
 
 
 def test_nobody_puts_a_key_beside_the_ledgers(tmp_path: Path) -> None:
@@ -466,6 +589,31 @@ def test_a_ledger_rolled_back_to_before_its_new_key_is_found(tmp_path: Path) -> 
     older.export(tmp_path / "out")
     answer = check("ledger", tmp_path / "out", "--key", changed.new.key.encode())
     assert (answer.code, "rolled back" in answer.problem) == (1, True)
+
+
+@pytest.mark.parametrize(("size", "said"), [(30, "older than the handover"), (40, "newest key")])
+def test_a_retired_key_makes_no_ledger_any_more(size: int, said: str, tmp_path: Path) -> None:
+    changed = _handed_over()
+    stolen = MemoryLedger(changed.old).grow(size)
+    out = HandedOver(stolen, changed.old, changed.new, changed.notes[1:]).export(tmp_path / "out")
+    answer = check("ledger", out, "--key", changed.new.key.encode())
+    assert (answer.code, said in answer.problem) == (1, True), answer
+
+
+def test_a_handover_is_never_lost(tmp_path: Path) -> None:
+    changed = _handed_over()
+    told = checkpoint.parse(changed.notes[1])
+    digest = recovery.note_digest(changed.notes[1])
+    forged = MemoryLedger(changed.old).grow(38)
+    lost = {"size": told.size, "root": told.root.hex(), "note": digest}
+    facts = {"lost": lost, "continues": {"size": 38, "root": ""}}
+    forged.append(encoded(38, act=Act.LEDGER_RECOVERED, facts=facts))
+    rekeyed = _rekeyed(changed.new.key.encode(), changed.old)
+    forged.append(encoded(39, act=Act.LEDGER_REKEYED, facts=rekeyed))
+    forged.signer = changed.new  # whatever went on from there
+    out = HandedOver(forged.grow(60), changed.old, changed.new, changed.notes[1:])
+    answer = check("ledger", out.export(tmp_path / "out"), "--key", changed.new.key.encode())
+    assert (answer.code, "is never lost" in answer.problem) == (1, True), answer
 
 
 def test_a_ledger_of_an_ecdsa_key_verifies(tmp_path: Path) -> None:

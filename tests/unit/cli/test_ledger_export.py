@@ -90,8 +90,8 @@ def test_a_tampered_database_does_not_leave(home: Path, tmp_path: Path) -> None:
     sessions = session_factory_for(_url(home))
     with sessions.engine.begin() as connection:
         connection.exec_driver_sql(
-            "UPDATE governance_ledger_entries SET entry = replace(entry, 'Staging', 'Approve') "
-            "WHERE position = 1"
+            "UPDATE governance_ledger_entries SET entry = "
+            "(SELECT entry FROM governance_ledger_entries WHERE position = 2) WHERE position = 1"
         )
     failed = _run(home, tmp_path / "out")
     assert isinstance(failed.exception, LedgerError), failed.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from mlflow_governance.errors import InvalidRequest
 
 ANN = Person.known_as("ann")
 RENEE = Person.known_as("Renée", ["renée.d@example.com", "Renée Dupont"])
+YAMADA = Person.known_as("山田")
 OTHER = "erased-0f0f0f0f"
 
 
@@ -37,11 +39,41 @@ OTHER = "erased-0f0f0f0f"
         (RENEE, "\u00bfrenée?", "\u00bfX?"),
         (Person.known_as("straße"), "STRASSE 1", "X 1"),
         (ANN, "", ""),
+        (ANN, "by%20ann", "by%20X"),
+        (ANN, "承認はannです", "承認はXです"),
+        (YAMADA, "承認は山田です", "承認はXです"),
+        (YAMADA, "山田2 山田_a", "山田2 山田_a"),
+        (Person.known_as("김철수"), "김철수가 승인", "X가 승인"),
+        (Person.known_as("สมชาย"), "อนุมัติโดยสมชายแล้ว", "อนุมัติโดยXแล้ว"),
     ],
 )
 def test_a_name_is_replaced_where_it_stands_alone(person: Person, text: str, without: str) -> None:
     assert person.replaced(text, "X") == without
     assert person.in_(text) is (text != without)
+
+
+@pytest.mark.parametrize(
+    ("text", "perhaps"),
+    [("by ann.Thanks", True), ("ann@example.com", True), (r"by\nAnn", True), ("ann_lee", True),
+     (r"\u0020ann", True), ("channel", False), ("anna", False), ("", False)],
+    ids=range(8),
+)  # fmt: skip
+def test_what_may_be_a_name_is_found_for_somebody_to_look_at(text: str, perhaps: bool) -> None:
+    assert not ANN.in_(text)
+    assert replace(ANN, loose=True).in_(text) is perhaps
+
+
+def test_a_long_name_may_stand_in_any_word() -> None:
+    assert replace(Person.known_as("alice"), loose=True).in_("xAlicex")
+
+
+@pytest.mark.parametrize("escape", [r"\n", r"\t", r"\r", r"\b", r"\f", r"\"", r"\u000a", r"\/"])
+def test_a_name_behind_an_escape_is_found(escape: str) -> None:
+    inner = f'{{"reason":"by{escape}Ann"}}'
+
+    assert [m.path for m in mentions(ANN, inner)] == ["reason"]
+    assert [m.path for m in mentions(ANN, json.dumps([inner]).encode())] == ["0.reason"]
+    assert [m.path for m in mentions(ANN, '{"reason":"\\u0041nn"}')] == ["reason"]
 
 
 def test_a_whole_value_is_compared_canonically() -> None:

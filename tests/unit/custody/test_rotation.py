@@ -7,11 +7,13 @@ import shutil
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlflow_governance.custody import ledger as custody
+from mlflow_governance.core.event import Act
 from mlflow_governance.errors import ConfigurationError, GovernanceError, LedgerError
 from mlflow_governance.evidence.keys import generate_key_pair
 from mlflow_governance.evidence.trust_file import read
@@ -19,8 +21,10 @@ from mlflow_governance.ledger import checkpoint, handover
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.ledger.recovery import note_digest
 from tests.unit.custody.builders import Site, fill, site
 from tests.unit.custody.killing import kill_everywhere
+from tests.unit.store.builders import event
 
 
 @pytest.fixture
@@ -115,6 +119,30 @@ def test_a_stolen_retired_key_signs_nothing_new(place: Site) -> None:
         place.verify()
     with pytest.raises(LedgerError, match="head of the ledger"):
         fill(place.server(), 1)
+
+
+def test_a_stolen_retired_key_disowns_no_handover(place: Site, tmp_path: Path) -> None:
+    old = shutil.copytree(place.home.parent, tmp_path / "stolen")
+    keys = place.rotate()
+    (hand,) = place.recorded.handovers()
+    told = checkpoint.parse(hand)
+    url = place.url.replace(str(place.home.parent), str(old))
+    thief = Site(old / place.home.name, url)
+    store = thief.server()
+    fill(store, told.size - thief.recorded.size() - 2)
+    lost = {"size": told.size, "root": told.root.hex(), "note": note_digest(hand)}
+    with store.begin() as uow:
+        facts = {"lost": lost, "continues": {"size": told.size - 2, "root": ""}}
+        uow.record(replace(event(), act=Act.LEDGER_RECOVERED, facts=facts))
+    with store.begin() as uow:
+        facts = handover.facts(keys.keys[0], keys.newest)
+        uow.record(replace(event(), act=Act.LEDGER_REKEYED, facts=facts))
+
+    with pytest.raises(LedgerError, match="head of the ledger"):
+        thief.recorded.verify(keys, [hand])
+    kept = thief.recorded._standing([hand], KeyHistory((keys.keys[0],)))
+    assert not kept, "of a history that knows of no handover it is one like others"
+    assert thief.recorded._standing([hand], keys.following([hand])) == [hand]
 
 
 def test_a_database_administrator_invents_no_handover(place: Site, tmp_path: Path) -> None:

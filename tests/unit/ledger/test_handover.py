@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from mlflow_governance.errors import ConfigurationError, LedgerError
-from mlflow_governance.ledger import checkpoint, handover, note
+from mlflow_governance.ledger import checkpoint, handover, note, recovery
 from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.note import NoteSigner
@@ -67,6 +67,24 @@ def test_a_retired_key_signs_no_longer_ledger_and_a_new_one_no_older(line: Line)
     ]:  # fmt: skip
         with pytest.raises(LedgerError, match="does not count"):
             checkpoint.verify(plain(size, who), line.history)
+
+
+def test_a_head_is_signed_by_the_newest_key(line: Line) -> None:
+    for text in (line.notes[1], plain(20, line.third), plain(25, line.third)):
+        assert line.history.open_head(text)
+    for text in (
+        plain(5, line.first), plain(10, line.first), plain(19, line.second),
+        plain(20, line.second), line.notes[0],
+    ):  # fmt: skip
+        with pytest.raises(LedgerError):
+            line.history.open_head(text)
+
+
+def test_a_handover_is_no_checkpoint_that_was_lost(line: Line) -> None:
+    assert line.history.proves(line.notes[0])
+    assert not line.history.proves(plain(12, line.second))
+    with pytest.raises(LedgerError, match="never lost"):
+        recovery.facts_of(line.notes[0], None)
 
 
 def test_the_note_of_a_handover_is_a_checkpoint_of_both_keys(line: Line) -> None:

@@ -30,6 +30,7 @@ def test_an_untouched_ledger_verifies(ledger: SmallLedger) -> None:
         "root": range_root(ledger.leaves).hex(),
         "checkpoints": SIZE + 1,
         "read_from": 0,
+        "deleted": 0,
     }
 
 

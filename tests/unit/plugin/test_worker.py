@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from mlflow_governance.core import moment
 from mlflow_governance.core.model_ref import VersionRef
@@ -18,6 +19,7 @@ from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
 from mlflow_governance.plugin.refusals import Refusal
 from mlflow_governance.plugin.worker import Worker
+from mlflow_governance.store import tables
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from tests.unit.plugin.builders import NAME, Governed
@@ -177,3 +179,23 @@ def test_the_head_of_the_ledger_is_exported_once_a_size(governed: Governed) -> N
     (exported,) = governed.store.governance.settings.checkpoint_folder.iterdir()
     assert exported.suffix == ".checkpoint"
     governed.agrees()
+
+
+def test_events_that_every_receiver_has_are_forgotten_after_their_time(governed: Governed) -> None:
+    governed.candidate()
+    clock = Ahead()
+    one = worker(governed, clock)
+    count = sa.select(sa.func.count()).select_from(tables.outbox)
+
+    def kept() -> int:
+        with governed.store.sessions.for_us(True) as session:
+            return int(session.connection().execute(count).scalar_one())
+
+    clock.seconds += 29 * 24 * 3600
+    one._turn()
+    assert kept() > 0
+    clock.seconds += 2 * 24 * 3600
+    one._turn()
+    assert kept() > 0, "it does not look at each turn"
+    worker(governed, clock)._turn()
+    assert kept() == 0

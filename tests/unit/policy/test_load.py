@@ -39,8 +39,8 @@ def engine() -> EmbeddedEngine:
 @cache
 def cases() -> tuple[Case, ...]:
     """Dossiers of every gate, most of them spoilt, in an order that mixes the gates."""
-    source = random.Random(11)
-    found = [*starts(), *(mutated(source, source.choice(starts())) for _ in range(400))]
+    source, begins = random.Random(11), starts()
+    found = [*begins, *(mutated(source, source.choice(begins)) for _ in range(400))]
     made = [(Gate(d["gate"]), canonical.encode(d)) for d in found if d.get("gate") in list(Gate)]
     source.shuffle(made)
     return tuple(made)

@@ -26,12 +26,13 @@ from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
 from mlflow_governance.store.ledger import SqlLedger
-from mlflow_governance.store.migrate import upgrade
 from mlflow_governance.store.mlflow_tables import model_versions
+from mlflow_governance.store.packing import pack, unpack
 from mlflow_governance.store.sessions import Sessions, session_factory_for
 from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.ports import ApprovalRecord, VersionRecord
 from mlflow_governance.workflows.privacy import Erasure, Office, erase
+from tests.unit.store.prepared import with_all_tables
 
 AT = datetime(2026, 11, 21, 3, 4, 5, 6, tzinfo=UTC)
 MODEL, OTHER_MODEL = digests.of_bytes(b"model"), digests.of_bytes(b"other model")
@@ -63,6 +64,17 @@ class Database:
         with self.sessions.engine.begin() as connection:
             result = connection.execute(sa.text(statement), values)
             return list(result) if result.returns_rows else []
+
+    def entry(self, position: int) -> bytes:
+        """An entry as it is kept, unpacked."""
+        (row,) = self.run("SELECT entry FROM governance_ledger_entries WHERE position = :p",
+                          p=position)  # fmt: skip
+        return unpack(bytes(row[0]))
+
+    def write_entry(self, position: int, data: bytes) -> None:
+        """Put other bytes in its place."""
+        self.run("UPDATE governance_ledger_entries SET entry = :data WHERE position = :p",
+                 data=pack(data), p=position)  # fmt: skip
 
     def count(self, table: str) -> int:
         return int(self.run(f"SELECT count(*) FROM {table}")[0][0])
@@ -101,9 +113,8 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    upgrade(url)
+    with_all_tables(url)
     sessions = session_factory_for(url)
-    model_versions.metadata.create_all(sessions.engine)
     signer = Ed25519Signer("registry.example.org/ledger", Ed25519PrivateKey.generate())
     store = SqlStore(sessions, ledger_signer=signer)
     return Database(sessions, signer, store, SqlLedger(sessions))

@@ -281,7 +281,9 @@ class MemoryStore:
         documents = map(past.dossier, self.records.values())
         return next(data for data in documents if digests.of_bytes(data) == digest)
 
-    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
+    def prove(
+        self, entries: Iterable[tuple[int, bytes]], *, about: str = "", below: int = 0
+    ) -> None:
         """Nobody else writes here."""
 
     def history(self, about: About, after: int, count: int) -> ToldEntries:
@@ -366,6 +368,9 @@ class MemoryStore:
 
     def entries(self, start: int, count: int) -> list[tuple[int, bytes]]:
         return list(enumerate(self.ledger))[start : start + count]
+
+    def entry(self, index: int) -> bytes:
+        return self.ledger[index]
 
     def head(self) -> str:
         if not self.ledger:

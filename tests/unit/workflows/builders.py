@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ from mlflow_governance.ledger.note import Ed25519Signer
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyEngine, PolicyInForce
 from mlflow_governance.store.ledger import SqlLedger
-from mlflow_governance.store.migrate import upgrade
-from mlflow_governance.store.mlflow_tables import model_aliases, model_versions
+from mlflow_governance.store.mlflow_tables import model_versions
 from mlflow_governance.store.sessions import Sessions, session_factory_for
 from mlflow_governance.store.tables import ledger_entries
 from mlflow_governance.store.unit_of_work import SqlStore
@@ -35,6 +35,7 @@ from mlflow_governance.workflows.accept import register, settle
 from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.ports import Attachment, Ports, Request, Rules, VersionRecord
 from tests.unit.policy.builders import EVIDENCE, shipped
+from tests.unit.store.prepared import with_version_tables
 from tests.unit.workflows.fixed_policies import FixedPolicies
 
 ALICE = Actor("alice", ("security",), authenticated=True)
@@ -146,15 +147,20 @@ class Clock:
         return self.now
 
 
+@cache
+def policy() -> PolicyInForce:
+    """The shipped policy, compiled once in a process."""
+    return PolicyInForce(EmbeddedEngine(shipped()), shipped())
+
+
 class InProcessRegistry:
     """Everything a workflow needs, in a folder."""
 
     def __init__(self, folder: Path, *, url: str = "", rules: Rules | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.sessions: Sessions = session_factory_for(url or f"sqlite:///{folder / 'registry.db'}")
-        for table in (model_versions, model_aliases):
-            table.create(self.sessions.engine, checkfirst=True)
-        upgrade(self.sessions.engine)
+        url = url or f"sqlite:///{folder / 'registry.db'}"
+        with_version_tables(url)
+        self.sessions: Sessions = session_factory_for(url)
         for name in ("ledger.pem", "registry.pem"):
             if not (folder / name).exists():  # a folder opened again is the same registry
                 generate_key_pair(folder / name, algorithm="ed25519")
@@ -164,12 +170,11 @@ class InProcessRegistry:
         self.artifacts = FolderArtifacts(folder / "models")
         self.book = TagBook()
         self.outcomes = SetOutcomes()
-        bundle = shipped()
         self.ports = Ports(
             store=SqlStore(self.sessions, ledger_signer=key),
             artifacts=self.artifacts,
             catalogue=self.book,
-            policy=FixedPolicies(PolicyInForce(EmbeddedEngine(bundle), bundle)),
+            policy=FixedPolicies(policy()),
             examiner=self.outcomes,
             signer=StatementSigner(load_private_key(folder / "registry.pem")),
             rules=rules or Rules(dashboards={}),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,8 +61,10 @@ class Dying:
     def read(self) -> AbstractContextManager[Reading]:
         return self._inner.read()
 
-    def prove(self, entries: Iterable[tuple[int, bytes]]) -> None:
-        self._inner.prove(entries)
+    def prove(
+        self, entries: Iterable[tuple[int, bytes]], *, about: str = "", below: int = 0
+    ) -> None:
+        self._inner.prove(entries, about=about, below=below)
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -313,12 +317,47 @@ def raise_death() -> NoReturn:
     raise Death
 
 
-def die_in_child(folder: Path, act: str, step: int) -> None:
-    """Target of a process: do the act and end at the step like one that was killed."""
+def in_child(act: Callable[[], None]) -> int:
+    """Fork, act, and how the child ended: its exit code, or the negative number of a signal."""
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            act()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killed_between_steps(folder: Path, name: str) -> int:
+    """In a process that forks: end an act at each step in turn; returns at how many it ended."""
+    start = folder / "start"
+    prepared = Mortal(start)
+    ACTS[name][0](prepared)
+    prepared.sessions.dispose()
+
+    for step in range(1, 100):
+        site = folder / str(step)
+        shutil.copytree(start, site)
+        code = in_child(partial(_ended_at, site, name, step))
+
+        registry = Mortal(site)
+        registry.agrees()
+        ACTS[name][1](registry)  # whoever asked asks again
+        registry.mirrored()
+        registry.agrees()
+        registry.sessions.dispose()
+        if code == 0:
+            return step - 1
+        assert code == 9, f"step {step} ended with {code}"
+    raise AssertionError("the act never ended")
+
+
+def _ended_at(folder: Path, name: str, step: int) -> None:
     registry = Mortal(folder)
     registry.dying_at(step, lambda: os._exit(9))
-    ACTS[act][1](registry)
-    os._exit(0)
+    ACTS[name][1](registry)
 
 
 def work_until_killed(folder: Path, url: str, number: int) -> None:

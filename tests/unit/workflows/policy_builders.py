@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.policy.embedded import EmbeddedEngine
 from mlflow_governance.policy.interface import PolicyEngine
 from mlflow_governance.store.tables import ledger_entries
+from mlflow_governance.workflows import policy_verdict
 from mlflow_governance.workflows.live_policies import Engines, LivePolicies
 from mlflow_governance.workflows.policy_change import Board
 from mlflow_governance.workflows.policy_ports import Quorum
@@ -23,6 +24,26 @@ from tests.unit.policy.builders import configured, shipped
 from tests.unit.workflows.builders import InProcessRegistry
 
 SECURITY = Quorum(2, ("security",))
+T = TypeVar("T")
+
+
+def once(make: Callable[[Bundle], T]) -> Callable[[Bundle], T]:
+    """The same function of a bundle's files, which remembers what it made of them."""
+    made: dict[frozenset[tuple[str, bytes]], T] = {}
+
+    def remembered(bundle: Bundle) -> T:
+        key = frozenset(bundle.files.items())
+        if key not in made:
+            made[key] = make(bundle)
+        return made[key]
+
+    return remembered
+
+
+# Each start and each change weighs the same few bundles, half a second each.
+policy_verdict.lint = once(policy_verdict.lint)  # type: ignore[attr-defined]
+compiled = once(EmbeddedEngine)
+
 NEVER = 1e9
 """Seconds after which a look happens by itself."""
 
@@ -64,7 +85,7 @@ class LivingRegistry(InProcessRegistry):
         self.live = LivePolicies(
             store=self.ports.store,
             source=self.shelf,
-            engines=Engines(engines or EmbeddedEngine, remote=engines is not None),
+            engines=Engines(engines or compiled, remote=engines is not None),
             clock=self.ports.clock,
             every=NEVER,
             quorum=quorum,

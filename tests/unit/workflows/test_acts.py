@@ -96,7 +96,6 @@ ELSEWHERE: dict[Act, str] = {
     Act.PERSON_EXPORTED: "privacy",
     Act.PERSON_ERASED: "privacy",
     Act.LEDGER_EXPORTED: "the export of the ledger",
-    Act.LEDGER_ARCHIVED: "retention",
     Act.LEDGER_EXPIRED: "retention",
     Act.LEDGER_REKEYED: "tests/unit/cli/test_keys_rotate.py",
     Act.LEDGER_RECOVERED: "anchors",

@@ -20,7 +20,8 @@ from mlflow_governance.workflows.judge import judge
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import rejudge, transition
 from mlflow_governance.workflows.record import write_allowed
-from tests.unit.workflows.builders import ALICE, NOBODY, PIA, SAM
+from mlflow_governance.workflows.repeats import FIRST, PERIOD, sum_up
+from tests.unit.workflows.builders import ALICE, NOBODY, PIA, SAM, Clock
 from tests.unit.workflows.watched import Watched
 
 
@@ -150,3 +151,20 @@ def test_a_release_that_was_judged_before_the_word_was_taken_back_is_not_written
     target = judgement.record.with_(stage=Stage.APPROVED)
     with pytest.raises(Conflict), registry.ports.store.begin() as uow:
         write_allowed(registry.ports, uow, judgement, Act.VERSION_TRANSITIONED, target)
+
+
+def test_a_loop_of_refused_words_is_a_few_entries_and_a_number(registry: Watched) -> None:
+    ref = staged(registry)
+    before = sum(1 for _ in registry.ledger.entries())
+    for number in range(20):
+        with pytest.raises(Denied):
+            say(registry, ref, ALICE, f"role-{number}", "approve")  # ALICE submitted it
+
+    assert sum(1 for _ in registry.ledger.entries()) == before + FIRST
+    assert isinstance(registry.ports.clock, Clock)
+    registry.ports.clock.now += PERIOD
+    assert sum_up(registry.ports) == 20 - FIRST
+    assert (last(registry)["act"], last(registry)["allowed"]) == (Act.APPROVAL_REFUSED, False)
+    assert last(registry)["facts"]["repeats"] == 20 - FIRST
+    assert told(registry).problems == []
+    assert counting(registry, ref) == set()

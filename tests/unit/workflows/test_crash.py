@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.unit.workflows.dying import ACTS, Death, Mortal, die_in_child, raise_death
+from tests.unit.workflows.dying import ACTS, Death, Mortal, killed_between_steps, raise_death
 
 
 @pytest.fixture
@@ -46,31 +47,16 @@ def test_an_act_that_dies_at_any_step_is_whole_or_has_not_happened(
     registry.agrees()
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[ProcessPoolExecutor]:
+    """One process without threads: it forks."""
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        yield pool
+
+
 @pytest.mark.parametrize("name", ["register", "promote to approved", "revoke", "approve"])
 def test_a_process_killed_between_two_steps_leaves_nothing_half_done(
-    tmp_path: Path, name: str
+    worker: ProcessPoolExecutor, tmp_path: Path, name: str
 ) -> None:
-    start = tmp_path / "start"
-    prepared = Mortal(start)
-    ACTS[name][0](prepared)
-    prepared.sessions.dispose()
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.unit.workflows.dying"])
-
-    for step in range(1, 100):
-        folder = tmp_path / str(step)
-        shutil.copytree(start, folder)
-        child = processes.Process(target=die_in_child, args=(folder, name, step))
-        child.start()
-        child.join(60)
-
-        registry = Mortal(folder)
-        registry.agrees()
-        ACTS[name][1](registry)  # whoever asked asks again
-        registry.mirrored()
-        registry.agrees()
-        registry.sessions.dispose()
-        if child.exitcode == 0:
-            break
-        assert child.exitcode == 9
-    assert step > 4
+    assert worker.submit(killed_between_steps, tmp_path, name).result(200) >= 4

@@ -37,6 +37,11 @@ from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.decisions import SqlDecisions
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.scrub import mark_cleaned, scrub, waits
+from mlflow_governance.workflows.accounts import (
+    AccountChange,
+    record_account,
+    record_account_refused,
+)
 from mlflow_governance.workflows.admit import admit
 from mlflow_governance.workflows.approve import approve
 from mlflow_governance.workflows.attach import attach
@@ -326,6 +331,90 @@ def test_a_login_used_again_is_a_new_person(registry: Watched) -> None:
     assert first != second
     assert registry.record(VersionRef("again", 1)).submitter == second
     assert registry.record(CHURN).submitter == first
+    registry.settled()
+    assert registry.findings() == []
+
+
+@pytest.mark.parametrize("escape", ["\n", "\t", "\r", "\b", "\f", '"', "\\", "\x01"], ids=range(8))
+def test_a_name_behind_an_escape_is_erased(
+    registry: Watched, tmp_path: Path, escape: str
+) -> None:
+    fraud = VersionRef("fraud", 1)
+    approve(registry.ports, Request(SAM, fraud, f"asked by{escape}Alice"), "security", "approve")
+    with pytest.raises(Denied):
+        transition(registry.ports, Request(PIA, fraud, f"for{escape}Alice"), Stage.APPROVED)
+
+    erased(registry)
+    registry.settled()
+    clean(registry)
+
+    assert registry.findings() == []
+    registry.sessions.dispose()
+    assert holding(tmp_path) == []
+
+
+def test_whom_an_act_was_about_is_erased_where_it_is_told(
+    registry: Watched, tmp_path: Path
+) -> None:
+    change = AccountChange("users/delete", "alice", {"role": "alice-ops"})
+    record_account(registry.ports, OPS, change)
+    for _ in range(2):
+        record_account_refused(registry.ports, OPS, AccountChange("users/delete", "alice"))
+
+    name = erased(registry).pseudonym
+    registry.settled()
+
+    with registry.sessions.engine.connect() as connection:
+        query = sa.select(ours.outbox.c.body).where(ours.outbox.c.act == Act.ACCOUNT_CHANGED)
+        told = [json.loads(body)["facts"] for body in connection.execute(query).scalars()]
+        repeats = connection.execute(sa.select(ours.repeats.c.event)).scalars().all()
+    assert [facts["account"] for facts in told] == [name, name]
+    assert told[0]["role"] == "alice-ops"
+    assert any(name in str(event) for event in repeats)
+    with registry.ports.store.read() as reading:
+        assert list(reading.traces(ALICE_)) == []
+    assert registry.findings() == []
+
+
+def test_a_name_of_somebody_else_is_never_touched(registry: Watched) -> None:
+    with registry.sessions.engine.connect() as connection:
+        query = sa.select(ours.private.c.commitment).where(ours.private.c.text == "system:server")
+        before = connection.execute(query).scalars().all()
+    record_account(registry.ports, Actor("server"), AccountChange("roles/create"))
+    record_account(registry.ports, Actor("os:server"), AccountChange("roles/create"))
+
+    erased(registry, Person.known_as("server"))
+
+    with registry.sessions.engine.connect() as connection:
+        assert connection.execute(query).scalars().all() == before
+        names = set(connection.execute(sa.select(ours.private.c.text)).scalars())
+    assert "os:server" in names
+    assert "server" not in names
+    registry.settled()
+    assert registry.findings() == []
+
+
+@pytest.mark.parametrize("text", ["alice", "mine", "hurry"])
+def test_an_erasure_swallows_no_row_that_was_written_over_to_them(
+    registry: Watched, text: str
+) -> None:
+    alter(registry, sa.update(ours.private).where(ours.private.c.text == text).values(person="pia"))
+    size = registry.entries()
+
+    with pytest.raises(VerificationError):
+        erased(registry, Person.known_as("pia"))
+
+    assert registry.entries() == size
+
+
+def test_who_wrote_a_reason_is_what_the_ledger_says(registry: Watched) -> None:
+    alter(registry, sa.update(ours.private).values(person="bob"))
+
+    erased(registry)
+
+    with registry.sessions.engine.connect() as connection:
+        left = set(connection.execute(sa.select(ours.private.c.text)).scalars())
+    assert left.isdisjoint({"alice", "mine", "hurry", "as Alice asked"})
     registry.settled()
     assert registry.findings() == []
 

@@ -188,6 +188,98 @@ def test_a_word_that_was_taken_back_does_not_return(registry: Watched) -> None:
         release(registry)
 
 
+def relabel(registry: Watched, ref: VersionRef, told: Act, values: dict[str, str]) -> None:
+    """Change the unsigned columns of an entry, which no proof covers."""
+    table = ours.ledger_entries
+    mine = (table.c.version_uid == registry.record(ref).uid, table.c.act == told.value)
+    assert registry.run(sa.update(table).where(*mine).values(values)) == 1
+
+
+def released_without_sam(registry: Watched) -> None:
+    approve(registry.ports, Request(SAM, FRAUD, "no"), "security", "withdraw")
+    approve(registry.ports, Request(PIA, FRAUD, "fine"), "product", "approve")
+    security = ours.approvals.c.role == "security"
+    mine = ours.approvals.c.version_uid == registry.record(FRAUD).uid
+    registry.run(sa.update(ours.approvals).where(mine, security).values(withdrawn=False))
+
+
+HIDDEN = {"act": "approval.refused"}, {"version_uid": "x"}
+
+
+@pytest.mark.parametrize("values", HIDDEN, ids=["by act", "by version"])
+def test_a_withdrawal_that_was_hidden_still_counts(
+    registry: Watched, values: dict[str, str]
+) -> None:
+    released_without_sam(registry)
+    relabel(registry, FRAUD, Act.APPROVAL_WITHDRAWN, values)
+
+    with pytest.raises(LedgerError):
+        release(registry)
+    assert registry.record(FRAUD).stage is Stage.STAGING
+
+
+@pytest.mark.parametrize("values", HIDDEN, ids=["by act", "by version"])
+def test_a_revocation_that_was_hidden_still_counts(
+    registry: Watched, values: dict[str, str]
+) -> None:
+    table = ours.versions
+    with registry.sessions.engine.connect() as connection:
+        mine = sa.select(table).where(table.c.name == "churn")
+        before = dict(connection.execute(mine).mappings().one())
+    withdraw(registry.ports, Request(SAM, CHURN, "a leak"), Stage.REVOKED)
+    relabel(registry, CHURN, Act.VERSION_REVOKED, values)
+    change(table, CHURN, **before)(registry)
+    registry.run(sa.delete(ours.blocked))
+
+    with pytest.raises(LedgerError):
+        download(registry)
+    with pytest.raises(LedgerError):
+        move_alias(registry.ports, Request(SAM, CHURN), AliasMove("champion"), lambda: None)
+
+
+def test_what_another_process_wrote_is_missed_once_it_was_proved(
+    registry: Watched, tmp_path: Path
+) -> None:
+    approve(registry.ports, Request(SAM, FRAUD, "no"), "security", "withdraw")
+    later = Watched(tmp_path / "copy")
+    rejudge(later.ports, Request(ALICE, FRAUD))
+    relabel(later, FRAUD, Act.APPROVAL_WITHDRAWN, {"version_uid": "x"})
+    words(withdrawn=False)(later)
+
+    with pytest.raises(LedgerError, match="not among those of it any more"):
+        rejudge(later.ports, Request(ALICE, FRAUD))
+
+
+def test_an_entry_with_other_bytes_is_not_left_out(registry: Watched) -> None:
+    released_without_sam(registry)
+    table = ours.ledger_entries
+    with registry.ports.store.read() as reading:
+        ((index, data),) = reading.entries_of([Act.APPROVAL_WITHDRAWN])
+    other = data.replace(b'"act":"approval.withdrawn"', b'"act":"approval.refused"')
+    registry.run(sa.update(table).where(table.c.position == index).values(entry=other))
+
+    with pytest.raises(LedgerError, match="not in the ledger that was signed"):
+        release(registry)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        sa.update(ours.private).values(salt=sa.text("'text'")),
+        sa.update(ours.ledger_head).values(note=sa.cast(ours.ledger_head.c.note, sa.BLOB)),
+        sa.update(ours.ledger_head).values(note=sa.text("x'ff00'")),
+        sa.update(ours.ledger_entries).values(entry=sa.text("'text'")),
+        sa.update(ours.ledger_entries).values(act=sa.cast(ours.ledger_entries.c.act, sa.BLOB)),
+    ],
+    ids=["salt", "note", "note of nothing", "entry", "act"],
+)
+def test_values_of_another_type_break_nothing(registry: Watched, statement: sa.Update) -> None:
+    registry.run(statement)
+
+    with pytest.raises((LedgerError, Denied)):
+        release(Watched(registry.artifacts.root.parent))
+
+
 def test_an_objection_that_vanished_is_missed(registry: Watched) -> None:
     approve(registry.ports, Request(PIA, FRAUD, "no"), "product", "reject")
     approvals = ours.approvals.c
@@ -310,7 +402,7 @@ def test_a_row_is_proved_once_until_it_changes(
     asked: list[int] = []
     prove = registry.ports.store.prove
     monkeypatch.setattr(
-        registry.ports.store, "prove", lambda told: asked.append(len(list(told))) or prove(told)
+        registry.ports.store, "prove", lambda told, **how: asked.append(len(told)) or prove(told, **how)
     )
     download(registry)
     known = len(asked)

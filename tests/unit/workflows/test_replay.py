@@ -38,8 +38,9 @@ from mlflow_governance.workflows.replay import Report, replay_rows
 from tests.unit.policy.builders import NOW, configured, dossier, shipped
 from tests.unit.policy.reference import GATES
 from tests.unit.workflows.past import Past, many
+from tests.unit.workflows.policy_builders import compiled
 
-SHIPPED = EmbeddedEngine(shipped())
+SHIPPED = compiled(shipped())
 EVERYTHING = Scope()
 
 
@@ -51,7 +52,7 @@ def past(tmp_path: Path) -> Iterator[Past]:
 
 
 def replayed(past: Past, bundle: Bundle, scope: Scope = EVERYTHING) -> Report:
-    return replay_rows(past.rows(), EmbeddedEngine(bundle), scope)
+    return replay_rows(past.rows(), compiled(bundle), scope)
 
 
 def asked(past: Past, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -132,7 +133,7 @@ def test_a_flipped_rule_finds_exactly_what_the_oracle_says(
         if decide(SHIPPED, made).allow and not gate(as_if(document)):
             expected.add(decision_id)
 
-    engine = EmbeddedEngine(configured(**settings_))
+    engine = compiled(configured(**settings_))
     found = set()
     for row in past.rows():
         report = replay_rows([row], engine, EVERYTHING)

@@ -11,7 +11,6 @@ import itertools
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks.databases import ABSENT, KINDS, database
 from benchmarks.history import questions
 from benchmarks.measure import Scale, alternate
 from benchmarks.report import Row, Spread
@@ -47,7 +47,6 @@ from mlflow_governance.workflows.judge import Judgement
 from mlflow_governance.workflows.ports import Ports, Request, Rules, VersionRecord
 from mlflow_governance.workflows.record import write_allowed
 
-POSTGRESQL = "GOVERNANCE_TEST_POSTGRESQL"
 _AIM = 1_000
 _BLOCK = 50
 _COMPONENTS = 20
@@ -56,35 +55,12 @@ _COMPONENTS = 20
 
 def run(folder: Path, scale: Scale) -> Iterator[Row]:
     """On SQLite in a file and, where one is named, on PostgreSQL; every commit synced."""
-    for kind in ("SQLite", "PostgreSQL"):
+    for kind in KINDS:
         with database(kind, folder) as url:
             if url is None:
-                yield Row.absent(f"transitions on {kind}", f"set {POSTGRESQL} to the URL of one")
+                yield Row.absent(f"ledger: durable transitions on {kind}", ABSENT)
                 continue
             yield _transitions(kind, url, folder, scale.pick(30, 6))
-
-
-@contextmanager
-def database(kind: str, folder: Path) -> Iterator[str | None]:
-    """The URL of an empty database; a schema of its own on PostgreSQL, None without a server."""
-    if kind == "SQLite":
-        yield f"sqlite:///{folder / 'registry.db'}"
-        return
-    server = os.environ.get(POSTGRESQL)
-    if not server:
-        yield None
-        return
-    schema = f"bench_{uuid.uuid4().hex}"
-    engine = sa.create_engine(server)
-    with engine.begin() as connection:
-        connection.execute(sa.schema.CreateSchema(schema))
-    try:
-        url = sa.make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
-        yield url.render_as_string(hide_password=False)
-    finally:
-        with engine.begin() as connection:
-            connection.execute(sa.schema.DropSchema(schema, cascade=True))
-        engine.dispose()
 
 
 def _transitions(kind: str, url: str, folder: Path, blocks: int) -> Row:
