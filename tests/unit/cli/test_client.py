@@ -12,11 +12,13 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
+from click.testing import CliRunner
 from werkzeug.serving import make_server
 
 from mlflow_governance import errors
 from mlflow_governance.cli.client import PREFIX, RegistryClient
 from mlflow_governance.cli.connection import Connection
+from mlflow_governance.cli.main import cli
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.web import api
@@ -309,3 +311,19 @@ def test_certificates_are_checked_unless_the_environment_says_otherwise(tmp_path
 def test_a_time_out_that_is_no_number_of_seconds_is_refused(text: str) -> None:
     with pytest.raises(errors.ConfigurationError):
         Connection.from_environment("https://h", {"MLFLOW_HTTP_REQUEST_TIMEOUT": text})
+
+
+def test_a_word_is_given_and_taken_back_by_command(
+    governed: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = ("approve", "churn/1", "--as", "security", "--reason")
+    with serving(governed.app()) as base:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", base)
+        told = [
+            CliRunner().invoke(cli, [*word, *more], standalone_mode=False)
+            for more in (("read the report",), ("it was wrong", "--withdraw"), ("x", "--withdraw"))
+        ]
+
+    assert told[0].output == "churn/1 approved by ann for security\n"
+    assert told[1].output == "churn/1 is no longer approved by ann for security\n"
+    assert isinstance(told[2].exception, errors.Denied)
