@@ -604,7 +604,7 @@ def latest_of(said: list[tuple[int, int, datetime]]) -> list[tuple[int, int, dat
     heap: list[tuple[float, int, datetime]] = []
     waiting = sorted(said, reverse=True)
     marks = sorted({mark for start, end, _ in said for mark in (start, end)})
-    for mark, stop in zip(marks, marks[1:]):  # noqa: B905  (Python 3.9)  # noqa: RUF007  (Python 3.9)
+    for mark, stop in zip(marks, marks[1:]):  # noqa: B905, RUF007  (Python 3.9)
         while waiting and waiting[-1][0] <= mark:
             _, end, before = waiting.pop()
             heapq.heappush(heap, (-before.timestamp(), end, before))
