@@ -42,6 +42,7 @@ import re
 import stat
 import sys
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -456,6 +457,8 @@ class Der:
         """The values inside of a SEQUENCE, a SET or a [0]."""
         found, left = [], self.body
         while left and self.tag in (0x30, 0x31, 0xA0):
+            if len(found) > 999:
+                refuse(self.where, "is no DER of a time stamp: too many values")
             found.append(Der(left, self.where))
             left = found[-1].rest
         return found
@@ -571,6 +574,9 @@ OWN_ACTS = tuple(b'{"act":"ledger.%b",' % act for act in (b"rekeyed", b"recovere
 RANGE = re.compile(r"(0|[1-9][0-9]{0,17})(?:-([1-9][0-9]{0,17}))?")
 _PLACE = re.compile(rb'"index":([0-9]{1,19}),"reason":')
 _AT = re.compile(rb'"allowed":(?:true|false),"at":"([^"]{1,40})","before":')
+
+
+_SPELT = re.compile(rb'\\[u/]|"name"(?!:["n])')
 
 
 def place_of(entry: bytes) -> int:
@@ -699,6 +705,8 @@ class Ledger:
         owned, found = set(), []
         for index, entry in self._acts("recovered").items():
             lost, size = entry["facts"]["lost"], entry["facts"]["continues"]["size"]
+            if type(size) is not int or type(lost["size"]) is not int:
+                refuse(f"entry {index}", "does not say what was lost")
             if size <= index:
                 owned.add((lost["note"], lost["size"], lost["root"]))
                 found.append(f"entry {index}: {lost['size']} entries were signed, and those were "
@@ -1029,6 +1037,16 @@ def verify_envelope(data: bytes, payload: bytes, key: Any, where: str) -> None:
     refuse(where, "the registry's key did not sign this manifest")
 
 
+def plain_files(tar: bytes, where: str) -> None:
+    """Refuse headers that are no plain file's: long names and sparse files keep a parser busy."""
+    at = 0
+    while at + 512 <= len(tar) and any(tar[at : at + 512]):
+        size = tar[at + 124 : at + 136].rstrip(b" \0")
+        if tar[at + 156 : at + 157] not in (b"0", b"\0") or not re.fullmatch(b"[0-7]{1,12}", size):
+            refuse(where, "holds something else than plain files")
+        at += 512 + -(-int(size, 8) // 512) * 512
+
+
 def policy_digest(archive: bytes, where: str) -> str:
     """The identity of a policy: ``sha256(JCS([{name, sha256}, …]))`` over what decides."""
     unpacked, kept = zlib.decompressobj(31), {}
@@ -1036,6 +1054,7 @@ def policy_digest(archive: bytes, where: str) -> str:
         plain = unpacked.decompress(archive, 16 * SMALL)
         if not unpacked.eof or unpacked.unused_data:
             refuse(where, "is too large, or more than one archive")
+        plain_files(plain, where)
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
             for member in tar:
                 file, name = tar.extractfile(member) if member.isreg() else None, member.name
@@ -1070,6 +1089,8 @@ class Bundle:
         self.texts: dict[str, str] = {}  # commitment: name or reason
         self.replaced: dict[str, tuple[str, int]] = {}  # digest: what stands for it, since when
         self.registered: dict[str, Entry] = {}
+        self.decided: dict[str, int] = {}  # by which entry each decision was used
+        self.pseudonyms: set[str] = {""}
         self.stages: dict[str, str] = {}
         self.came_from: dict[str, str] = {}
         self.words: dict[str, tuple[int, Entry]] = {}  # approvals that stand, by their id
@@ -1119,7 +1140,11 @@ class Bundle:
             self.history.in_time(note)
         if self.manifest["ledger"] != {"origin": self.note.origin, "size": self.note.size}:
             refuse("manifest.json", "names another ledger than its checkpoint")
-        for index in sorted(int(name[15:-5]) for name in self.archive.under("ledger/entries/")):
+        under = self.archive.under("ledger/entries/")
+        for name in under:
+            if not re.fullmatch(r"ledger/entries/(0|[1-9][0-9]{0,18})[.]json", name):
+                refuse(name, "is no name of an entry")
+        for index in sorted(int(name[15:-5]) for name in under):
             name, where = f"ledger/entries/{index}.json", f"ledger/proofs/{index}.tlog-proof"
             data, proof = read(name, SMALL), Proof(read(where, SMALL), where)
             if (proof.index, proof.checkpoint) != (index, checkpoint):
@@ -1128,6 +1153,8 @@ class Bundle:
             self.entries[index] = parse_json(data, name)
             if self.entries[index]["schema"] != 1 or self.entries[index]["index"] != index:
                 refuse(name, "is no entry of this kind of ledger")
+            if type(self.entries[index]["allowed"]) is not bool:
+                refuse(name, "does not say whether it was allowed")
             self.used.add(where)
 
     def _exported(self) -> None:
@@ -1171,6 +1198,9 @@ class Bundle:
                 refuse(name, "no entry tells of this erasure")
             self.used.add(name)
             for before, after in parse_json(data, name):
+                if after not in ("", entry["facts"].get("pseudonym")) and not re.fullmatch(
+                        "sha256:[0-9a-f]{64}", after):
+                    refuse(name, f"puts {after[:60]!r} in the place of somebody who was erased")
                 self.replaced[before] = (after, index)
                 if not self.hidden:  # else people are called by a number of their own
                     self.texts[before] = after
@@ -1202,6 +1232,8 @@ class Bundle:
             dossier = self._decision(index, entry, moves) if entry["decision_id"] else None
             if moves and not entry["decision_id"]:
                 refuse(where, "nobody decided what it says was done")
+            if moves and self.decided.setdefault(entry["decision_id"], index) != index:
+                refuse(where, f"rests on the decision of entry {self.decided[entry['decision_id']]}")
             if entry["act"] in acts and entry["allowed"] and entry["subject"]["uid"]:
                 acts[entry["act"]](where, index, entry)
             if moves and dossier:
@@ -1240,6 +1272,13 @@ class Bundle:
         uid = entry["subject"]["uid"]
         if uid in self.registered or entry["after"]["stage"] != "None":
             refuse(where, "registers a version that is there, or not at its beginning")
+        living = [one for one in self.stages
+                  if reference(self.registered[one]) == reference(entry)]
+        if living:
+            refuse(where, "registers a version that is there under another id")
+        if entry["before"]:
+            self.remarks.append(f"entry {index}: the version was there before it was governed, so "
+                                "nobody knows who made it")
         self.stages[uid], self.registered[uid] = "None", entry
 
     def _deletes(self, where: str, index: int, entry: Entry) -> None:
@@ -1299,7 +1338,7 @@ class Bundle:
         if None in people:
             self.open.append(f"entry {index}: whether submitter and approver are two people cannot "
                              "be told, as a name is not here")
-        elif people[0] == people[1]:
+        elif person(people[0]) == person(people[1]):
             refuse(f"entry {index}", "the submitter approved it: separation of duties is broken")
 
     def _says(self, word: Entry, one: Entry) -> bool:
@@ -1312,8 +1351,11 @@ class Bundle:
 
     def _told(self) -> None:
         """``approvals.json`` says what the entries say."""
-        stand = {index for index, _ in self.words.values()}
+        stand, told = {index for index, _ in self.words.values()}, []
         for one in self.archive.json("approvals.json"):
+            told.append(one["index"])
+            if type(one["index"]) is not int or type(one["withdrawn"]) is not bool:
+                refuse("approvals.json", "is not of the form it has")
             where, word = "approvals.json", self.entries.get(one["index"], {"act": ""})
             facts = word["facts"] if word["act"] == "approval.given" and word["allowed"] else {}
             same = (facts.get("role"), facts.get("decision"), word.get("at"))
@@ -1323,6 +1365,10 @@ class Bundle:
                 refuse(where, f"entry {one['index']} is of somebody else")
             if one["withdrawn"] is (one["index"] in stand):
                 refuse(where, f"whether that of entry {one['index']} stands is not so")
+        given = [i for i, e in self.entries.items() if e["act"] == "approval.given"
+                 and e["allowed"] and e["subject"]["uid"]]
+        if sorted(told) != given:
+            refuse("approvals.json", "does not list each approval that the entries tell of, once")
 
     def _models(self) -> None:
         """What stands in ``versions/`` has the digests that the entries name."""
@@ -1377,7 +1423,8 @@ class Bundle:
 
         def look(index: int, data: bytes) -> None:
             asked = within(time_of(data))
-            if not asked and any(name in data for name in names):
+            # Spelt otherwise than RFC 8785 has it, a name is not found among the bytes.
+            if not asked and (any(name in data for name in names) or _SPELT.search(data)):
                 asked = bool(concerned(parse_json(data, f"entry {index}")) & refs)
             if asked and index < self.last:
                 seen.add(index)
@@ -1392,6 +1439,11 @@ class Bundle:
         if left := sorted(seen - set(self.entries)):
             refuse(f"entry {left[0]}", "is about this, and the bundle leaves it out")
         return report
+
+
+def person(name: Any) -> str:
+    """A name as it is compared: spelt with other letters it is the same person."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 def stages(entry: Entry) -> tuple[Any, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -177,7 +180,7 @@ def _leave_out_the_last(files: Files) -> None:
         (_set("openings.json", b"[]"), "is not of the form"),
         (_set("openings.json", b'{"a":1,"a":2}'), "names a key twice"),
         (_set("openings.json", b"["), "is not valid JSON"),
-        (_set("ledger/entries/zero.json", b"{}"), "is not of the form"),
+        (_set("ledger/entries/zero.json", b"{}"), "is no name of an entry"),
     ],
 )  # fmt: skip
 def test_a_registry_that_says_something_else_than_its_ledger_is_refused(
@@ -675,3 +678,81 @@ def test_a_retired_key_forges_no_bundle(desk: Desk, tmp_path: Path) -> None:
     words = ("proof", proof, "--entry", entry, "--handover", note, "--key")
     for one in (old, new):
         assert check(*words, one.key.encode()).code == 1
+
+
+def _begun() -> Story:
+    story = Story()
+    story.others(3)
+    story.register()
+    for stage in ("Candidate", "Staging"):
+        story.move(stage)
+    return story
+
+
+@pytest.mark.parametrize("name", ["Bob", "\uff42\uff4f\uff42", " bob "])
+def test_a_submitter_spelt_otherwise_is_the_submitter(name: str, desk: Desk) -> None:
+    story = _begun()
+    story.approve(name)
+    story.move("Approved")
+    story.export()
+    answer = desk.check(story, story.bundle())
+    assert (answer.code, "separation of duties" in answer.problem) == (1, True), answer
+
+
+def test_one_decision_is_of_one_move(desk: Desk) -> None:
+    story = _begun()
+    story.approve()
+    story.move("Approved")
+    story.move("Quarantined")
+    entry = json.loads(story.ledger.rows[story.move("Approved")][1])
+    story.move("Quarantined")
+    decided = {name: entry[name] for name in ("decision_id", "decision_digest", "facts")}
+    story.entry("version.transitioned", after={"stage": "Approved"}, **decided)
+    story.export()
+    answer = desk.check(story, story.bundle())
+    assert (answer.code, "rests on the decision of" in answer.problem) == (1, True), answer
+
+
+def test_a_version_lives_under_one_id(desk: Desk) -> None:
+    story = _begun()
+    story.move("Revoked", "version.revoked")
+    story.uid, story.stage, story.words = "u2", "None", []
+    story.register()
+    story.export()
+    answer = desk.check(story, story.bundle())
+    assert (answer.code, "under another id" in answer.problem) == (1, True), answer
+
+
+def test_allowed_is_yes_or_no(desk: Desk) -> None:
+    story = _begun()
+    story.entry("version.transitioned", after={"stage": "Approved"}, allowed=1, facts={})
+    story.export()
+    answer = desk.check(story, story.bundle())
+    assert (answer.code, "whether it was allowed" in answer.problem) == (1, True), answer
+
+
+def test_what_no_entry_tells_of_is_not_beside_them(story: Story, desk: Desk) -> None:
+    def beside(files: Files) -> None:
+        files["ledger/entries/007.json"] = b"{}"
+
+    def emptied(files: Files) -> None:
+        files["approvals.json"] = b"[]"
+
+    for change, said in ((beside, "no name of an entry"), (emptied, "each approval")):
+        answer = desk.check(story, story.bundle(change))
+        assert (answer.code, said in answer.problem) == (1, True), answer
+
+
+def test_an_archive_of_other_than_plain_files_is_refused() -> None:
+    for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.SYMTYPE):
+        info = tarfile.TarInfo("a")
+        info.type = kind
+        raw = info.tobuf(tarfile.USTAR_FORMAT) + b"\0" * 1024
+        with pytest.raises(verifier().DoesNotVerifyError, match="else than plain files"):
+            verifier().policy_digest(gzip.compress(raw), "policy")
+
+
+def test_a_time_stamp_of_many_values_is_not_read() -> None:
+    body = b"\x05\x00" * 40000
+    with pytest.raises(verifier().DoesNotVerifyError, match="too many values"):
+        verifier().verify_stamp(b"\x30\x83" + len(body).to_bytes(3, "big") + body, b"", [], "x")

@@ -30,7 +30,7 @@ from mlflow_governance.workflows.privacy import Erasure, Office, erase
 from mlflow_governance.workflows.reconstruct import reconstruct
 from mlflow_governance.workflows.retention import _PASSING, Passing, Review, expire
 from mlflow_governance.workflows.retention_options import Retention, read_retention
-from tests.unit.audit.builders import VERIFIER, check
+from tests.unit.audit.builders import VERIFIER, check, verifier
 from tests.unit.workflows.aged import BEGAN, ENDED, MONTH, OPS, Aged, lived_in, opened
 
 HELD = {"holds": ("KEPT",)}
@@ -306,8 +306,9 @@ def test_decisions_dossiers_and_settings_of_what_is_gone_are_gone(
 
 
 def test_an_export_after_it_verifies_and_one_before_it_is_the_archive(
-    registry: Aged, tmp_path: Path
+    registry: Aged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verifier(), "now", registry.ports.clock)  # years later than here
     keys = KeyHistory((registry.ledger_key,))
     index = registry.index_of(Act.VERSION_REGISTERED, "spam")
     data = registry.ledger.entry(index)
