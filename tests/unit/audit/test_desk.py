@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -120,7 +121,8 @@ def test_the_lock_names_nobody_and_is_nobody_elses(tmp_path: Path) -> None:
 
 def test_a_bundle_that_ends_frees_nobody_else(tmp_path: Path) -> None:
     lock = tmp_path / "evidence.lock"
-    with desk(tmp_path).bundle(ASKED)._held:
+    first = desk(tmp_path).bundle(ASKED)
+    with closing(first):
         desk(tmp_path).bundle(Asked(ROOT, ASKED.of)).close()
         with pytest.raises(Conflict):  # another desk of this process
             desk(tmp_path).bundle(ASKED)
