@@ -152,16 +152,20 @@ class Review:
         Raises:
             InvalidRequest: an entry cannot be read.
         """
-        time, last = Elapsed(), self._now
+        time, last, known, following = Elapsed(), self._now, timedelta(), 0
         for index, data in entries:
             entry = canonical.decode_object(data)
             last = moment.parse(entry["at"])
+            lost = time.lost
             self._take(index, entry, time.to(last))
+            if index != following:  # entries that were deleted stood in that pause
+                known += time.lost - lost
+            following = index + 1
             self.entries, self.oldest = self.entries + 1, self.oldest or entry["at"]
         # That it is now is the clock's word alone.
         since = self._now - last
         believed = timedelta() <= since <= PAUSE or self._certain
-        self.uncounted = time.lost + (since if since > PAUSE else timedelta())
+        self.uncounted = time.lost - known + (since if since > PAUSE else timedelta())
         self._cut = time.total + (since if believed else timedelta()) - self.retention.period
         self._weigh()
         self.unused = tuple(

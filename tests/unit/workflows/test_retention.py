@@ -332,6 +332,7 @@ def test_repeating_it_lets_nothing_more_go(registry: Aged) -> None:
     size = registry.entries()
 
     assert registry.going() == {}
+    assert not registry.review().uncounted, "what stood in the gaps is known"
     assert registry.expire() == 0
     assert registry.entries() == size
 
