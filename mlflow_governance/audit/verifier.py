@@ -455,7 +455,8 @@ class Der:
 
     def items(self) -> list[Der]:
         """The values inside of a SEQUENCE, a SET or a [0]."""
-        found, left = [], self.body
+        found: list[Der] = []
+        left = self.body
         while left and self.tag in (0x30, 0x31, 0xA0):
             if len(found) > 999:
                 refuse(self.where, "is no DER of a time stamp: too many values")
@@ -1232,8 +1233,9 @@ class Bundle:
             dossier = self._decision(index, entry, moves) if entry["decision_id"] else None
             if moves and not entry["decision_id"]:
                 refuse(where, "nobody decided what it says was done")
-            if moves and self.decided.setdefault(entry["decision_id"], index) != index:
-                refuse(where, f"rests on the decision of entry {self.decided[entry['decision_id']]}")
+            first = self.decided.setdefault(entry["decision_id"], index) if moves else index
+            if first != index:
+                refuse(where, f"rests on the decision of entry {first}")
             if entry["act"] in acts and entry["allowed"] and entry["subject"]["uid"]:
                 acts[entry["act"]](where, index, entry)
             if moves and dossier:
