@@ -367,6 +367,9 @@ class MemoryStore:
     def entries(self, start: int, count: int) -> list[tuple[int, bytes]]:
         return list(enumerate(self.ledger))[start : start + count]
 
+    def entry(self, index: int) -> bytes:
+        return self.ledger[index]
+
     def head(self) -> str:
         if not self.ledger:
             return ""
