@@ -46,7 +46,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -176,7 +176,7 @@ def instant(text: str) -> datetime:
 
 def now() -> datetime:
     """The clock of whoever verifies."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 DAY = timedelta(days=1)
@@ -455,7 +455,7 @@ class Der:
 
     def items(self) -> list[Der]:
         """The values inside of a SEQUENCE, a SET or a [0]."""
-        found, left = [], self.body
+        found, left = list[Der](), self.body
         while left and self.tag in (0x30, 0x31, 0xA0):
             if len(found) > 999:
                 refuse(self.where, "is no DER of a time stamp: too many values")
@@ -610,7 +610,7 @@ def latest_of(said: list[tuple[int, int, datetime]]) -> list[tuple[int, int, dat
     heap: list[tuple[float, int, datetime]] = []
     waiting = sorted(said, reverse=True)
     marks = sorted({mark for start, end, _ in said for mark in (start, end)})
-    for mark, stop in zip(marks, marks[1:]):  # noqa: B905  (Python 3.9)
+    for mark, stop in zip(marks, marks[1:]):  # noqa: B905, RUF007  (Python 3.9)
         while waiting and waiting[-1][0] <= mark:
             _, end, before = waiting.pop()
             heapq.heappush(heap, (-before.timestamp(), end, before))
@@ -718,7 +718,7 @@ class Ledger:
                 refuse(note.where, why)
         return found
 
-    def _expired(self) -> int:
+    def _expired(self) -> int:  # noqa: C901
         """How many entries hold no bytes; each was let go by a later entry, and past its time."""
         said = []
         for index, entry in self._acts("expired").items():
@@ -734,7 +734,7 @@ class Ledger:
                 if last >= index:
                     refuse(f"entry {index}", "lets go of no entries, or of some not before it")
                 said.append((int(word.partition("-")[0]), last + 1, instant(facts["before"])))
-        parts, unproved = latest_of(said), []
+        parts, unproved = latest_of(said), list[int]()
         for start, end, after, behind in self.gone:  # no older than the entry before it
             first, place = start, bisect.bisect(parts, (start + 1,)) - 1
             while start < end and 0 <= place < len(parts) and start and instant(after) < (
@@ -1233,7 +1233,8 @@ class Bundle:
             if moves and not entry["decision_id"]:
                 refuse(where, "nobody decided what it says was done")
             if moves and self.decided.setdefault(entry["decision_id"], index) != index:
-                refuse(where, f"rests on the decision of entry {self.decided[entry['decision_id']]}")
+                former = self.decided[entry["decision_id"]]
+                refuse(where, f"rests on the decision of entry {former}")
             if entry["act"] in acts and entry["allowed"] and entry["subject"]["uid"]:
                 acts[entry["act"]](where, index, entry)
             if moves and dossier:

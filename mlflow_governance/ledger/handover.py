@@ -194,7 +194,10 @@ class KeyHistory:
             LedgerError: it is not, or is of fewer entries than were handed over to that key.
         """
         text = self.open(note)
-        size, last = checkpoints.parse(note).size, self.handovers[-1].at.size if self.handovers else 0
+        size, last = (
+            checkpoints.parse(note).size,
+            self.handovers[-1].at.size if self.handovers else 0,
+        )
         if size < last:
             raise LedgerError(
                 f"the ledger ends at {size} entries, and {last} were handed over to "

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_governance.custody import ledger as custody
 from mlflow_governance.core.event import Act
+from mlflow_governance.custody import ledger as custody
 from mlflow_governance.errors import ConfigurationError, GovernanceError, LedgerError
 from mlflow_governance.evidence.keys import generate_key_pair
 from mlflow_governance.evidence.trust_file import read
