@@ -27,6 +27,7 @@ from mlflow_governance.workflows.chronicle import Witnessed
 from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.withdraw import withdraw
 from tests.unit.workflows.builders import PIA, SAM
+from tests.unit.workflows.erasing import erased
 from tests.unit.workflows.homes import later
 from tests.unit.workflows.watched import Watched
 
@@ -144,7 +145,7 @@ def test_a_name_erased_since_is_not_told_out_of_what_is_kept(registry: Served) -
     at = registry.instant()
     registry.accepted("later")
     assert "pia" in str(registry.get("/as-of", at=at)[1])
-    registry.ledger.erase("pia")
+    erased(registry, "pia")
     assert "pia" not in str(registry.get("/as-of", at=at)[1])
 
 

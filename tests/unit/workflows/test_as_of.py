@@ -30,6 +30,7 @@ from mlflow_governance.workflows.ports import Request
 from mlflow_governance.workflows.promote import transition
 from mlflow_governance.workflows.withdraw import withdraw
 from tests.unit.workflows.builders import ALICE, PIA, SAM
+from tests.unit.workflows.erasing import erased
 from tests.unit.workflows.told import POLICY, TRUST, TellTale, at, day, state, subject
 from tests.unit.workflows.watched import Watched
 
@@ -217,8 +218,8 @@ def test_a_changed_name_is_refused_and_an_erased_one_is_told_as_erased(tmp_path:
     life = Life(tmp_path, 4)
     life.live(6)
     instant = life.photographs[-1][0]
-    life.ledger.erase("alice")
-    assert {v["submitter"] for v in life.as_of(instant)["versions"]} == {None}
+    pseudonym = erased(life, "alice")
+    assert {v["submitter"] for v in life.as_of(instant)["versions"]} == {pseudonym}
     life.run(sa.update(ours.private).values(text="mallory"))
     with pytest.raises(LedgerError, match="does not open its commitment"):
         life.as_of(instant)
