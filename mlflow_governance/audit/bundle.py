@@ -153,7 +153,7 @@ class Exporter:
                 raise ConfigurationError(
                     f"the registry started with the key {named}, and {signer.public.key_id} is "
                     "here: nobody could verify the archive",
-                    advice="Start the server with the key that signs: mlflow-governance serve",
+                    advice="Start the server with the key that signs: mlflow-governance server",
                 )
 
     def _for_people(

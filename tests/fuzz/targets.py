@@ -424,7 +424,7 @@ def _entry(data: bytes) -> None:
 
 
 def _note(data: bytes) -> None:
-    offline.signed_by(offline.Note(data, "note"), [offline.Key(_story().vkey)])
+    offline.Note(data, "note").signers([offline.Key(_story().vkey)])
 
 
 def _proof(data: bytes) -> None:

@@ -16,7 +16,7 @@ from mlflow_governance.errors import Conflict, InvalidRequest, LedgerError, NotF
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.merkle import leaf_hash
-from tests.unit.audit.builders import MemoryLedger, check
+from tests.unit.audit.builders import MemoryLedger, check, verifier
 from tests.unit.ledger.builders import AT, encoded, signer
 
 
@@ -245,10 +245,16 @@ def test_an_entry_too_long_for_a_tile_is_refused(tmp_path: Path) -> None:
         ledger.export(tmp_path / "out")
 
 
-def test_an_entry_whose_bytes_were_deleted_keeps_its_hash(tmp_path: Path) -> None:
+YEARS_LATER = AT + timedelta(days=3000)
+
+
+def test_an_entry_whose_bytes_were_deleted_keeps_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier(), "now", lambda: YEARS_LATER)
     ledger = MemoryLedger().grow(3)
     facts = {"entries": "1", "count": 1, "years": 7, "before": "2027-01-01T00:00:00.000000Z"}
-    ledger.append(encoded(3, act=Act.LEDGER_EXPIRED, at=AT + timedelta(days=3000), facts=facts))
+    ledger.append(encoded(3, act=Act.LEDGER_EXPIRED, at=YEARS_LATER, facts=facts))
     ledger.rows[1] = (1, b"", ledger.rows[1][2])
     ledger.export(tmp_path / "out")
     answer = check("ledger", tmp_path / "out", "--key", ledger.vkey)
@@ -269,16 +275,21 @@ def test_an_entry_that_nothing_says_was_deleted_is_not_exported_as_if(tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_keeps_the_entries_it_has_when_the_registry_lets_them_go(tmp_path: Path) -> None:
+def test_a_folder_keeps_the_entries_it_has_when_the_registry_lets_them_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier(), "now", lambda: YEARS_LATER)
     ledger, out = MemoryLedger().grow(300), tmp_path / "out"
     ledger.export(out)
     facts = {"entries": "5,290", "count": 2, "years": 7, "before": "2027-01-01T00:00:00.000000Z"}
     kept = [ledger.rows[5][1], ledger.rows[290][1]]
     for index in (5, 290):
         ledger.rows[index] = (index, b"", ledger.rows[index][2])
-    ledger.append(encoded(300, act=Act.LEDGER_EXPIRED, at=AT + timedelta(days=3000), facts=facts))
-    for size in (0, 520):  # the bundle is partial still, and then it is full
-        ledger.grow(size).export(out)
+    ledger.append(encoded(300, act=Act.LEDGER_EXPIRED, at=YEARS_LATER, facts=facts))
+    for more in (0, 219):  # the bundle is partial still, and then it is full
+        for _ in range(more):
+            ledger.append(encoded(len(ledger.rows), at=YEARS_LATER))
+        ledger.export(out)
         answer = check("ledger", out, "--key", ledger.vkey)
         assert (answer.code, answer.report.get("expired")) == (0, 0), answer.problem
     files = b"".join(p.read_bytes() for p in (out / "tile/entries").rglob("*") if p.is_file())

@@ -415,8 +415,11 @@ def test_lost_entries_are_owned_up_to_or_the_ledger_does_not_verify(tmp_path: Pa
 # Entries whose time was over
 
 
-def test_what_was_let_go_after_its_time_is_no_gap_and_anything_else_is(tmp_path: Path) -> None:
+def test_what_was_let_go_after_its_time_is_no_gap_and_anything_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry = Living(tmp_path / "registry")
+    monkeypatch.setattr(verifier(), "now", registry.ports.clock)
     registry.start()
     registry.approved("churn")
     refused = registry.accepted("fraud")

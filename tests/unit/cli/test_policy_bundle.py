@@ -31,7 +31,8 @@ DIGEST = bundles.load(POLICIES).digest
 def home(tmp_path: Path) -> Path:
     """A home folder as the first start leaves it."""
     made = tmp_path / "home"
-    generate_key_pair(made / "keys" / "ledger.pem", algorithm="ed25519")
+    for name in ("ledger", "registry"):
+        generate_key_pair(made / "keys" / f"{name}.pem", algorithm="ed25519")
     (made / "trust.yaml").write_text("version: 1\nsigners: []\n")
     return made
 

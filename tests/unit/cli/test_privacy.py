@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from mlflow_governance.cli import privacy as commands
 from mlflow_governance.cli.privacy import privacy
+from mlflow_governance.config import AUTH_VARIABLE
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.errors import (
@@ -155,7 +156,8 @@ def test_no_table_of_the_registry_is_to_be_changed_in_mlflow() -> None:
     assert "MLflow" in commands._mend("tags.value")
 
 
-def test_who_can_log_in_is_not_erased(place: Path) -> None:
+def test_who_can_log_in_is_not_erased(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(AUTH_VARIABLE, raising=False)
     home = place / "home"
     (home / "config.yaml").write_text("registry_name: test\n")
     with pytest.raises(ConfigurationError):
