@@ -16,6 +16,7 @@ from mlflow_governance.core.resources import folder
 from mlflow_governance.custody import apart, registry
 from mlflow_governance.custody import ledger as custody
 from mlflow_governance.custody.files import require_home
+from mlflow_governance.custody.live import LiveKeys
 from mlflow_governance.errors import ConfigurationError
 from mlflow_governance.evidence import envelope
 from mlflow_governance.evidence.authority import KeyHolder, When
@@ -116,7 +117,7 @@ def ledger_key(settings: Settings) -> LedgerKey:
         ConfigurationError: there is none, or one cannot be read.
         LedgerError: the exported checkpoints tell of another history of it.
     """
-    return custody.ledger_keys(settings)
+    return LiveKeys(settings)
 
 
 @dataclass(frozen=True)

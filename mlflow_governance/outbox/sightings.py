@@ -21,7 +21,8 @@ from mlflow_governance.workflows.checkpoints import Kept, Ledger
 
 WAY_OUT = (
     "Restore a newer backup of the database. If there is none, stop every server and say so: "
-    "mlflow-governance ledger recover --reason TEXT"
+    "mlflow-governance ledger recover --reason TEXT. A new registry has a home folder of its own: "
+    "--home DIR"
 )
 _DEADLINE = 30.0
 _log = logging.getLogger(__name__)

@@ -22,6 +22,8 @@ from mlflow_governance.ledger.checkpoint import Checkpoint
 from mlflow_governance.ledger.handover import KeyHistory
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.ledger.recovery import note_digest
+from mlflow_governance.plugin.anchors import anchoring_of
+from mlflow_governance.store.checkpoint_book import SqlCheckpointBook
 from tests.unit.custody.builders import Site, fill, site
 from tests.unit.custody.killing import kill_everywhere
 from tests.unit.store.builders import event
@@ -50,6 +52,34 @@ def test_a_ledger_goes_on_under_a_new_key_and_the_whole_of_it_verifies(place: Si
     kept = custody.retired_place(keys / "ledger.pem", first.newest)
     assert custody.open_signer(place.settings, kept).key == first.newest
     assert place.recorded.verify(first).size == 8  # the first key is all an auditor has to know
+
+
+def test_a_worker_that_runs_meanwhile_takes_checkpoints_of_the_new_key_off_the_host(
+    place: Site, tmp_path: Path
+) -> None:
+    sessions, vault = place.sessions, tmp_path / "vault"
+    vault.mkdir()
+    place.configure(f"checkpoints: {{destinations: [{{name: vault, path: {vault}}}]}}\n")
+    worker = anchoring_of(place.settings, place.recorded, SqlCheckpointBook(sessions))
+    (destination,) = worker.destinations
+    worker.gather()
+    assert worker.deliver(destination)
+
+    place.rotate()
+    fill(place.server(), 2)
+    worker.gather()
+
+    assert worker.deliver(destination)
+    notes = [path.read_text() for path in vault.glob("*-*.checkpoint")]
+    assert max(checkpoint.parse(note).size for note in notes) == 6
+    stolen = checkpoint.make(9, bytes(32), custody.open_signer(place.settings, retired(place)))
+    with pytest.raises(LedgerError):
+        checkpoint.verify(stolen, worker.key)
+
+
+def retired(place: Site) -> Path:
+    (found,) = (place.home / "keys").glob("*.retired")
+    return found
 
 
 def test_a_ledger_is_handed_over_twice_and_before_its_first_entry(tmp_path: Path) -> None:
