@@ -539,7 +539,7 @@ def _stamp_signer(signer: Der, content: bytes, chain: Certificates) -> x509.Cert
         if [values for key, values in told if key == name] != [[value]]:
             refuse(where, "what is signed is something else than the time stamp")
     named = [one for one in chain if any(one.fingerprint(kind) in attributes.body for kind in
-                                         (hashes.SHA1(), *SHA2.values()))]  # noqa: S303
+                                         (hashes.SHA1(), *SHA2.values()))]  # noqa: S303  (RFC 2634)
     if not named:
         refuse(where, "does not name the certificate that signed it")
     key: Any = named[0].public_key()
@@ -719,8 +719,8 @@ class Ledger:
                 refuse(note.where, why)
         return found
 
-    def _expired(self) -> int:  # noqa: C901
-        """How many entries hold no bytes; each was let go by a later entry, and past its time."""
+    def _let_go(self) -> list[tuple[int, int, datetime]]:
+        """From where to where entries were let go, and of before when, as later entries say."""
         said = []
         for index, entry in self._acts("expired").items():
             facts, at = entry["facts"], instant(entry["at"])
@@ -735,6 +735,11 @@ class Ledger:
                 if last >= index:
                     refuse(f"entry {index}", "lets go of no entries, or of some not before it")
                 said.append((int(word.partition("-")[0]), last + 1, instant(facts["before"])))
+        return said
+
+    def _expired(self) -> int:
+        """How many entries hold no bytes; each was let go by a later entry, and past its time."""
+        said = self._let_go()
         parts, unproved = latest_of(said), list[int]()
         for start, end, after, behind in self.gone:  # no older than the entry before it
             first, place = start, bisect.bisect(parts, (start + 1,)) - 1
