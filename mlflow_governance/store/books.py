@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.redaction import Redaction
-from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
+from mlflow_governance.ledger.told import AliasKey, Pointing, Ref
 from mlflow_governance.store import mlflow_tables as theirs
 from mlflow_governance.store import tables as ours
 from mlflow_governance.store.decisions import SqlDecisions

@@ -17,7 +17,8 @@ from mlflow_governance.core import moment
 from mlflow_governance.core.stage import WITHDRAWN
 from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.ledger.past import Odd, Past
-from mlflow_governance.ledger.replay import AliasKey, Replay, Telling, ToldApproval, ToldVersion
+from mlflow_governance.ledger.replay import Replay
+from mlflow_governance.ledger.told import AliasKey, Telling, ToldApproval, ToldVersion
 from mlflow_governance.ledger.verify import LedgerReport
 from mlflow_governance.workflows.chronicle import Chronicle, Names, Witnessed
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.model_ref import VersionRef
-from mlflow_governance.ledger.replay import Replay, ToldVersion
+from mlflow_governance.ledger.replay import Replay
+from mlflow_governance.ledger.told import ToldVersion
 from mlflow_governance.policy.bundle import Bundle
 from mlflow_governance.workflows.evidence_export import Exported
 from mlflow_governance.workflows.evidence_persons import Persons

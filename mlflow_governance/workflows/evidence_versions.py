@@ -10,7 +10,7 @@ from mlflow_governance.core.digest import Digest, hex_of, of_bytes
 from mlflow_governance.core.manifest import refuse_unsafe_name
 from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE, VersionRef
 from mlflow_governance.core.stage import WITHDRAWN, Stage
-from mlflow_governance.ledger.replay import ToldApproval, ToldVersion
+from mlflow_governance.ledger.told import ToldApproval, ToldVersion
 from mlflow_governance.workflows.evidence_ledger import File, LedgerPart, alarm, checked
 from mlflow_governance.workflows.evidence_ports import GivenWord
 from mlflow_governance.workflows.evidence_told import ToldFile, ToldOne, ToldWord

@@ -28,7 +28,8 @@ from mlflow_governance.core.event import Act, Event
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError, LedgerError, VerificationError
 from mlflow_governance.ledger.entry import act_of, opens
-from mlflow_governance.ledger.replay import Ref, Replay, ToldApproval, ToldVersion
+from mlflow_governance.ledger.replay import Replay
+from mlflow_governance.ledger.told import Ref, ToldApproval, ToldVersion
 from mlflow_governance.workflows.ports import (
     ApprovalRecord,
     Ports,

@@ -33,7 +33,7 @@ from mlflow_governance.core.event import Act, Event
 from mlflow_governance.ledger import gone
 from mlflow_governance.ledger.elapsed import PAUSE, Elapsed
 from mlflow_governance.ledger.entry import commitments_of
-from mlflow_governance.ledger.replay import Ref
+from mlflow_governance.ledger.told import Ref
 from mlflow_governance.workflows.retention_options import Retention, holds
 
 _PASSING = frozenset({

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Protocol
 from mlflow_governance.core.digest import Digest
 from mlflow_governance.core.manifest import Manifest
 from mlflow_governance.ledger.redaction import Redaction
-from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref, Replay
+from mlflow_governance.ledger.replay import Replay
+from mlflow_governance.ledger.told import AliasKey, Pointing, Ref
 from mlflow_governance.workflows.validation.findings import named
 
 DECISION = "decision"

@@ -11,7 +11,7 @@ from mlflow_governance.core import canonical
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.errors import InvalidRequest
 from mlflow_governance.ledger.entry import stands_for
-from mlflow_governance.ledger.replay import ToldApproval, ToldVersion
+from mlflow_governance.ledger.told import ToldApproval, ToldVersion
 from mlflow_governance.workflows.validation.books import (
     DECISION,
     ApprovalRow,

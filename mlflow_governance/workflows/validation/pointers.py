@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref
+from mlflow_governance.ledger.told import AliasKey, Pointing, Ref
 from mlflow_governance.workflows.validation.books import Scene
 from mlflow_governance.workflows.validation.findings import Finding, each, found, named
 

@@ -8,7 +8,7 @@ from mlflow_governance.core import digest, moment
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.errors import GovernanceError
 from mlflow_governance.ledger.entry import stands_for
-from mlflow_governance.ledger.replay import Ref, ToldVersion
+from mlflow_governance.ledger.told import Ref, ToldVersion
 from mlflow_governance.workflows.accept import REGISTER
 from mlflow_governance.workflows.record import MIRROR
 from mlflow_governance.workflows.validation.books import (

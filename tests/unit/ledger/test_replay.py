@@ -9,7 +9,8 @@ import pytest
 
 from mlflow_governance.core.event import Act
 from mlflow_governance.ledger.entry import opens
-from mlflow_governance.ledger.replay import AliasKey, Pointing, Ref, Replay
+from mlflow_governance.ledger.replay import Replay
+from mlflow_governance.ledger.told import AliasKey, Pointing, Ref
 from tests.unit.ledger.builders import encoded
 
 DIGEST = "sha256:" + "d" * 64
