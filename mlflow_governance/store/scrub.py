@@ -8,7 +8,10 @@ within reach from here.
 
 from __future__ import annotations
 
+import re
+import time
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,8 +23,8 @@ _LATER = (
     "Another program holds the database. The erasure itself is done; repeat the command to clean "
     "the files."
 )
-_OURS = "governance_"
 _STATISTICS = "pg_catalog.pg_statistic"
+_PAUSE = 0.2  # seconds between two looks at what an older transaction still sees
 
 
 def scrub(url: str) -> list[str]:
@@ -79,16 +82,55 @@ def _checkpoint(connection: sa.Connection) -> None:
 
 def _postgresql(connection: sa.Connection) -> list[str]:
     connection.exec_driver_sql(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
-    left = []
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     quote = connection.dialect.identifier_preparer.quote
     for table in sorted(sa.inspect(connection).get_table_names()):
-        connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {quote(table)}")
-    for statement, what in (
-        (f"VACUUM FULL {_STATISTICS}", "the planner's statistics could not be rewritten"),
-        ("CHECKPOINT", "no checkpoint could be made: replaced files go with the next one"),
-    ):
-        try:
-            connection.exec_driver_sql(statement)
-        except sa.exc.ProgrammingError:  # not a superuser
-            left.append(f"{what}; an administrator of the database runs: {statement}")
+        _rewrite(connection, quote(table), deadline)
+        connection.exec_driver_sql(f"ANALYZE {quote(table)}")
+    left = []
+    try:
+        _rewrite(connection, _STATISTICS, deadline)
+    except sa.exc.ProgrammingError:  # not a superuser
+        what, statement = "the planner's statistics could not be rewritten", f"FULL {_STATISTICS}"
+        left.append(f"{what}; an administrator of the database runs: VACUUM {statement}")
+    try:
+        connection.exec_driver_sql("CHECKPOINT")
+    except sa.exc.ProgrammingError:
+        what = "no checkpoint could be made: replaced files go with the next one"
+        left.append(f"{what}; an administrator of the database runs: CHECKPOINT")
     return left
+
+
+def _rewrite(connection: sa.Connection, table: str, deadline: float) -> None:
+    """Rewrite a table without its dead rows.
+
+    The rewritten file keeps a dead row while any transaction, also one that never looked at this
+    table, is older than its death. The server says how many there were, and nothing else does.
+    """
+    while _kept(connection, table):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"an older transaction keeps erased rows in {table}", advice=_LATER)
+        time.sleep(_PAUSE)
+
+
+def _kept(connection: sa.Connection, table: str) -> bool:
+    """Rewrite a table; True if the server does not say that every dead row is gone."""
+    heard: list[str] = []
+    driver = connection.connection.driver_connection
+    listen = getattr(driver, "add_notice_handler", None)
+    if driver is None or listen is None:
+        raise Unavailable(
+            "the driver of the database does not show what the server says of erased rows",
+            advice="Name the database with postgresql+psycopg:// and repeat the command.",
+        )
+
+    def hear(notice: Any) -> None:
+        heard.append(notice.message_detail or "")
+
+    listen(hear)
+    try:
+        connection.exec_driver_sql(f"VACUUM (FULL, VERBOSE) {table}")
+    finally:
+        driver.remove_notice_handler(hear)
+    # "0 dead row versions cannot be removed yet." in the language of the server.
+    return [found.group() for text in heard if (found := re.search(r"\d+", text))] != ["0"]

@@ -14,7 +14,7 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.core.event import Act
 from mlflow_governance.core.person import Person
-from mlflow_governance.errors import NotFound
+from mlflow_governance.errors import NotFound, Unavailable
 from mlflow_governance.store import mlflow_people, tables
 from mlflow_governance.store.mlflow_tables import version_tags
 from mlflow_governance.store.redactions import replaced
@@ -129,6 +129,24 @@ def test_no_file_of_the_database_holds_the_name(
 
     assert not [path.name for path in files() if NAME.encode() in path.read_bytes().lower()]
     assert scrub(url) == []  # repeatable
+
+
+def test_files_are_not_called_clean_while_an_older_transaction_sees_the_name(
+    database: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database.sessions.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite rewrites its file without an older transaction, or not at all")
+    lived(database)
+    monkeypatch.setattr("mlflow_governance.store.scrub.BUSY_TIMEOUT_MS", 300)
+    other = sa.create_engine(url, isolation_level="REPEATABLE READ")
+    with other.connect() as old:
+        old.exec_driver_sql("SELECT 1")  # a picture of the database, of no table of it
+        database.erase(NAME)
+        with pytest.raises(Unavailable):
+            scrub(url)
+    other.dispose()
+
+    assert scrub(url) == []
 
 
 def _files(database: Database, tmp_path: Path) -> Any:

@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mlflow_governance import config
-from mlflow_governance.bootstrap import ledger_key, ledger_signer, prepare_home
+from mlflow_governance.bootstrap import ledger_signer, prepare_home
 from mlflow_governance.cli.main import cli
 from mlflow_governance.core.event import Act
+from mlflow_governance.custody.ledger import ledger_keys
 from mlflow_governance.errors import InvalidRequest, LedgerError
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.migrate import upgrade
@@ -61,7 +62,7 @@ def test_an_export_verifies_on_an_auditors_machine(home: Path, tmp_path: Path) -
 
     desk = tmp_path / "desk"
     desk.mkdir()
-    key = ledger_key(config.load(home)).encode()
+    key = ledger_keys(config.load(home)).newest.encode()
     answer = verify("ledger", tmp_path / "out", "--key", key, cwd=desk)
     assert (answer.code, answer.report["root"]) == (0, told["root"]), answer.problem
     assert answer.report["stamps_not_checked"] == 1
@@ -82,7 +83,7 @@ def test_the_commands_say_what_was_written(home: Path, tmp_path: Path) -> None:
     _fill(home, 1)
     said = _run(home, tmp_path / "out").output
     assert "2 entries (2 new)" in said
-    assert ledger_key(config.load(home)).encode() in said
+    assert ledger_keys(config.load(home)).newest.encode() in said
 
 
 def test_a_tampered_database_does_not_leave(home: Path, tmp_path: Path) -> None:
