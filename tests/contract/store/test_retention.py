@@ -215,6 +215,19 @@ def test_a_new_receiver_is_told_of_the_time_that_is_kept(
     assert queue.enqueue_missing([Target("new")]) == 0
 
 
+@pytest.mark.parametrize("wrong", [-10 * MONTH, 10 * MONTH])
+def test_a_wrong_clock_hides_nothing_recent_from_a_new_receiver(
+    database: Database, queue: OutboxQueue, clock: Clock, wrong: timedelta
+) -> None:
+    recorded(database, *[Act.VERSION_REVOKED] * 4)
+    now = clock.forward(2 * MONTH.total_seconds())
+    for at in (now, now + wrong, now, now, now, now, now):
+        with database.store.begin() as uow:
+            uow.record(event(act=Act.VERSION_REVOKED, at=at))
+
+    assert queue.enqueue_missing([ALL]) == 7
+
+
 def test_a_receiver_that_is_none_any_more_keeps_nothing(
     database: Database, queue: OutboxQueue, clock: Clock
 ) -> None:
