@@ -105,6 +105,23 @@ def test_an_event_is_the_same_at_every_attempt_but_for_who_was_erased(
     assert json.loads(then.body) == {**json.loads(first.body), "actor": pseudonym, "reason": ""}
 
 
+def test_what_a_receiver_answers_about_somebody_erased_meanwhile_is_not_kept(
+    database: Database, queue: Queue, clock: Clock
+) -> None:
+    recorded(database, Act.ALIAS_MOVED)
+    queue.enqueue_missing([ALL])
+    (under_way,) = queue.claim(["all"], 1, LEASE, AT)
+    pseudonym = database.erase("ann")
+
+    queue.failed(under_way, "HTTP 400 who is ann?", AT, 400)
+
+    assert database.run("SELECT last_error FROM governance_deliveries") == [("",)]
+    (again,) = queue.claim(["all"], 1, LEASE, clock.forward(LEASE))
+    assert json.loads(again.body)["actor"] == pseudonym
+    queue.failed(again, "HTTP 400 who is that?", None, 400)
+    assert queue.pending_counts() == {"all": {"pending": 0, "dead": 1}}
+
+
 @pytest.mark.parametrize(
     "change",
     [
