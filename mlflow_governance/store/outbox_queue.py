@@ -63,21 +63,26 @@ class OutboxQueue:
     def enqueue_missing(self, targets: Sequence[Recipient]) -> int:
         """Make a delivery of every event a target wants and has not got; returns how many.
 
-        A new target gets every event of the time that is kept, the oldest first.
+        A new target gets every event of the time that is kept, the oldest first; one that wants
+        more acts than before gets them from now on.
         """
         return sum(self._enqueue(target) for target in targets)
 
     def forget(self, targets: Sequence[Recipient]) -> int:
         """Delete deliveries of events older than what is kept; returns how many.
 
-        What is still to be delivered to one of these targets, or was given up, is kept.
+        What is still to be delivered to one of these targets, or was given up, is kept. Any other
+        target that was told of nothing since is a new one when it comes back.
         """
         count, names = 0, [target.name for target in targets]
         over = (deliveries.c.state == DELIVERED) | deliveries.c.target.not_in(names)
+        left = sa.delete(event_places).where(event_places.c.target.not_in(names))
         while True:  # in small steps: others write meanwhile
             with transaction(self._sessions, read_only=False) as session:
                 connection = session.connection()
-                old = deliveries.c.position < self._first_kept(connection)
+                first = self._first_kept(connection)
+                connection.execute(left.where(event_places.c.position < first))
+                old = deliveries.c.position < first
                 query = sa.select(deliveries.c.id).where(old, over).limit(_STEP)
                 ids = list(connection.execute(query).scalars())
                 connection.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids)))
