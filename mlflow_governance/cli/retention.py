@@ -122,6 +122,8 @@ def expire(  # noqa: PLR0913  (one for each option)
     with _Ledger(backend_store_uri, home) as ledger:
         review = ledger.review(instant(now_text, moment.now()) or moment.now(), as_if=now_text)
         count = _show(ledger, review)
+        if not count:
+            click.echo("nothing is past its time, so nothing is deleted")
         if dry_run or not count:
             return
         if not yes:
