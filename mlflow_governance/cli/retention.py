@@ -102,8 +102,8 @@ def expire(  # noqa: PLR0913  (one for each option)
 
     That is what changed nothing (denied downloads, refused requests, starts …), and the whole
     history of versions that were deleted. Decisions and dossiers of living versions, moves of
-    aliases, changes of policy, trust and keys, and erasures stay, however old; so does whatever a
-    legal hold names.
+    aliases, changes of policy, trust and keys, erasures and the newest start stay, however old; so
+    does whatever a legal hold names.
 
     What goes leaves its hash behind: the ledger and every proof of the other entries verify as
     before. An entry says which are gone. Make an export first if you want to keep them elsewhere:
