@@ -8,7 +8,7 @@ from benchmarks.report import Row, Spread, number
 from mlflow_governance.store.sessions import Sessions
 
 _AIM = 1000
-_TABLES = ("ledger_entries", "ledger_nodes", "private", "outbox")
+_TABLES = ("ledger_entries", "ledger_nodes", "private")
 _SQLITE = """
 SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_schema m ON m.name = s.name
 GROUP BY m.tbl_name"""
@@ -18,7 +18,7 @@ WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"""
 
 
 def room(kind: str, sessions: Sessions) -> Row:
-    """Bytes an entry, with its names, what is kept of the tree, and the event that tells of it."""
+    """Bytes an entry, with its names and what is kept of the tree."""
     query = _SQLITE if kind == "SQLite" else _POSTGRESQL
     try:
         with sessions.engine.connect() as connection:

@@ -198,9 +198,8 @@ class Registry:
     def bytes_each(self) -> int:
         """What one transition leaves in the columns that hold documents, on the average."""
         columns = (
-            "entry) FROM governance_ledger_entries", "body) FROM governance_outbox",
-            "document) FROM governance_decisions", "data) FROM governance_blobs",
-            "facts) FROM governance_versions",
+            "entry) FROM governance_ledger_entries", "document) FROM governance_decisions",
+            "data) FROM governance_blobs", "facts) FROM governance_versions",
         )  # fmt: skip
         with self.sessions.engine.connect() as connection:
             sums = [connection.exec_driver_sql(f"SELECT length({c}").scalars() for c in columns]

@@ -119,8 +119,9 @@ class Settings:
         privacy: ``holds`` names people whose data a legal claim keeps; what anybody did within the
             last ``keep_days`` days is kept under a legal duty. Neither is erased.
         retention: how many ``years`` the record is kept at least, which models a legal hold names
-            (``holds``), and for how many days events are kept after every receiver had them
-            (``events_days``). Entries are deleted by `mlflow-governance retention expire` alone.
+            (``holds``), and for how many days a delivery of an event can be repeated and a new
+            receiver is told of the past (``events_days``). Entries are deleted by
+            `mlflow-governance retention expire` alone.
     """
 
     home: Path

@@ -38,9 +38,9 @@ def status(backend_store_uri: str) -> None:
 def replay(event_id: str | None, target: str | None, backend_store_uri: str) -> None:
     """Send again, under the same webhook-id: a receiver that had it acts only once.
 
-    Events are kept for 30 days after every receiver had them (retention: events_days in
-    config.yaml), and those that were given up until they are delivered. What is older is in the
-    ledger alone.
+    Deliveries are kept for 30 days (retention: events_days in config.yaml), and those that were
+    given up until they are delivered. A new receiver is told of as many days. What is older is in
+    the ledger alone.
 
     \b
     mlflow-governance outbox replay --target siem

@@ -37,7 +37,7 @@ def retention() -> None:
     retention:
       years: 10
       holds: ["churn*", "team-a:*"]
-      events_days: 30     # events, after every webhook receiver had them
+      events_days: 30     # deliveries to webhook receivers, for outbox replay
 
     To keep old entries outside the database, export the ledger as often as you like: files that
     are full never change, and prove themselves without the database. They hold no name, so they

@@ -50,6 +50,10 @@ class Act(StrEnum):
     REGISTRY_ALARMED = "registry.alarmed"
 
 
+PEOPLE = ("account",)
+"""The facts that name whom an act is about, to whoever is told of it."""
+
+
 @dataclass(frozen=True)
 class Event:
     """One act, with what was before and after.
@@ -72,5 +76,5 @@ class Event:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further public JSON values, e.g. the digest of attached evidence."""
     people: Mapping[str, str] = field(default_factory=dict)
-    """Whom else the act is about: names that join ``facts``, in the ledger as commitments."""
+    """Whom else the act is about, under :data:`PEOPLE`: they join ``facts`` as commitments."""
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex)

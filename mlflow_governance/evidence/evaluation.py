@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -92,8 +93,12 @@ class CanaryVerifier:
         }
 
 
-def _later(dated: tuple[datetime, VerifiedStatement]) -> tuple[datetime, bool]:
-    return dated[0], dated[1].statement.predicate["result"] != PROCEED
+def _later(dated: tuple[datetime, VerifiedStatement]) -> tuple[datetime, bool, str]:
+    at, entry = dated
+    body = entry.statement.predicate
+    # What else is said tells two apart that are alike: not which of their files is read first.
+    rest = json.dumps([body, entry.signers], sort_keys=True)
+    return at, body["result"] != PROCEED, rest
 
 
 def _proceeding(dated: list[tuple[datetime, VerifiedStatement]]) -> set[str]:

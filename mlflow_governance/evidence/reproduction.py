@@ -38,9 +38,9 @@ class _Word:
         return self.same_bytes or (bool(self.metric) and self.difference <= self.limit)
 
     @property
-    def gravity(self) -> tuple[bool, bool, float]:
+    def gravity(self) -> tuple[bool, bool, float, float, str]:
         """Of two words the greater is the worse."""
-        return not self.matches, not self.same_bytes, self.difference
+        return not self.matches, not self.same_bytes, self.difference, self.limit, self.metric
 
     def to_fact(self) -> dict[str, Any]:
         """The fields that are the same in a builder's fact and in the deciding one."""
@@ -105,7 +105,7 @@ def _last(found: Iterable[Dated], subject: Digest) -> list[_Word]:
 def _builder(words: Iterable[_Word]) -> dict[str, Any]:
     """What is said of one builder, by the worst of the signers' last words."""
     known = list(words)
-    worst = max(known, key=lambda one: (one.gravity, one.at, one.metric))
+    worst = max(known, key=lambda one: (one.gravity, one.at))
     agreeing = {one.signer for one in known if one.matches is worst.matches}
     return {**worst.to_fact(), "at": moment.to_text(worst.at), "signers": sorted(agreeing)}
 

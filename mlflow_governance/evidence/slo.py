@@ -6,6 +6,7 @@ from its numbers; a statement that says so itself is not listened to.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,9 +42,13 @@ class _Word:
         return self.measured <= self.target
 
     @property
-    def gravity(self) -> tuple[bool, datetime, float]:
-        """Of two words the greater counts: what is not met, then what is newer."""
-        return not self.met, self.at, self.measured
+    def gravity(self) -> tuple[bool, datetime, float, str]:
+        """Of two words the greater counts: what is not met, then what is newer.
+
+        What else is said tells two apart that are alike: not which of their files is read first.
+        """
+        rest = json.dumps([self.to_fact(), self.window], sort_keys=True)
+        return not self.met, self.at, self.measured, rest
 
     def to_fact(self) -> dict[str, Any]:
         """The objective as policy sees it."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlflow_governance.core import canonical, digest, moment
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.core.event import Event
+from mlflow_governance.core.event import PEOPLE, Event
 from mlflow_governance.errors import InvalidRequest, LedgerError
 
 SCHEMA = 1
@@ -24,6 +24,8 @@ MAX_BYTES = 2**16 - 1
 """No entry is longer: bundles of entries (c2sp.org/tlog-tiles) give each a length of two bytes."""
 
 _SUBJECT = ("name", "version", "workspace", "uid", "digest")
+_PERSON = "person"
+"""The fact that names whom an export or erasure is about, to nobody who is told of it."""
 _INDEX = b'"index":'
 _HEAD = 64
 _NAMED = re.compile(rb'"index":(0|[1-9][0-9]{0,18}),"reason":')
@@ -137,24 +139,27 @@ def subject_of(event: Event) -> dict[str, Any]:
     return {name: event.subject.get(name) for name in _SUBJECT}
 
 
-def event_document(event: Event, index: int, root: bytes) -> dict[str, Any]:
-    """What leaves the registry about an event: in clear text, with its place in the ledger.
+def event_document(
+    document: Mapping[str, Any], private: Mapping[str, str], root: bytes
+) -> dict[str, Any]:
+    """What leaves the registry about an act: in clear text, with its place in the ledger.
 
-    ``ledger_root`` is the root in hexadecimal after the entry was appended.
+    Args:
+        document: from :func:`read_entry`.
+        private: text by commitment; what is not there was erased.
+        root: of the tree once the entry was appended.
     """
+    sealed = commitments_of(document)
+    clear = {name: private.get(commitment, "") for name, commitment in sealed.items()}
+    people = {name: clear[name] for name in PEOPLE if name in clear}
+    told = ("act", "at", "subject", "before", "after", "allowed", "decision_id")
     return {
-        "id": event.event_id,
-        "act": event.act.value,
-        "at": moment.to_text(event.at),
-        "actor": event.person,
-        "reason": event.reason,
-        "subject": subject_of(event),
-        "before": dict(event.before),
-        "after": dict(event.after),
-        "allowed": event.allowed,
-        "decision_id": event.decision_id,
-        "facts": dict(event.facts),
-        "ledger_index": index,
+        **{name: document[name] for name in told},
+        "id": document["event_id"],
+        "actor": clear["actor"],
+        "reason": clear.get("reason", ""),
+        "facts": {**document["facts"], **people},
+        "ledger_index": document["index"],
         "ledger_root": root.hex(),
     }
 
@@ -207,11 +212,12 @@ def _uid_of(uid: str) -> bytes:
 
 
 def commitments_of(document: Mapping[str, Any]) -> dict[str, str]:
-    """The commitments in an entry: ``actor``, ``reason``, and whom it is about (``person``)."""
+    """The commitments in an entry: ``actor``, ``reason``, and whom it is about."""
     found = {"actor": document["actor"], "reason": document["reason"]}
-    about = document["facts"].get("person")
-    if isinstance(about, str) and about.startswith("sha256:"):
-        found["person"] = about
+    for name in (*PEOPLE, _PERSON):
+        about = document["facts"].get(name)
+        if isinstance(about, str) and about.startswith("sha256:"):
+            found[name] = about
     return {name: commitment for name, commitment in found.items() if commitment}
 
 

@@ -2,7 +2,8 @@
 
 What holds, whatever fails:
 
-* An event leaves with the same ``webhook-id`` and the same body on every attempt.
+* An event leaves with the same ``webhook-id`` on every attempt, and with the same body unless
+  somebody in it was erased in between.
 * A delivery is leased before it is sent: two relays never work on it at once, and when one dies
   in between, the lease runs out and another sends it again.
 * Each target has its own lane: a slow one delays nobody else.
@@ -154,6 +155,10 @@ class Relay:
 
     def _deliver(self, target: Target, session: requests.Session, delivery: Delivery) -> bool:
         """Send one event and tell the queue how it went; True when the target took it."""
+        if delivery.problem:
+            return self._fail(
+                delivery, _Outcome(None, f"not deliverable: {delivery.problem}"), None
+            )
         try:
             body = cloudevents.encode(delivery.body, self._source)
         except GovernanceError as error:

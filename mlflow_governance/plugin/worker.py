@@ -98,9 +98,7 @@ class Worker:
     def _forget_events(self) -> None:
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_SECONDS
-            settings = self._governance.settings
-            kept = timedelta(days=settings.retention.events_days)
-            self._queue.forget(settings.webhooks, self._governance.ports.clock() - kept)
+            self._queue.forget(self._governance.settings.webhooks)
 
     def _sum_up(self) -> None:
         if time.monotonic() >= self._sum_up_at:
@@ -172,9 +170,10 @@ def build(registry_uri: str) -> Worker:
     from mlflow_governance.plugin.registry_store import build as build_store
 
     store = build_store(registry_uri)
+    kept = timedelta(days=store.governance.settings.retention.events_days)
     return Worker(
         store.governance,
         SqlTaskQueue(store.sessions.for_us),
-        OutboxQueue(store.sessions.for_us),
+        OutboxQueue(store.sessions.for_us, kept=kept),
         SqlDecisionFeed(store.sessions.for_us),
     )

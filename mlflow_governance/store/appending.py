@@ -1,6 +1,6 @@
 """The statements of one append, which must not cost more than the change they record.
 
-An append writes four tables, and one in 256 a fifth. PostgreSQL takes the four as one statement
+An append writes three tables, and one in 256 a fourth. PostgreSQL takes the three as one statement
 (data-modifying WITH), which saves the round trips; other databases take one after the other. All
 are built once: building a statement costs more than running it.
 """
@@ -8,6 +8,7 @@ are built once: building a statement costs more than running it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,53 +16,53 @@ import sqlalchemy as sa
 from mlflow_governance.ledger.nodes import Node
 from mlflow_governance.store import tables
 
-_TABLES = {
-    "entry": tables.ledger_entries,
-    "name": tables.private,
-    "reason": tables.private,
-    "event": tables.outbox,
-}
+_ENTRY = sa.insert(tables.ledger_entries)
+_PRIVATE = sa.insert(tables.private)
 _HEAD = sa.update(tables.ledger_head).where(tables.ledger_head.c.id == 1)
 _HEAD_COLUMNS = ("size", "compact_range", "note")
 _NODES = sa.insert(tables.ledger_nodes)
-_INSERTS = {part: sa.insert(table) for part, table in _TABLES.items()}
-
-
-def _binds(part: str, table: sa.Table, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: sa.bindparam(f"{part}_{name}", type_=table.c[name].type) for name in names}
-
-
-def _at_once(*parts: str) -> sa.Update:
-    inserts = (
-        sa.insert(_TABLES[part])
-        .values(_binds(part, _TABLES[part], tuple(_TABLES[part].c.keys())))
-        .cte(part)
-        for part in parts
-    )
-    values = _binds("head", tables.ledger_head, _HEAD_COLUMNS)
-    return _HEAD.values(values).add_cte(*inserts)
-
-
-_WITHOUT_REASON = _at_once("entry", "name", "event")
-_WITH_REASON = _at_once("entry", "name", "reason", "event")
 
 
 def write(
-    connection: sa.Connection, parts: Mapping[str, Mapping[str, Any]], nodes: Sequence[Node] = ()
+    connection: sa.Connection,
+    entry: Mapping[str, Any],
+    private: Sequence[Mapping[str, Any]],
+    head: Mapping[str, Any],
+    nodes: Sequence[Node] = (),
 ) -> None:
     """Write one append.
 
     Args:
         connection: inside the transaction of the change.
-        parts: a row each for ``entry``, ``name``, ``event``, ``head``, and ``reason`` if any.
+        entry: its row.
+        private: a row for each commitment in it; at least the actor's.
+        head: the columns of the head row.
         nodes: the subtrees it completes.
     """
     if nodes:
         connection.execute(_NODES, [node._asdict() for node in nodes])
     if connection.dialect.name == "postgresql":
-        statement = _WITH_REASON if "reason" in parts else _WITHOUT_REASON
+        parts = {"entry": entry, "head": head, **{f"p{n}": row for n, row in enumerate(private)}}
         flat = {f"{part}_{key}": v for part, row in parts.items() for key, v in row.items()}
-        connection.execute(statement, flat)
+        connection.execute(_at_once(len(private)), flat)
         return
-    for part, row in parts.items():
-        connection.execute(_HEAD if part == "head" else _INSERTS[part], row)
+    connection.execute(_ENTRY, entry)
+    connection.execute(_PRIVATE, private)
+    connection.execute(_HEAD, head)
+
+
+@cache
+def _at_once(commitments: int) -> sa.Update:
+    """One statement for an entry with so many commitments: one to four."""
+    inserts = {"entry": tables.ledger_entries}
+    inserts |= {f"p{number}": tables.private for number in range(commitments)}
+    parts = (
+        sa.insert(table).values(_binds(part, table, tuple(table.c.keys()))).cte(part)
+        for part, table in inserts.items()
+    )
+    values = _binds("head", tables.ledger_head, _HEAD_COLUMNS)
+    return _HEAD.values(values).add_cte(*parts)
+
+
+def _binds(part: str, table: sa.Table, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: sa.bindparam(f"{part}_{name}", type_=table.c[name].type) for name in names}

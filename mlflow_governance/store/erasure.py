@@ -8,7 +8,7 @@ must not become one that an erasure changed.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -72,9 +72,8 @@ class ErasureWriting(LedgerWriting, DocumentWriting, PersonReading):
         self._releases(redactor, done)
         self._documents(redactor, done)
         self._decisions(redactor, done)
-        self._rewrite(tables.versions.c.facts, redactor.plain, redactor.person, done)
-        self._rewrite(tables.outbox.c.body, redactor.event, redactor.person, done)
-        self._rewrite(tables.repeats.c.event, redactor.plain, redactor.person, done)
+        for column in (tables.versions.c.facts, tables.repeats.c.event):
+            self._rewrite(column, redactor, done)
         replace_logins(self._connection, redactor, done)
         return done
 
@@ -181,18 +180,12 @@ class ErasureWriting(LedgerWriting, DocumentWriting, PersonReading):
                 if text != row.words:
                     self._set(key, row[0], column, text, done)
 
-    def _rewrite(
-        self,
-        column: sa.Column[Any],
-        change: Callable[[bytes], bytes | None],
-        person: Person,
-        done: Replaced,
-    ) -> None:
+    def _rewrite(self, column: sa.Column[Any], redactor: Redactor, done: Replaced) -> None:
         (key,) = column.table.primary_key.columns
         for rows in self._pages(key, column.label("data")):
             for row in rows:
                 data = b"" if row.data is None else as_bytes(row.data)
-                changed = change(data) if _may_name(person, data) else None
+                changed = redactor.plain(data) if _may_name(redactor.person, data) else None
                 if changed is not None:
                     self._set(key, row[0], column, changed, done)
 

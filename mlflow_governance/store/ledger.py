@@ -31,10 +31,10 @@ from mlflow_governance.store.tables import (
     as_bytes,
     as_text,
     decisions,
+    deliveries,
     ledger_checkpoints,
     ledger_entries,
     ledger_head,
-    outbox,
 )
 
 _CHUNK = 2000
@@ -50,7 +50,7 @@ _ENTRIES = (
 )
 _OF_EVENT = sa.select(ledger_entries.c.position, ledger_entries.c.entry).where(
     ledger_entries.c.position.in_(
-        sa.select(outbox.c.position).where(outbox.c.id == sa.bindparam("id"))
+        sa.select(deliveries.c.position).where(deliveries.c.event_id == sa.bindparam("id"))
     )
 )
 _OF_DECISION = (

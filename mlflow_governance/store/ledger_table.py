@@ -7,7 +7,6 @@ the order of entries is the order of commits.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mlflow_governance.core import moment
-from mlflow_governance.core.event import Event
-from mlflow_governance.errors import ConfigurationError, LedgerError
+from mlflow_governance.core.event import PEOPLE, Event
+from mlflow_governance.errors import ConfigurationError, InvalidRequest, LedgerError
 from mlflow_governance.ledger import checkpoint, entry, handover
 from mlflow_governance.ledger.merkle import CompactRange, leaf_hash
 from mlflow_governance.ledger.nodes import completed
@@ -220,7 +219,7 @@ class LedgerWriting(Rows):
         self._places: dict[str, list[int]] = {}
 
     def record(self, event: Event) -> int:
-        """Append the ledger entry and queue the outgoing event; returns the ledger index.
+        """Append the ledger entry, from which receivers of events are told; returns its index.
 
         Raises:
             LedgerError: the stored head is not the one that was signed last.
@@ -228,26 +227,19 @@ class LedgerWriting(Rows):
         """
         before = self._range or self._head.open(self._stored)
         sealed, others = _seal(event), _seal_others(event)
-        told = replace(event, facts={**event.facts, **{k: s.text for k, s in others.items()}})
         if others:
-            event = replace(
-                event, facts={**event.facts, **{k: s.commitment for k, s in others.items()}}
-            )
-            rows = [_private_row(one, one) for one in others.values()]
-            self._connection.execute(sa.insert(tables.private), rows)
+            commitments = {name: one.commitment for name, one in others.items()}
+            event = replace(event, facts={**event.facts, **commitments})
         data = entry.encode_entry(entry.build_entry(event, before.size, sealed))
         leaf = leaf_hash(data)
         grown = before.append(leaf)
         self._written = self._head.sign(grown)
-        parts = {
-            "entry": _entry_row(event, before.size, data, leaf),
-            "name": _private_row(sealed.actor, sealed.actor),
-            "event": _event_row(told, sealed, before.size, grown.root),
-            "head": self._written.row(),
-        }
+        private = [_private_row(one, one) for one in (sealed.actor, *others.values())]
         if sealed.reason is not None:
-            parts["reason"] = _private_row(sealed.reason, sealed.actor)
-        appending.write(self._connection, parts, completed(before, leaf))
+            private.append(_private_row(sealed.reason, sealed.actor))
+        row = _entry_row(event, before.size, data, leaf)
+        nodes = completed(before, leaf)
+        appending.write(self._connection, row, private, self._written.row(), nodes)
         self._range = grown
         if event.act in CHANGING and (uid := event.subject.get("uid")):
             self._places.setdefault(uid, []).append(before.size)
@@ -297,6 +289,8 @@ def _seal(event: Event) -> entry.Commitments:
 
 
 def _seal_others(event: Event) -> dict[str, entry.Sealed]:
+    if not event.people.keys() <= set(PEOPLE):
+        raise InvalidRequest(f"an event names people as {' and '.join(PEOPLE)} only")
     return {
         key: entry.seal(name, secrets.token_bytes(entry.SALT_BYTES))
         for key, name in event.people.items()
@@ -320,19 +314,4 @@ def _private_row(part: entry.Sealed, actor: entry.Sealed) -> dict[str, Any]:
         "salt": part.salt,
         "text": part.text,
         "person": actor.text,
-    }
-
-
-def _event_row(event: Event, sealed: entry.Commitments, index: int, root: bytes) -> dict[str, Any]:
-    reason = sealed.reason.text if sealed.reason else ""
-    told = replace(event, person=sealed.actor.text, reason=reason)
-    document = entry.event_document(told, index, root)
-    # The entry has just shown that all of it is JSON; only its bytes had to be canonical.
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    return {
-        "id": event.event_id,
-        "position": index,
-        "act": event.act.value,
-        "body": body,
-        "created_at": event.at,
     }

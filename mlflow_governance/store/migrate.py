@@ -6,6 +6,7 @@ initialised one and then cannot migrate it.
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from mlflow_governance.errors import ConfigurationError, Unavailable
-from mlflow_governance.store.sessions import engine_for
+from mlflow_governance.store.sessions import BUSY_TIMEOUT_MS, engine_for
 
 VERSION_TABLE = "alembic_version_governance"
 
+_PAUSE = 0.05
 _LOCK = 0x676F7665726E  # "govern": the number of our advisory lock in the database
 
 
@@ -97,9 +99,7 @@ def _newest() -> str | None:
 
 def _upgrade(engine: sa.Engine) -> None:
     if engine.dialect.name == "sqlite":
-        # Readers and the one writer then do not wait for each other. Kept in the file.
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        _write_ahead(engine)
     with engine.connect() as connection:
         # Whoever comes second waits here and then finds nothing left to do.
         if engine.dialect.name == "sqlite":
@@ -110,6 +110,23 @@ def _upgrade(engine: sa.Engine) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
+
+
+def _write_ahead(engine: sa.Engine) -> None:
+    """Let readers and the one writer not wait for each other; the file keeps it.
+
+    SQLite waits for nobody here, whatever its timeout: of several that begin at once one may do it.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+                return
+        except sa.exc.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _config() -> Config:

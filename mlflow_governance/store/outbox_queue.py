@@ -1,24 +1,34 @@
-"""The queue of deliveries behind the outbox, as :class:`workflows.queue.Queue` describes it.
+"""The queue of deliveries of events, as :class:`workflows.queue.Queue` describes it.
 
-Events are queued with the change they tell of; who wants them is known only to the relay, so
-deliveries are made from the outbox later. A lease is one UPDATE: two relays never get the same
-row, on SQLite because writers take turns, on PostgreSQL because locked rows are skipped.
+Each entry of the ledger is an event, committed with the change it tells of; who wants it is known
+only to the relay, so deliveries are made from the entries later. A lease is one UPDATE: two relays
+never get the same row, on SQLite because writers take turns, on PostgreSQL because locked rows are
+skipped.
 """
 
 from __future__ import annotations
 
+import bisect
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from mlflow_governance.core import moment
-from mlflow_governance.errors import Conflict, InvalidRequest
+from mlflow_governance.errors import Conflict, GovernanceError, InvalidRequest
+from mlflow_governance.store.events import event_body, event_id
 from mlflow_governance.store.sessions import SessionFactory, transaction
-from mlflow_governance.store.tables import Moment, deliveries, outbox
+from mlflow_governance.store.tables import (
+    as_bytes,
+    deliveries,
+    event_places,
+    ledger_entries,
+    ledger_head,
+)
 from mlflow_governance.workflows.queue import Delivery, Recipient
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
@@ -36,43 +46,42 @@ class OutboxQueue:
     Args:
         sessions: where sessions come from.
         clock: when a new or replayed delivery is due.
+        kept: how long a delivery can be made again, and how far back a new target is told.
     """
 
     def __init__(
-        self, sessions: SessionFactory, clock: Callable[[], datetime] = moment.now
+        self,
+        sessions: SessionFactory,
+        clock: Callable[[], datetime] = moment.now,
+        kept: timedelta = timedelta(days=30),
     ) -> None:
         self._sessions = sessions
         self._clock = clock
+        self._kept = kept
 
     def enqueue_missing(self, targets: Sequence[Recipient]) -> int:
         """Make a delivery of every event a target wants and has not got; returns how many.
 
-        A new target gets every event that is kept, the oldest first.
+        A new target gets every event of the time that is kept, the oldest first.
         """
         return sum(self._enqueue(target) for target in targets)
 
-    def forget(self, targets: Sequence[Recipient], before: datetime) -> int:
-        """Delete old events that every target has, with their deliveries; returns how many.
+    def forget(self, targets: Sequence[Recipient]) -> int:
+        """Delete deliveries of events older than what is kept; returns how many.
 
-        What is still to be delivered to one of them, or was given up, is kept.
+        What is still to be delivered to one of these targets, or was given up, is kept.
         """
-        self.enqueue_missing(targets)
-        wanted = (
-            sa.select(deliveries.c.id)
-            .where(deliveries.c.event_id == outbox.c.id, deliveries.c.state != DELIVERED)
-            .where(deliveries.c.target.in_([target.name for target in targets]))
-        )
-        query = sa.select(outbox.c.position).where(outbox.c.created_at < before, ~wanted.exists())
-        count = 0
+        count, names = 0, [target.name for target in targets]
+        over = (deliveries.c.state == DELIVERED) | deliveries.c.target.not_in(names)
         while True:  # in small steps: others write meanwhile
             with transaction(self._sessions, read_only=False) as session:
                 connection = session.connection()
-                old = connection.execute(query.order_by(outbox.c.position).limit(_STEP)).scalars()
-                positions = list(old)
-                for table in (deliveries, outbox):
-                    connection.execute(sa.delete(table).where(table.c.position.in_(positions)))
-            count += len(positions)
-            if len(positions) < _STEP:
+                old = deliveries.c.position < self._first_kept(connection)
+                query = sa.select(deliveries.c.id).where(old, over).limit(_STEP)
+                ids = list(connection.execute(query).scalars())
+                connection.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids)))
+            count += len(ids)
+            if len(ids) < _STEP:
                 return count
 
     def claim(
@@ -88,16 +97,9 @@ class OutboxQueue:
                 connection, deliveries, due.order_by(deliveries.c.position).limit(limit),
                 now + timedelta(seconds=lease_seconds),
             )  # fmt: skip
-            query = (
-                sa.select(deliveries, outbox.c.body)
-                .join(outbox, outbox.c.id == deliveries.c.event_id)
-                .where(deliveries.c.lease == token)
-                .order_by(deliveries.c.position)
-            )
-            return [
-                Delivery(row.event_id, row.target, row.attempts, bytes(row.body))
-                for row in connection.execute(query)
-            ]
+            mine = sa.select(deliveries).where(deliveries.c.lease == token)
+            rows = connection.execute(mine.order_by(deliveries.c.position)).all()
+            return [_delivery(connection, row) for row in rows]
 
     def delivered(self, delivery: Delivery, status: int) -> None:
         """The target took it, with this HTTP status. True whoever holds the lease by now."""
@@ -157,30 +159,74 @@ class OutboxQueue:
         return dict(counts)
 
     def _enqueue(self, target: Recipient) -> int:
-        # Events commit in the order of their index, so whatever lies beyond the last one queued
-        # for this target is all that can be missing.
-        last = (
-            sa.select(sa.func.coalesce(sa.func.max(deliveries.c.position), -1))
-            .where(deliveries.c.target == target.name)
-            .scalar_subquery()
-        )
-        wanted = [outbox.c.act.in_(list(target.acts))] if target.acts else []
-        missing = sa.select(
-            outbox.c.id, sa.literal(target.name), outbox.c.position, sa.literal(PENDING),
-            sa.literal(0), sa.literal(self._clock(), Moment), sa.literal(""), sa.literal(""),
-        ).where(outbox.c.position > last, *wanted)  # fmt: skip
-        columns = [
-            "event_id", "target", "position", "state", "attempts", "next_at", "lease", "last_error",
-        ]  # fmt: skip
-        statement = sa.insert(deliveries).from_select(columns, missing)
-        try:
+        made = 0
+        while (place := self._place(target)) is not None:
             with transaction(self._sessions, read_only=False) as session:
-                # Without the option SQLAlchemy does not keep the count of an INSERT.
-                options = {"preserve_rowcount": True}
-                made = session.connection().execute(statement, execution_options=options)
-                return made.rowcount
-        except Conflict:
-            return 0  # another relay made them at the same moment
+                found = self._step(session.connection(), target, place)
+            if found is None:
+                break  # another relay made them at the same moment
+            made += found
+        return made
+
+    def _place(self, target: Recipient) -> int | None:
+        """The first entry that was not looked at for a target; None when all were."""
+        where = sa.select(event_places.c.position).where(event_places.c.target == target.name)
+        with transaction(self._sessions, read_only=True) as session:
+            connection = session.connection()
+            place, size = connection.execute(where).scalar(), _size(connection)
+            first = self._first_kept(connection) if place is None else place
+        if place is None:
+            row = {"target": target.name, "position": first}
+            # A Conflict means that another relay met the target at this moment.
+            with suppress(Conflict), transaction(self._sessions, read_only=False) as session:
+                session.connection().execute(sa.insert(event_places), row)
+        return first if first < size else None
+
+    def _step(self, connection: sa.Connection, target: Recipient, place: int) -> int | None:
+        """Make the next deliveries; None when another relay did so since the place was read."""
+        entries, size = ledger_entries.c, _size(connection)
+        wanted = [entries.act.in_(list(target.acts))] if target.acts else []
+        query = (
+            sa.select(entries.position, entries.entry)
+            .where(entries.position >= place, entries.position < size, *wanted)
+            .order_by(entries.position)
+            .limit(_STEP)
+        )
+        rows = connection.execute(query).all()
+        end = rows[-1].position + 1 if len(rows) == _STEP else size
+        moved = (
+            sa.update(event_places)
+            .where(event_places.c.target == target.name, event_places.c.position == place)
+            .values(position=end)
+        )
+        if connection.execute(moved).rowcount != 1:
+            return None
+        # Of an entry that was deleted after its retention there is nothing to tell.
+        told = [(row.position, data) for row in rows if (data := as_bytes(row.entry))]
+        places = {event_id(index, data): index for index, data in reversed(told)}
+        mine = sa.select(deliveries.c.event_id).where(deliveries.c.target == target.name)
+        again = mine.where(deliveries.c.event_id.in_(places))  # what has one id is told once
+        for one in connection.execute(again).scalars():
+            del places[one]
+        new = {
+            "target": target.name, "state": PENDING, "attempts": 0, "next_at": self._clock(),
+            "lease": "", "last_error": "",
+        }  # fmt: skip
+        queued = [{**new, "event_id": one, "position": place} for one, place in places.items()]
+        if queued:
+            connection.execute(sa.insert(deliveries), queued)
+        return len(queued)
+
+    def _first_kept(self, connection: sa.Connection) -> int:
+        """The first entry that is younger than what is kept; entries are in the order of time."""
+        at = sa.select(ledger_entries.c.at)
+
+        def moment_of(index: int) -> datetime:
+            found = connection.execute(at.where(ledger_entries.c.position == index)).scalar()
+            return found or oldest
+
+        oldest = self._clock() - self._kept
+        return bisect.bisect_left(range(_size(connection)), oldest, key=moment_of)
 
     def _settle(
         self, delivery: Delivery, *conditions: sa.ColumnElement[bool], **values: Any
@@ -196,6 +242,18 @@ class OutboxQueue:
         )
         with transaction(self._sessions, read_only=False) as session:
             session.connection().execute(statement)
+
+
+def _size(connection: sa.Connection) -> int:
+    return int(connection.execute(sa.select(ledger_head.c.size)).scalar_one())
+
+
+def _delivery(connection: sa.Connection, row: sa.Row[Any]) -> Delivery:
+    try:
+        body, problem = event_body(connection, row.position), ""
+    except GovernanceError as error:
+        body, problem = b"", error.message
+    return Delivery(row.event_id, row.target, row.attempts, body, problem)
 
 
 def is_due(table: sa.Table, now: datetime) -> list[sa.ColumnElement[bool]]:

@@ -20,7 +20,7 @@ from mlflow_governance.workflows.retention import Passing
 _BATCH = 500
 """Values in a statement: databases bound the parameters of one."""
 _PERSONAL = (
-    tables.private, tables.outbox, tables.deliveries, tables.decisions, tables.blobs,
+    tables.private, tables.deliveries, tables.decisions, tables.blobs,
     tables.ledger_entries, tables.former, tables.policy_differences,
 )  # fmt: skip
 """Tables that something was deleted from."""
@@ -51,8 +51,7 @@ class RetentionWriting(Rows):
         self._blank([entry.position for entry in chosen])
         sealed = [text for entry in chosen for text in entry.commitments]
         self._delete(tables.private.c.commitment, sealed)
-        for table in (tables.outbox, tables.deliveries):
-            self._delete(table.c.position, [entry.position for entry in chosen])
+        self._delete(tables.deliveries.c.position, [entry.position for entry in chosen])
         uids = sorted({entry.uid for entry in chosen if entry.uid})
         self._delete(tables.former.c.uid, uids)
         self._delete(tables.policy_differences.c.version_uid, uids)

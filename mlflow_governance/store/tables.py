@@ -310,6 +310,7 @@ private = sa.Table(
     sa.Column("salt", sa.LargeBinary, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("person", sa.Text, nullable=False),
+    sqlite_with_rowid=False,  # else each commitment is kept twice
 )
 """What commitments in the ledger stand for; ``person`` is whom the text is about."""
 
@@ -330,16 +331,13 @@ erasures = sa.Table(
 )
 """Each erasure by the index of its entry; NULL while freed space of the files may hold the name."""
 
-outbox = sa.Table(
-    "governance_outbox",
+event_places = sa.Table(
+    "governance_event_places",
     metadata,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("position", sa.BigInteger, nullable=False, unique=True),
-    sa.Column("act", sa.String(32), nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("created_at", Moment, nullable=False),
-    sa.Index("governance_outbox_act", "act", "position"),
+    sa.Column("target", sa.String(64), primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
 )
+"""The index of the first entry a receiver of events was not looked at for yet."""
 
 deliveries = sa.Table(
     "governance_deliveries",

@@ -1,7 +1,7 @@
 """The ports the workflows stand on. Adapters live in ``store``, ``plugin`` and ``evidence``.
 
-A write happens inside one :class:`UnitOfWork`: stage, decision, ledger entry, outbox event and
-tasks commit together or not at all. No unit of work is held open while evidence is verified,
+A write happens inside one :class:`UnitOfWork`: stage, decision, ledger entry and tasks
+commit together or not at all. No unit of work is held open while evidence is verified,
 a policy engine is asked or artifact bytes are read.
 """
 
@@ -372,7 +372,7 @@ class UnitOfWork(Reading, PolicyWriting, Protocol):
         """Store decision and dossier; returns the digest of the stored decision document."""
 
     def record(self, event: Event) -> int:
-        """Append the ledger entry and queue the outgoing event; returns the ledger index."""
+        """Append the ledger entry, of which receivers are told; returns the ledger index."""
 
     def hand_over(self, event: Event, heir: NoteSigner) -> str:
         """Record ``ledger.rekeyed``, have both keys sign the head, and go on with ``heir``.

@@ -311,7 +311,6 @@ _PURPOSES: Mapping[str, tuple[str, str]] = {
     "governance_approvals": ("who vouches for a model, and that they may", _RECORD),
     "governance_decisions": ("what was decided, told to who asked", _RECORD),
     "governance_blobs": ("what decisions rest on: dossiers, evidence, releases", _RECORD),
-    "governance_outbox": ("what other systems are told of acts", _RECORD),
     "governance_policy_proposals": ("who proposes a policy may not approve it", _RECORD),
     "governance_policy_words": ("who approved or rejected a policy", _RECORD),
     "governance_policy_differences": ("what a policy to come would decide otherwise", _RECORD),

@@ -18,13 +18,15 @@ from mlflow_governance.workflows.ports import Task
 class Delivery:
     """One event on its way to one target.
 
-    ``body`` is the event as stored, a JSON object; ``attempts`` counts this attempt, from 1.
+    ``body`` is the event, a JSON object, and empty where ``problem`` says why it cannot be told;
+    ``attempts`` counts this attempt, from 1.
     """
 
     event_id: str
     target: str
     attempts: int
     body: bytes
+    problem: str = ""
 
 
 class Recipient(Protocol):
@@ -45,7 +47,7 @@ class Queue(Protocol):
     def enqueue_missing(self, targets: Sequence[Recipient]) -> int:
         """Make a delivery of every event a target wants and has not got; returns how many.
 
-        A new target gets every event that is kept, the oldest first.
+        A new target gets every event of the time that is kept, the oldest first.
         """
 
     def claim(

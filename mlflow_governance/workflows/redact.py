@@ -75,18 +75,6 @@ class Redactor:
         changed = self._without(document)
         return None if changed == document else canonical.encode(changed)
 
-    def event(self, body: bytes) -> bytes | None:
-        """What is told of an act; None: they are not in it."""
-        document = json.loads(body)
-        changed = self.value(document)
-        if isinstance(document, dict):
-            said, actor = document.get("reason"), document.get("actor")
-            if isinstance(said, str) and isinstance(actor, str):
-                changed["reason"] = self.words(said, actor)
-        if changed == document:
-            return None
-        return json.dumps(changed, ensure_ascii=False, separators=(",", ":")).encode()
-
     def attached(self, path: str, data: bytes) -> bytes | None:
         """A file of a release, signed anew where it was signed; None: they are not in it."""
         if path.endswith(".md"):

@@ -25,8 +25,8 @@ class Retention:
 
     ``years`` is how long at least each entry is kept with what it names. ``holds`` lists patterns
     of model names about which nothing is deleted, however old: a legal hold. ``churn*`` holds
-    models of every workspace, ``team-a:*`` a whole workspace. ``events_days`` is how long events
-    are kept after every receiver had them: they name people, entries do not.
+    models of every workspace, ``team-a:*`` a whole workspace. ``events_days`` is how long a
+    delivery of an event can be repeated, and how far back a new receiver is told.
 
     Raises:
         ConfigurationError: less than a year, or a pattern that is none.

@@ -7,13 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from mlflow_governance.errors import ConfigurationError, Unavailable
+from mlflow_governance.store import migrate
 from mlflow_governance.store.migrate import VERSION_TABLE, is_current, upgrade
 from mlflow_governance.store.sessions import engine_for
-from mlflow_governance.store.tables import metadata
+from mlflow_governance.store.tables import deliveries, event_places, metadata, private
+from tests.unit.store.builders import AT
+
+NAMED = {"salt": b"s" * 32, "text": "ann", "person": "ann"}
+DELIVERED = {"state": "delivered", "attempts": 1, "next_at": AT, "lease": "", "last_error": ""}
 
 
 @pytest.fixture
@@ -81,6 +87,30 @@ def test_a_newer_database_is_refused(engine: sa.Engine) -> None:
         upgrade(engine)
 
     assert "pip install" in caught.value.advice
+
+
+def test_names_and_what_was_told_come_through_when_events_are_told_from_entries(
+    engine: sa.Engine,
+) -> None:
+    with engine.connect() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0010")
+        connection.execute(sa.insert(private), {**NAMED, "commitment": "sha256:1"})
+        for position, target in ((4, "siem"), (7, "siem"), (2, "cache")):
+            row = {"event_id": f"e{position}", "target": target, "position": position}
+            connection.execute(sa.insert(deliveries), {**DELIVERED, **row})
+        connection.commit()
+
+    upgrade(engine)
+
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(private)).one().text == "ann"
+        places = connection.execute(sa.select(event_places).order_by("target")).all()
+        assert [tuple(place) for place in places] == [("cache", 3), ("siem", 8)]
+        assert connection.execute(sa.select(sa.func.count()).select_from(deliveries)).scalar() == 3
+        with pytest.raises(sa.exc.IntegrityError):
+            connection.execute(sa.insert(private), {**NAMED, "commitment": "sha256:1"})
 
 
 def test_a_commit_of_sqlite_is_durable_and_readers_do_not_wait(url: str) -> None:

@@ -119,4 +119,4 @@ def test_whom_an_act_is_about_is_a_commitment_in_the_entry(database: Database) -
     assert name == "zora"
     assert opens(commitment, salt, "zora")
     assert database.run("SELECT person FROM governance_private WHERE text = 'zora'")[0][0] == "zora"
-    assert "zora" in str(bytes(database.run("SELECT body FROM governance_outbox")[0][0]))
+    assert database.told(0)["facts"]["account"] == "zora"

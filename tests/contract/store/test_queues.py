@@ -88,6 +88,65 @@ def test_a_delivery_carries_the_event(database: Database, queue: Queue) -> None:
     assert json.loads(delivery.body)["id"] == event_id
 
 
+def test_an_event_is_the_same_at_every_attempt_but_for_who_was_erased(
+    database: Database, queue: Queue, clock: Clock
+) -> None:
+    recorded(database, Act.ALIAS_MOVED, Act.ALIAS_MOVED)
+    queue.enqueue_missing([ALL])
+    (first,) = queue.claim(["all"], 1, LEASE, AT)
+
+    (again,) = queue.claim(["all"], 1, LEASE, clock.forward(LEASE))[:1]
+    assert again.body == first.body
+
+    pseudonym = database.erase("ann")
+    (then,) = queue.claim(["all"], 1, LEASE, clock.forward(LEASE))[:1]
+    assert json.loads(then.body) == {**json.loads(first.body), "actor": pseudonym, "reason": ""}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE governance_ledger_entries SET entry = leaf_hash WHERE position = 1",
+        "DELETE FROM governance_ledger_entries WHERE position = 1",
+        "UPDATE governance_private SET text = 'eve'",
+    ],
+)
+def test_what_was_changed_in_the_database_is_not_told_and_stops_nothing(
+    database: Database, queue: Queue, change: str
+) -> None:
+    recorded(database, Act.ALIAS_MOVED, Act.ALIAS_MOVED, Act.VERSION_REVOKED)
+    queue.enqueue_missing([ALL])
+    database.run(change)
+
+    first, changed, last = queue.claim(["all"], 10, LEASE, AT)
+
+    assert (changed.body, bool(changed.problem)) == (b"", True)
+    assert all(one.body or one.problem for one in (first, last))
+    assert queue.enqueue_missing([Target("new")]) >= 2
+
+
+def test_an_event_that_is_recorded_twice_is_told_once(database: Database, queue: Queue) -> None:
+    twice = event()
+    for happened in (twice, twice, event(), twice):
+        with database.store.begin() as uow:
+            uow.record(happened)
+        queue.enqueue_missing([ALL])
+
+    assert claimed(queue, AT)[0] == twice.event_id
+    assert queue.enqueue_missing([Target("new")]) == 2
+
+
+def test_many_events_are_queued_in_small_steps(
+    database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow_governance.store.outbox_queue._STEP", 3)
+    ids = recorded(database, *[Act.ALIAS_MOVED, Act.VERSION_REVOKED] * 4)
+
+    assert queue.enqueue_missing([ALL, REVOCATIONS]) == 12
+    assert claimed(queue, AT) == ids
+    assert claimed(queue, AT, "revocations") == ids[1::2]
+
+
 def test_a_claim_takes_no_more_than_asked(database: Database, queue: Queue) -> None:
     ids = recorded(database, *[Act.ALIAS_MOVED] * 3)
     queue.enqueue_missing([ALL])

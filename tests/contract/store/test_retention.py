@@ -58,7 +58,6 @@ def test_an_entry_goes_with_what_stands_behind_it(database: Database) -> None:
     ((_, none, leaf),) = database.ledger.stored(1, 2)
     assert (none, leaf) == (b"", leaf_hash(data[1]))
     assert database.count("governance_private") == 2 * 7 - 2 * 2
-    assert database.count("governance_outbox") == 5
     for index in range(6):
         before[index].verify(data[index], database.key)
         database.ledger.inclusion_proof(index).verify(data[index], database.key)
@@ -170,17 +169,18 @@ def deliver(queue: Queue, clock: Clock, *targets: str) -> int:
     return len(found)
 
 
-def test_events_that_everybody_has_are_forgotten_in_time(
+def test_deliveries_that_were_made_are_forgotten_in_time(
     database: Database, queue: OutboxQueue, clock: Clock
 ) -> None:
     recorded(database, Act.VERSION_TRANSITIONED, Act.VERSION_REVOKED)
     queue.enqueue_missing([ALL, REVOCATIONS])
     assert deliver(queue, clock, ALL.name, REVOCATIONS.name) == 3
 
-    assert queue.forget([ALL, REVOCATIONS], AT) == 0
-    assert queue.forget([ALL, REVOCATIONS], AT + MONTH) == 2
-    assert database.count("governance_outbox") == database.count("governance_deliveries") == 0
-    assert queue.enqueue_missing([ALL, REVOCATIONS, Target("new")]) == 0
+    assert queue.forget([ALL, REVOCATIONS]) == 0
+    clock.forward(MONTH.total_seconds() + 1)
+    assert queue.forget([ALL, REVOCATIONS]) == 3
+    assert database.count("governance_deliveries") == 0
+    assert queue.enqueue_missing([ALL, REVOCATIONS]) == 0
 
 
 def test_what_is_to_be_delivered_or_was_given_up_is_kept(
@@ -192,45 +192,45 @@ def test_what_is_to_be_delivered_or_was_given_up_is_kept(
     queue.delivered(first, 200)
     queue.failed(second, "gone", None, 410)
 
-    assert queue.forget([ALL], AT + MONTH) == 1
+    clock.forward(MONTH.total_seconds() + 1)
+    assert queue.forget([ALL]) == 1
     assert queue.replay(target=ALL.name) == 2
     assert deliver(queue, clock, ALL.name) == 2
-    assert queue.forget([ALL], AT + MONTH) == 2
+    assert queue.forget([ALL]) == 2
 
 
-def test_what_a_receiver_was_not_even_asked_about_is_not_forgotten(
+def test_a_new_receiver_is_told_of_the_time_that_is_kept(
     database: Database, queue: OutboxQueue, clock: Clock
 ) -> None:
-    recorded(database, Act.VERSION_REVOKED, Act.VERSION_TRANSITIONED)
-    queue.enqueue_missing([REVOCATIONS])
-    assert deliver(queue, clock, REVOCATIONS.name) == 1
+    month = MONTH.total_seconds()
+    recorded(database, *[Act.VERSION_REVOKED] * 3)
+    with database.store.begin() as uow:
+        uow.record(event(at=clock.forward(month)))
+    clock.forward(month / 2)
 
-    assert queue.forget([ALL, REVOCATIONS], AT + MONTH) == 0
-    assert deliver(queue, clock, ALL.name) == 2
-    assert queue.forget([ALL, REVOCATIONS], AT + MONTH) == 2
+    assert queue.enqueue_missing([ALL]) == 1
+    (delivery,) = queue.claim([ALL.name], 9, 60, clock.now)
+    assert database.told(3)["id"] == delivery.event_id
+    clock.forward(month)
+    assert queue.enqueue_missing([Target("new")]) == 0
 
 
-def test_nobody_gets_an_event_twice_for_those_that_were_forgotten(
+def test_a_receiver_that_is_none_any_more_keeps_nothing(
     database: Database, queue: OutboxQueue, clock: Clock
-) -> None:
-    recorded(database, *[Act.VERSION_REVOKED] * 4)
-    targets = [ALL, REVOCATIONS]
-    queue.enqueue_missing(targets)
-    assert deliver(queue, clock, ALL.name) == 4
-    held, *_ = queue.claim([REVOCATIONS.name], 1, 60, clock.forward(1))
-    deliver(queue, clock, REVOCATIONS.name)
-    queue.failed(held, "no", None)
-
-    assert queue.forget(targets, AT + MONTH) == 3
-    assert queue.enqueue_missing(targets) == 0
-
-
-def test_without_receivers_events_are_kept_as_long_and_no_longer(
-    database: Database, queue: OutboxQueue
 ) -> None:
     recorded(database, *[Act.VERSION_REVOKED] * 3)
-    queue.enqueue_missing([ALL])  # who is no receiver any more
+    queue.enqueue_missing([ALL])
 
-    assert queue.forget([], AT + MONTH) == 3
+    clock.forward(MONTH.total_seconds() + 1)
+    assert queue.forget([]) == 3
     assert database.count("governance_deliveries") == 0
     assert database.ledger.verify(database.key).size == 3
+
+
+def test_of_an_entry_that_is_gone_nothing_is_told(database: Database, queue: OutboxQueue) -> None:
+    recorded(database, *[Act.VERSION_TRANSITIONED] * 4)
+    queue.enqueue_missing([ALL])
+    let_go(database, passing(database, 0, 2))
+
+    assert database.count("governance_deliveries") == 2
+    assert queue.enqueue_missing([ALL, Target("new")]) == 1 + 3

@@ -158,18 +158,6 @@ def test_a_writer_sees_what_it_has_written(database: Database) -> None:
         assert uow.version(record.ref) == record
 
 
-def test_an_event_recorded_twice_is_a_conflict(database: Database) -> None:
-    twice = event()
-    with database.store.begin() as uow:
-        uow.record(twice)
-    before = database.ledger.head()
-
-    with pytest.raises(Conflict), database.store.begin() as uow:
-        uow.record(twice)
-
-    assert database.ledger.head() == before
-
-
 def test_a_lost_head_row_stops_every_change(database: Database) -> None:
     database.run("DELETE FROM governance_ledger_head")
     with pytest.raises(ConfigurationError), database.store.begin():

@@ -245,6 +245,12 @@ def test_a_failure_signed_by_a_stranger_spoils_nothing():
     assert facts["result"] == "PASSED"
 
 
+def test_of_two_canaries_alike_it_does_not_matter_which_file_is_first():
+    one, other = ({**canary_body(), "metrics": {"errors": share}} for share in (0.01, 0.02))
+
+    assert _canary(one, other) == _canary(other, one)
+
+
 def _canary(*bodies, **changes):
     items = [(f"{n}.intoto.json", attest(CANARY, body)) for n, body in enumerate(bodies)]
     return evaluation.CanaryVerifier().verify(case(*items, **changes))

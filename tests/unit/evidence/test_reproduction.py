@@ -90,6 +90,12 @@ def test_the_same_bytes_say_more_than_what_is_near() -> None:
     assert facts(near)["tolerance"] == NEAR
 
 
+def test_of_two_that_are_as_near_it_does_not_matter_which_file_is_first() -> None:
+    one, other = (at(1, OTHER, tolerance={**NEAR, "limit": limit}) for limit in (1e-6, 1e-5))
+
+    assert facts(one, other) == facts(other, one)
+
+
 def test_of_several_mismatches_the_newest_is_told() -> None:
     found = facts(at(3, OTHER), at(1, OTHER, builder="urn:b", tolerance=FAR))
 

@@ -106,6 +106,12 @@ def test_of_two_measurements_at_one_instant_the_worse_counts() -> None:
     assert facts(at(1, BAD), at(1, GOOD))["met"] is False
 
 
+def test_of_two_that_are_met_at_one_instant_it_does_not_matter_which_file_is_first() -> None:
+    lax = objective(target=0.98)
+
+    assert facts(at(1, GOOD), at(1, lax)) == facts(at(1, lax), at(1, GOOD))
+
+
 def test_where_all_is_met_the_newest_profile_is_told_first() -> None:
     found = facts(at(3, GOOD), at(1, GOOD, profile="batch"))
 

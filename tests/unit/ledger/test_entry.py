@@ -28,6 +28,7 @@ from mlflow_governance.ledger.entry import (
 from tests.unit.ledger.builders import encoded, event
 
 SALT = bytes(range(SALT_BYTES))
+SALTED = seal("zora", SALT).commitment
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -155,11 +156,17 @@ def test_erased_texts_are_none_and_their_commitments_stay() -> None:
 
 
 def test_the_outgoing_event_names_its_place_in_the_ledger() -> None:
-    document = event_document(event(), 4, bytes(32))
+    happened = event(facts={"gate": "promote", "account": SALTED, "digest": SALTED})
+    entry = build_entry(happened, 4, sealed(happened))
+    private = {entry["actor"]: "ann", SALTED: "zora"}
+
+    document = event_document(entry, private, bytes(32))
 
     assert document["ledger_index"] == 4
     assert document["ledger_root"] == "00" * 32
-    assert document["actor"] == "ann"
+    assert (document["id"], document["actor"]) == (happened.event_id, "ann")
+    assert document["reason"] == "", "it was erased"
+    assert document["facts"] == {"gate": "promote", "account": "zora", "digest": SALTED}
     assert json.loads(json.dumps(document)) == document
 
 

@@ -20,8 +20,7 @@ from mlflow_governance.store.unit_of_work import SqlStore
 from mlflow_governance.workflows.checkpoints import Kept
 from tests.unit.store.builders import Database, open_database
 
-_TABLES = ("ledger_head", "ledger_entries", "ledger_checkpoints", "checkpoint_places", "private",
-           "outbox")  # fmt: skip
+_TABLES = ("ledger_head", "ledger_entries", "ledger_checkpoints", "checkpoint_places", "private")
 
 
 @dataclass

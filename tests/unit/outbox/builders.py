@@ -22,7 +22,13 @@ from werkzeug.wrappers import Request, Response
 
 from mlflow_governance.core import canonical, digest
 from mlflow_governance.core.event import Act, Event
-from mlflow_governance.ledger.entry import event_document
+from mlflow_governance.ledger.entry import (
+    SALT_BYTES,
+    Commitments,
+    build_entry,
+    event_document,
+    seal,
+)
 from mlflow_governance.outbox import cloudevents, signing
 from mlflow_governance.outbox.interface import Target
 from mlflow_governance.workflows.queue import Delivery, Recipient
@@ -154,11 +160,14 @@ _KINDS: dict[Act, dict[str, Any]] = {
 
 
 def stored(act: Act = Act.VERSION_TRANSITIONED, index: int = 0, **changes: Any) -> dict[str, Any]:
-    """The document of one event, as the ledger makes it and the store keeps it."""
+    """The document of one event, as the store makes it of an entry."""
     kind = {"subject": _SUBJECT, "person": "ann", **_KINDS[act]}
     made = Event(act, at=NOW, event_id=f"{index:032x}", **kind)
+    actor, reason = (seal(text, bytes(SALT_BYTES)) for text in (made.person, made.reason))
+    entry = build_entry(made, index, Commitments(actor, reason))
+    clear = {one.commitment: one.text for one in (actor, reason)}
     root = hashlib.sha256(b"root %d" % index).digest()
-    return {**event_document(made, index, root), **changes}
+    return {**event_document(entry, clear, root), **changes}
 
 
 def target(url: str, name: str = "serving", **changes: Any) -> Target:

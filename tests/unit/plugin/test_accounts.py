@@ -20,6 +20,7 @@ from mlflow_governance.plugin import compat
 from mlflow_governance.plugin.accounts import AccountWatch
 from mlflow_governance.plugin.route_table import ACCOUNTS
 from mlflow_governance.plugin.routes import Inventory, Route
+from mlflow_governance.store.events import event_body
 from mlflow_governance.workflows.repeats import FIRST
 from tests.unit.workflows.builders import InProcessRegistry
 
@@ -152,8 +153,8 @@ def test_what_leaves_the_registry_names_the_account(told: Told) -> None:
     told.client.post(API + "create", json={"username": "ann", "password": SECRET})
 
     with told.registry.sessions.engine.connect() as connection:
-        (body,) = connection.exec_driver_sql("SELECT body FROM governance_outbox").scalars()
-    assert canonical.decode_object(bytes(body))["facts"]["account"] == "ann"
+        body = event_body(connection, 0)
+    assert canonical.decode_object(body)["facts"]["account"] == "ann"
 
 
 def test_what_is_refused_is_told_and_a_loop_of_it_summed_up(told: Told) -> None:

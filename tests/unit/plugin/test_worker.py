@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from mlflow_governance.core import moment
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
+from mlflow_governance.outbox.interface import Target
 from mlflow_governance.plugin import worker as worker_module
 from mlflow_governance.plugin.artifacts import ServerArtifacts
 from mlflow_governance.plugin.catalogue import MlflowCatalogue
@@ -23,6 +24,9 @@ from mlflow_governance.store import tables
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from tests.unit.plugin.builders import NAME, Governed
+
+GONE = Target("gone", "http://127.0.0.1/", f"whsec_{'A' * 32}")
+"""A receiver that was removed from the settings."""
 
 
 class Ahead:
@@ -185,7 +189,8 @@ def test_events_that_every_receiver_has_are_forgotten_after_their_time(governed:
     governed.candidate()
     clock = Ahead()
     one = worker(governed, clock)
-    count = sa.select(sa.func.count()).select_from(tables.outbox)
+    OutboxQueue(governed.store.sessions.for_us, clock).enqueue_missing([GONE])
+    count = sa.select(sa.func.count()).select_from(tables.deliveries)
 
     def kept() -> int:
         with governed.store.sessions.for_us(True) as session:

@@ -25,6 +25,7 @@ from mlflow_governance.core.person import Person
 from mlflow_governance.core.stage import Stage
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.ledger.note import Ed25519Signer, NoteKey
+from mlflow_governance.store.events import event_body
 from mlflow_governance.store.ledger import SqlLedger
 from mlflow_governance.store.mlflow_tables import model_versions
 from mlflow_governance.store.packing import pack, unpack
@@ -75,6 +76,11 @@ class Database:
         """Put other bytes in its place."""
         self.run("UPDATE governance_ledger_entries SET entry = :data WHERE position = :p",
                  data=pack(data), p=position)  # fmt: skip
+
+    def told(self, position: int) -> dict[str, Any]:
+        """What receivers of events are told of an entry."""
+        with self.sessions.engine.connect() as connection:
+            return canonical.decode_object(event_body(connection, position))
 
     def count(self, table: str) -> int:
         return int(self.run(f"SELECT count(*) FROM {table}")[0][0])

@@ -37,7 +37,6 @@ def disagreements(sessions: Sessions, key: NoteKey, exported: Iterable[str] = ()
                 "entries": tables.ledger_entries,
                 "versions": tables.versions,
                 "decisions": tables.decisions,
-                "outbox": tables.outbox,
                 "approvals": tables.approvals,
                 "blocked": tables.blocked,
                 "mlflow": model_versions,
@@ -47,7 +46,6 @@ def disagreements(sessions: Sessions, key: NoteKey, exported: Iterable[str] = ()
     return [
         *_stages(entries, rows["versions"], rows["mlflow"]),
         *_decisions(entries, rows["decisions"]),
-        *_events(entries, rows["outbox"]),
         *_approvals(entries, rows["approvals"], rows["versions"]),
         *_blocked(rows["versions"], {row["digest"]: row["stage"] for row in rows["blocked"]}),
         *replay_disagreements(sessions),
@@ -144,13 +142,6 @@ def _decisions(entries: list[Any], decisions: list[Any]) -> Iterable[str]:
     kept = Counter((row["decision_id"], row["digest"]) for row in decisions)
     for one in (told - kept) + (kept - told):
         yield f"decision {one} stands {told[one]} times in the ledger, {kept[one]} times beside it"
-
-
-def _events(entries: list[Any], outbox: list[Any]) -> Iterable[str]:
-    told = {(entry["index"], entry["event_id"], entry["act"]) for entry in entries}
-    queued = {(row["position"], row["id"], row["act"]) for row in outbox}
-    for one in told ^ queued:
-        yield f"event {one} is in the {'ledger' if one in told else 'outbox'} alone"
 
 
 def _approvals(entries: list[Any], approvals: list[Any], versions: list[Any]) -> Iterable[str]:
