@@ -169,10 +169,13 @@ def anchors(backend_store_uri: str, home: str | None) -> None:
     settings = config.load(config.home_folder(home))
     ledger = _ledger(backend_store_uri)
     click.echo(f"ledger key: {custody.ledger_keys(settings).newest.encode()}")
-    alarms = 0
+    alarms = stale = 0
     for state, place, told in standing(settings, ledger):
         alarms += state == "ALARM"
+        stale += state == "stale"
         click.echo(f"{state:<8} {place}: {told}")
+    if stale:
+        click.echo("a worker takes checkpoints there; does one run? mlflow-governance doctor")
     if alarms:
         raise LedgerError(
             f"{alarms} places have seen another ledger",
