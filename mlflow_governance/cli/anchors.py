@@ -217,6 +217,9 @@ def recover(reason: str, files: tuple[Path, ...], backend_store_uri: str, home: 
         gone = checkpoints.parse(note)
         click.echo(f"acknowledged as lost: {gone.size} entries, root {gone.root.hex()}")
     click.echo(f"the ledger goes on at {head.size if head else 0} entries")
+    for witness in settings.checkpoint_options.witnesses:
+        click.echo(f"next: ask the people of {witness.key.name}: mlflow-governance witness forget")
+    click.echo("next: start the servers, and revoke again what was revoked since")
 
 
 def standing(settings: Settings, ledger: SqlLedger) -> Iterator[tuple[str, str, str]]:
