@@ -23,7 +23,7 @@ import yaml
 
 from mlflow_governance.core import digest
 from mlflow_governance.core.digest import Digest
-from mlflow_governance.errors import ConfigurationError, InvalidRequest
+from mlflow_governance.errors import ConfigurationError, GovernanceError
 from mlflow_governance.evidence.key_reference import is_reference
 from mlflow_governance.outbox.checkpoint_options import CheckpointOptions
 from mlflow_governance.outbox.checkpoint_options import read_options as read_checkpoint_options
@@ -42,6 +42,7 @@ DEFAULT_HOME = ".mlflow-governance"
 _MEBIBYTE = 1024 * 1024
 _GLOB = re.compile(r"\[[^]]*\]|[*?]")
 _LEAST_LITERAL = 3
+_SETTINGS = "docs/operations.md lists every setting with its type."
 _MOST_APPROVALS = 20
 
 
@@ -257,11 +258,13 @@ def load(home: Path) -> Settings:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     try:
         return _settings(home, document or {})
-    except (TypeError, ValueError, KeyError, OSError, InvalidRequest) as error:
+    except GovernanceError as error:
         raise ConfigurationError(
-            f"{path} is not usable: {error}",
-            advice="docs/operations.md lists every setting with its type.",
+            f"{path} is not usable: {error.message}", advice=error.advice or _SETTINGS
         ) from error
+    except (TypeError, ValueError, KeyError, OSError) as error:
+        said = error.args[0] if isinstance(error, KeyError) else error
+        raise ConfigurationError(f"{path} is not usable: {said}", advice=_SETTINGS) from error
 
 
 def _settings(home: Path, document: Any) -> Settings:
@@ -321,9 +324,8 @@ def _targets(home: Path, entries: list[Any]) -> tuple[Target, ...]:
 
 def _target(home: Path, entry: Any) -> Target:
     # The secret itself stays out of config.yaml: it is in a file or in the environment.
-    if not isinstance(entry, dict) or set(entry) - {
-        "name", "url", "secret_file", "secret_variable", "acts", "timeout_seconds",
-    }:  # fmt: skip
+    known = {"name", "url", "secret_file", "secret_variable", "acts", "timeout_seconds"}
+    if not isinstance(entry, dict) or set(entry) - known or not {"name", "url"} <= set(entry):
         raise TypeError(
             "a webhook has name, url, secret_file or secret_variable, acts and timeout_seconds"
         )

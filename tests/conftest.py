@@ -1,13 +1,18 @@
-"""How tests are shared out among processes."""
+"""How tests are shared out among processes, and which examples they take."""
 
 from __future__ import annotations
 
 import ast
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The suite gives the same answer twice; whoever hunts gets other examples each time.
+settings.load_profile("default" if "GOVERNANCE_HUNT" in os.environ else "ci")
 
 SERVERS = {"big": "big", "told": "told", "wide": "world", "world": "world"}
 """Fixtures of tests/integration/conftest.py that start a server once in a process, and the group

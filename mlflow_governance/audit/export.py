@@ -121,6 +121,20 @@ def export_ledger(
     return Exported(head.origin, head.size, head.root.hex(), head.size - done, len(marks))
 
 
+def require_place(ledger: StoredLedger, path: Path, keys: KeyHistory) -> None:
+    """Refuse a folder this ledger cannot be exported into, before the export is an entry of it.
+
+    Raises:
+        LedgerError: the ledger does not continue what the folder holds.
+        InvalidRequest: the folder holds something else, or cannot be written.
+        Conflict: another export into it is at work.
+    """
+    note = ledger.head()
+    with ExportFolder(path) as folder:
+        if note:
+            _before(folder, checkpoints.verify(note, keys), keys)
+
+
 def _before(folder: ExportFolder, head: Checkpoint, keys: KeyHistory) -> Checkpoint | None:
     if not folder.exists:
         return None

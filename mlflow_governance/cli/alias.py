@@ -36,6 +36,8 @@ def list_(name: str, as_json: bool) -> None:
     for row in found:
         before = f"  (before: {row['before']})" if row["before"] else ""
         click.echo(f"{row['alias']:<24} {row['version'] or 'nowhere':<8} {row['at'][:19]}{before}")
+    if not found:
+        click.echo(f"no alias of {name!r} is or was governed")
 
 
 @alias.command("set")

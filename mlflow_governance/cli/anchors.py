@@ -169,10 +169,13 @@ def anchors(backend_store_uri: str, home: str | None) -> None:
     settings = config.load(config.home_folder(home))
     ledger = _ledger(backend_store_uri)
     click.echo(f"ledger key: {custody.ledger_keys(settings).newest.encode()}")
-    alarms = 0
+    alarms = stale = 0
     for state, place, told in standing(settings, ledger):
         alarms += state == "ALARM"
+        stale += state == "stale"
         click.echo(f"{state:<8} {place}: {told}")
+    if stale:
+        click.echo("a worker takes checkpoints there; does one run? mlflow-governance doctor")
     if alarms:
         raise LedgerError(
             f"{alarms} places have seen another ledger",
@@ -214,6 +217,9 @@ def recover(reason: str, files: tuple[Path, ...], backend_store_uri: str, home: 
         gone = checkpoints.parse(note)
         click.echo(f"acknowledged as lost: {gone.size} entries, root {gone.root.hex()}")
     click.echo(f"the ledger goes on at {head.size if head else 0} entries")
+    for witness in settings.checkpoint_options.witnesses:
+        click.echo(f"next: ask the people of {witness.key.name}: mlflow-governance witness forget")
+    click.echo("next: start the servers, and revoke again what was revoked since")
 
 
 def standing(settings: Settings, ledger: SqlLedger) -> Iterator[tuple[str, str, str]]:

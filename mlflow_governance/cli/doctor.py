@@ -209,11 +209,11 @@ def _server() -> Iterator[Finding]:
 
 
 def _database(settings: Settings, backend: str) -> Iterator[Finding]:
+    from mlflow_governance.cli.operation import open_sessions
     from mlflow_governance.store.ledger import SqlLedger
-    from mlflow_governance.store.sessions import session_factory_for
 
     try:
-        ledger = SqlLedger(session_factory_for(backend))
+        ledger = SqlLedger(open_sessions(backend))
         report = ledger.verify(bootstrap.ledger_key(settings))
     except GovernanceError as error:
         yield Finding(_FAILED, "ledger", error.message, error.advice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -70,14 +71,13 @@ def evidence(
     target = output or Path(_default_name(asked))
     if target.exists():
         raise InvalidRequest(f"{target} is there already", advice="Name another file: -o FILE")
-    if options["from_server"]:
-        _write(target, asked, None)
-        return
-    made = _write(target, asked, (backend_store_uri, home))
+    made = _write(target, asked, None if options["from_server"] else (backend_store_uri, home))
     if made is not None:
         click.echo(made.answer)
         click.echo(f"{target}: {made.files} files, manifest {made.manifest}")
         click.echo(f"recorded in ledger entry {made.index}")
+    click.echo(f"to check it: python verify.py bundle {shlex.quote(str(target))} --key VKEY")
+    click.echo("verify.py: mlflow-governance ledger verifier; VKEY: mlflow-governance ledger key")
 
 
 def _of(version: str | None, between: str | None, workspace: str) -> OfVersion | OfPeriod:

@@ -16,8 +16,8 @@ from mlflow_governance.cli.history import backend, home
 from mlflow_governance.cli.telling import line, person, plain
 from mlflow_governance.core.model_ref import DEFAULT_WORKSPACE, VersionRef
 from mlflow_governance.errors import (
-    ConfigurationError,
     GovernanceError,
+    InvalidRequest,
     NotFound,
     VerificationError,
 )
@@ -89,6 +89,9 @@ def explain_command(  # noqa: PLR0913  (one for each option)
 
     Exit code 3 is an integrity alarm: the record is not what was decided.
     """
+    if output is not None and output.is_dir() and any(output.iterdir()):
+        # What another decision left there would be taken for part of this one.
+        raise InvalidRequest(f"{output} is not empty", advice="Name a new or an empty folder.")
     sessions, witnessed = open_ledger(backend_store_uri, home)
     try:
         found = _found(sessions, witnessed, decision, workspace, _at_hand(bundle, home))
@@ -183,7 +186,7 @@ def _write(found: Reconstruction, output: Path | None, dossier: Path | None) -> 
             for name, data in files.items():
                 (output / name).write_bytes(data)
     except OSError as error:
-        raise ConfigurationError(f"the files cannot be written: {error}") from error
+        raise InvalidRequest(f"{error.filename} cannot be written: {error.strerror}") from error
     if output is not None and "policy.tar.gz" not in files:
         click.echo(f"without the policy bundle, which is not at hand: {output}", err=True)
 

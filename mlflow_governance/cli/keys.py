@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mlflow_governance.evidence.key_reference import is_reference
 from mlflow_governance.evidence.keys import Algorithm, generate_key_pair, open_key
 
 
@@ -73,7 +74,8 @@ def rotate_ledger_key(
 
     Servers may run meanwhile: those with this home folder go on with the new key by themselves,
     others refuse to write until they have it. Whoever verifies the ledger elsewhere needs nothing
-    new: checkpoints/ holds the one that both signed.
+    new: checkpoints/ holds the one that both signed. A witness goes on when its people have given
+    it the new key, as one more --log.
 
     \b
     mlflow-governance keys rotate ledger --reason "yearly"
@@ -103,4 +105,10 @@ def rotate_ledger_key(
     click.echo(f"  now    {history.newest.encode()}")
     click.echo(f"copy off this host: {settings.checkpoint_folder / f'{at.size:012d}.checkpoint'}")
     if to:
-        click.echo(f"next: set ledger_key: {to} in config.yaml")
+        place = to if is_reference(to) else Path(to).resolve()  # config.yaml has its own "here"
+        click.echo(f"next: set ledger_key: {place} in config.yaml")
+    for witness in settings.checkpoint_options.witnesses:
+        click.echo(
+            f"next: ask the people of {witness.key.name} to start it with one more "
+            f"--log '{history.newest.encode()}'"
+        )

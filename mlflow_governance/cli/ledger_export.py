@@ -50,7 +50,7 @@ def export(
 
     Exit code 3: the ledger does not verify, or does not continue what the folder holds.
     """
-    from mlflow_governance.audit.export import export_ledger
+    from mlflow_governance.audit.export import export_ledger, require_place
     from mlflow_governance.cli.operation import open_sessions, open_store, operator
     from mlflow_governance.custody.ledger import ledger_keys
     from mlflow_governance.store.checkpoint_book import SqlCheckpointBook
@@ -61,6 +61,7 @@ def export(
     sessions = open_sessions(backend_store_uri)
     view = SqlLedger(sessions)
     keys = ledger_keys(settings).following(view.handovers())
+    require_place(view, folder, keys)
     with store.begin() as uow:  # first, so that nothing leaves the house without a record of it
         size = uow.ledger_size()
         uow.record(
@@ -120,6 +121,7 @@ def verifier(output: Path | None) -> None:
         click.echo(text, nl=False)
     else:
         output.write_text(text, "utf-8")
+        click.echo(f"{output}: read it, then: python {output} ledger FOLDER --key VKEY")
 
 
 def _kept(

@@ -16,16 +16,12 @@ from mlflow_governance.errors import InvalidRequest, LedgerError, NotFound
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.consistency import HEADER, ConsistencyProof
 from mlflow_governance.ledger.handover import KeyHistory
-from mlflow_governance.ledger.note import LedgerKey
 from mlflow_governance.ledger.proof import InclusionProof
 
 if TYPE_CHECKING:
     from mlflow_governance.store.ledger import SqlLedger
 
 _file = click.Path(path_type=Path, exists=True, dir_okay=False)
-_output = click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="File; default: print."
-)
 _key = click.option(
     "--key", "given", metavar="VKEY",
     help="The ledger's key as `ledger key` prints it, or a file with it; default: the home folder.",
@@ -37,26 +33,39 @@ _key = click.option(
 @click.option("--event", metavar="ID", help="The entry of this event, instead of an index.")
 @click.option("--decision", metavar="ID", help="The entry of this decision.")
 @click.option("--checkpoint", "against", type=_file, help="Signed earlier; default: the head.")
+@click.option(
+    "--entry", type=click.Path(path_type=Path), metavar="FILE",
+    help="Write the entry there, too: the bytes the proof is about.",
+)  # fmt: skip
 @backend
 @home
-@_output
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File; default: print.")
 def prove(backend_store_uri: str, home: str | None, output: Path | None, **options: Any) -> None:
-    """Write the inclusion proof of one entry (C2SP tlog-proof).
+    """Write the inclusion proof of one entry (C2SP tlog-proof), and the entry.
 
     \b
-      mlflow-governance ledger prove 17 -o 17.tlog-proof
+      mlflow-governance ledger prove 17 -o 17.tlog-proof --entry 17.json
       mlflow-governance ledger prove --decision 7f2c… --checkpoint audit.checkpoint
+
+    Whoever has both and the ledger's key needs nothing else: `ledger check`, or verify.py.
     """
     key = _home_key(home)
-    note = None if options["against"] is None else _read(options["against"])
-    if note is not None:
-        checkpoint.verify(note, key)
+    note = None if options["against"] is None else _checkpoint(options["against"], key)
     with opened(backend_store_uri) as view:
         index = _index(view, options)
         proof = view.inclusion_proof(index, note)
         data = view.entry(index)
-    proof.verify(data, key)
-    _write(proof.encode(), output)
+    size = proof.verify(data, key).size
+    entry: Path | None = options["entry"]
+    if entry is not None:
+        entry.write_bytes(data)
+    if output is None:
+        click.echo(proof.encode(), nl=False)
+        return
+    output.write_text(proof.encode(), "utf-8")
+    click.echo(f"{output}: entry {index} is in the ledger of {size} entries")
+    if entry is not None:
+        click.echo(f"to check it: mlflow-governance ledger check {output} --against {entry}")
 
 
 def _index(view: SqlLedger, named: dict[str, Any]) -> int:
@@ -76,7 +85,10 @@ def _index(view: SqlLedger, named: dict[str, Any]) -> int:
 @click.argument("new", type=_file, metavar="[NEW_CHECKPOINT]", required=False)
 @backend
 @home
-@_output
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path),
+    help="File for the proof; default: it is only checked.",
+)  # fmt: skip
 def consistency(
     old: Path, new: Path | None, backend_store_uri: str, home: str | None, output: Path | None
 ) -> None:
@@ -90,9 +102,7 @@ def consistency(
       mlflow-governance ledger consistency last-audit.checkpoint -o since.tlog-consistency
     """
     key = _home_key(home)
-    notes = [_read(path) for path in (old, new) if path is not None]
-    for note in notes:
-        checkpoint.verify(note, key)
+    notes = [_checkpoint(path, key) for path in (old, new) if path is not None]
     with opened(backend_store_uri) as view:
         proof = view.prove_consistency(*notes)
     before, now = proof.verify(key)
@@ -123,8 +133,17 @@ def check(proof: Path, against: Path | None, given: str | None, home: str | None
         _check_consistency(text, against, key)
         return
     if against is None:
-        raise InvalidRequest("an inclusion proof is checked --against the entry's bytes")
-    parsed = InclusionProof.parse(text)
+        raise InvalidRequest(
+            "an inclusion proof is checked --against the entry's bytes",
+            advice="They are written by: mlflow-governance ledger prove INDEX --entry FILE",
+        )
+    try:
+        parsed = InclusionProof.parse(text)
+    except LedgerError as error:
+        raise LedgerError(
+            f"{proof}: {error.message}",
+            advice="Proofs are written by: mlflow-governance ledger prove, ledger consistency",
+        ) from error
     try:
         signed = parsed.verify(against.read_bytes(), key)
     except LedgerError as error:
@@ -156,11 +175,11 @@ def key(home: str | None) -> None:
     click.echo(_home_key(home).encode(), nl=False)
 
 
-def _check_consistency(text: str, against: Path | None, key: LedgerKey) -> None:
+def _check_consistency(text: str, against: Path | None, key: KeyHistory) -> None:
     proof = ConsistencyProof.parse(text)
     before, now = proof.verify(key)
     if against is not None:
-        kept = checkpoint.verify(_read(against), key)
+        kept = checkpoint.parse(_checkpoint(against, key))
         if kept != before:
             raise LedgerError(
                 f"the proof is of another checkpoint: it begins at {before.size} entries, "
@@ -200,8 +219,11 @@ def _read(path: Path) -> str:
         raise InvalidRequest(f"{path} cannot be read: {error}") from error
 
 
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        output.write_text(text, "utf-8")
+def _checkpoint(path: Path, key: KeyHistory) -> str:
+    """The note in a file, which is a checkpoint of this ledger."""
+    note = _read(path)
+    try:
+        checkpoint.verify(note, key)
+    except LedgerError as error:
+        raise LedgerError(f"{path}: {error.message}", advice=error.advice) from error
+    return note

@@ -10,7 +10,9 @@ from typing import NoReturn
 
 import click
 
-from mlflow_governance.errors import GovernanceError
+from mlflow_governance.errors import GovernanceError, InvalidRequest
+
+_log = logging.getLogger(__name__)
 
 # Command name → module, attribute, one line of help.
 _COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -18,7 +20,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "worker": ("serve", "worker", "Run another worker beside a server."),
     "doctor": ("doctor", "doctor", "Say what is configured, active and missing."),
     "users": ("users", "users", "Add people and their roles to MLflow's basic-auth."),
-    "keys": ("keys", "keys", "Make signing keys."),
+    "keys": ("keys", "keys", "Make signing keys; change the ledger's."),
     "trust": ("trust", "trust", "Say who may sign what."),
     "card": ("card", "card", "Begin, check, show and exchange model cards."),
     "submit": ("submit", "submit", "Sign, describe and register a model."),
@@ -96,7 +98,10 @@ def cli(verbose: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line; governance errors end with their own exit code."""
+    """Run the command line; governance errors end with their own exit code.
+
+    So does what the system says of a file somebody named; ``--verbose`` shows where it was met.
+    """
     if not sys.stderr.isatty():  # MLflow's progress bars would clutter every log
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
@@ -110,6 +115,12 @@ def main() -> NoReturn:
     except GovernanceError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:  # of no file: a fault of ours, to be seen in full
+            raise
+        _log.debug("where it was met", exc_info=error)
+        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(InvalidRequest.exit_code)
     sys.exit(0)
 
 

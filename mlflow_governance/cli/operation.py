@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_governance.bootstrap import ledger_signer
 from mlflow_governance.config import Settings
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.custody.ledger import successor
-from mlflow_governance.errors import GovernanceError
+from mlflow_governance.errors import GovernanceError, NotFound
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from mlflow_governance.store.sessions import Sessions
     from mlflow_governance.store.unit_of_work import SqlStore
 
@@ -29,9 +32,10 @@ def operator() -> Actor:
 
 
 def open_sessions(url: str) -> Sessions:
-    """Sessions on a database whose tables are of this version; a command migrates none.
+    """Sessions on a database whose tables are of this version; a command makes and migrates none.
 
     Raises:
+        NotFound: it would be a file that is not there.
         ConfigurationError: they are of another one, or the URL cannot be used.
         Unavailable: the database does not answer.
     """
@@ -40,11 +44,22 @@ def open_sessions(url: str) -> Sessions:
 
     sessions = session_factory_for(url)
     try:
+        _require_file(sessions.engine.url)
         require_current(sessions.engine)
     except GovernanceError:
         sessions.dispose()
         raise
     return sessions
+
+
+def _require_file(url: URL) -> None:
+    # SQLite would make an empty one, where a server started later might find it.
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    if name and not name.startswith((":memory:", "file:")) and not Path(name).is_file():
+        raise NotFound(
+            f"there is no database {Path(name).resolve()}",
+            advice="Name the server's, --backend-store-uri URL, or go to the folder it runs in.",
+        )
 
 
 def open_store(settings: Settings, url: str) -> SqlStore:

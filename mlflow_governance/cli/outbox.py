@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.cli.operation import open_sessions
+from mlflow_governance.errors import InvalidRequest, NotFound
 
 _backend = click.option(
     "--backend-store-uri", default="sqlite:///mlflow.db", show_default=True, help="The database."
@@ -21,14 +22,13 @@ def outbox() -> None:
 def status(backend_store_uri: str) -> None:
     """Count what waits and what was given up, by receiver."""
     from mlflow_governance.store.outbox_queue import OutboxQueue
-    from mlflow_governance.store.sessions import session_factory_for
 
-    counts = OutboxQueue(session_factory_for(backend_store_uri)).pending_counts()
+    counts = OutboxQueue(open_sessions(backend_store_uri)).pending_counts()
     for target, states in sorted(counts.items()):
         told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
         click.echo(f"{target}: {told}")
     if not counts:
-        click.echo("nothing was ever sent; docs/operations.md says how to name a receiver")
+        click.echo("nothing waits; who is told is said under webhooks in config.yaml")
 
 
 @outbox.command()
@@ -46,10 +46,14 @@ def replay(event_id: str | None, target: str | None, backend_store_uri: str) -> 
     mlflow-governance outbox replay --target siem
     """
     from mlflow_governance.store.outbox_queue import OutboxQueue
-    from mlflow_governance.store.sessions import session_factory_for
 
     if not event_id and not target:
         raise InvalidRequest("nothing to replay was named", advice="Give --event or --target.")
-    queue = OutboxQueue(session_factory_for(backend_store_uri))
+    queue = OutboxQueue(open_sessions(backend_store_uri))
     count = queue.replay(event_id=event_id, target=target)
+    if not count:
+        raise NotFound(
+            f"no delivery is kept of {event_id or target}",
+            advice="config.yaml names the receivers, and how long events are kept (events_days).",
+        )
     click.echo(f"{count} deliveries wait again")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_governance.cli.history import backend, print_alarms
+from mlflow_governance.cli.operation import open_sessions
 from mlflow_governance.cli.policy_replay import print_changes
 from mlflow_governance.core import digest, moment
 from mlflow_governance.errors import NotFound, VerificationError
@@ -41,10 +42,9 @@ def differences(wanted: str | None, form: str, backend_store_uri: str) -> None:
     Exit code 3: what was kept was changed in the database.
     """
     from mlflow_governance.store.differences import SqlDifferences
-    from mlflow_governance.store.sessions import session_factory_for
 
     only = digest.parse(wanted) if wanted else None
-    sessions = session_factory_for(backend_store_uri.removeprefix("governance+"))
+    sessions = open_sessions(backend_store_uri)
     try:
         kept = SqlDifferences(sessions)
         found = [w for w in kept.watched() if only in (None, w.shadow)]

@@ -11,6 +11,7 @@ import click
 
 from mlflow_governance import bootstrap, config
 from mlflow_governance.cli import history
+from mlflow_governance.cli.operation import open_sessions
 from mlflow_governance.core import moment
 
 if TYPE_CHECKING:
@@ -43,9 +44,8 @@ def log(
             | .result.reasons[].code'
     """
     from mlflow_governance.store.decision_feed import SqlDecisionFeed
-    from mlflow_governance.store.sessions import session_factory_for
 
-    feed = SqlDecisionFeed(session_factory_for(backend_store_uri))
+    feed = SqlDecisionFeed(open_sessions(backend_store_uri))
     if status:
         _tell_places(feed)
         return

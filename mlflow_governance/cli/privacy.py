@@ -22,6 +22,7 @@ from mlflow_governance.core.person import Person
 from mlflow_governance.errors import (
     ConfigurationError,
     Conflict,
+    InvalidRequest,
     NotFound,
     VerificationError,
 )
@@ -76,7 +77,7 @@ def export_command(
     from mlflow_governance.workflows.privacy import export
 
     if output is not None and output.exists():
-        raise Conflict(f"{output} exists already", advice="Name another file.")
+        raise InvalidRequest(f"{output} is there already", advice="Name another file: -o FILE")
     settings = config.load(config.home_folder(home))
     store = open_store(settings, backend_store_uri)
     document = export(store, Person.known_as(person, also), operator(), clock=moment.now)

@@ -102,8 +102,8 @@ def expire(  # noqa: PLR0913  (one for each option)
 
     That is what changed nothing (denied downloads, refused requests, starts …), and the whole
     history of versions that were deleted. Decisions and dossiers of living versions, moves of
-    aliases, changes of policy, trust and keys, and erasures stay, however old; so does whatever a
-    legal hold names.
+    aliases, changes of policy, trust and keys, erasures and the newest start stay, however old; so
+    does whatever a legal hold names.
 
     What goes leaves its hash behind: the ledger and every proof of the other entries verify as
     before. An entry says which are gone. Make an export first if you want to keep them elsewhere:
@@ -122,6 +122,8 @@ def expire(  # noqa: PLR0913  (one for each option)
     with _Ledger(backend_store_uri, home) as ledger:
         review = ledger.review(instant(now_text, moment.now()) or moment.now(), as_if=now_text)
         count = _show(ledger, review)
+        if not count:
+            click.echo("nothing is past its time, so nothing is deleted")
         if dry_run or not count:
             return
         if not yes:

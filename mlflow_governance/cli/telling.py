@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,7 +69,7 @@ def _change(entry: Mapping[str, Any]) -> Iterator[str]:
     elif not entry["allowed"] and asked.get("to"):
         yield f"{asked.get('from')} → {asked['to']}"
     elif not entry["decision_id"] and facts and not _is_said_elsewhere(facts):
-        told = ", ".join(f"{key} {value}" for key, value in facts.items())
+        told = ", ".join(f"{key} {_shown(value)}" for key, value in facts.items())
         yield told if len(told) <= _MOST else f"{told[:_MOST]}…"
 
 
@@ -84,6 +85,10 @@ def _why(entry: Mapping[str, Any]) -> Iterator[str]:
         yield f"“{entry['reason']}”"
     if entry["decision_id"]:
         yield f"decision {entry['decision_id']}"
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _number(version: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -30,9 +31,8 @@ def users() -> None:
 def add(name: str, roles: tuple[str, ...], password_stdin: bool) -> None:
     """Create a user, or give an existing one more roles."""
     from mlflow.exceptions import MlflowException
-    from mlflow.server.auth.client import AuthServiceClient
 
-    client = AuthServiceClient(_tracking_uri())
+    client = _client()
     password = _password(password_stdin)
     try:
         try:
@@ -58,15 +58,22 @@ def remove(name: str) -> None:
     To have that erased, too: mlflow-governance privacy erase NAME --reason WHY
     """
     from mlflow.exceptions import MlflowException
-    from mlflow.server.auth.client import AuthServiceClient
 
     try:
-        AuthServiceClient(_tracking_uri()).delete_user(name)
+        _client().delete_user(name)
     except MlflowException as error:
         raise Conflict(f"MLflow refused: {error}") from error
     except OSError as error:
         raise Unavailable(f"the server does not answer: {error}") from error
     click.echo(f"user {name} removed")
+
+
+def _client() -> Any:
+    uri = _tracking_uri()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of packages MLflow's server stands on, for its authors
+        from mlflow.server.auth.client import AuthServiceClient
+    return AuthServiceClient(uri)
 
 
 def _assign(client: Any, name: str, role: str) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ import click
 from mlflow_governance import config
 from mlflow_governance.cli.serve import destination_uri
 from mlflow_governance.core import moment
-from mlflow_governance.errors import VerificationError
+from mlflow_governance.errors import NotFound, VerificationError
 from mlflow_governance.workflows.validation.findings import CHECKS, Severity
 
 if TYPE_CHECKING:
@@ -100,10 +101,24 @@ def validate(
         left_out=lambda name: rules.exclusion(name) is not None,
     )
     books = _books(settings, backend_store_uri)
+    if scope.files:
+        _require_store(artifacts_destination, books)
     report = run(books, InspectedArtifacts(), scope, progress=_Progress())
     _print(report, as_json)
     if not report.clean:
         sys.exit(VerificationError.exit_code)
+
+
+def _require_store(destination: str, books: SqlBooks) -> None:
+    # Of a folder that is not there every model would seem to be tampered with.
+    place = destination.removeprefix("file://")
+    if "://" in place or Path(place).is_dir() or not books.look().governed:
+        return
+    raise NotFound(
+        f"there is no folder {Path(place).resolve()}, and the registry has models",
+        advice="Name the artifact store as the server was given it: --artifacts-destination DIR. "
+        "Without it: --no-hash",
+    )
 
 
 def _set_environment(backend: str, destination: str) -> None:

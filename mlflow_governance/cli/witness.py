@@ -92,16 +92,22 @@ def forget(name: str, state: Path, key: Path, logs: tuple[str, ...]) -> None:
     mlflow-governance witness forget --name audit.example.org/w1 \\
         --state /var/lib/witness --key /etc/witness.pem --log 'mlflow-governance/ledger+…'
     """
+    if not key.exists():
+        raise ConfigurationError(
+            f"there is no key {key}: no witness has cosigned with it",
+            advice="Name the key that witness serve runs with.",
+        )
     ours = _witness(name, state, key, logs)
-    for one in ours.logs:
-        click.echo(f"kept: {ours.forget(one.name)}")
+    for origin in dict.fromkeys(one.name for one in ours.logs):
+        click.echo(f"kept: {ours.forget(origin)}")
 
 
 def _witness(name: str, state: Path, key: Path, logs: tuple[str, ...]) -> Witness:
     from mlflow_governance.ledger.note import NoteKey
     from mlflow_governance.web.witness import Witness
 
-    return Witness(_signer(name, key), [NoteKey.parse(log) for log in logs], state)
+    watched = [NoteKey.parse(log) for log in logs]  # before a key is made
+    return Witness(_signer(name, key), watched, state)
 
 
 def _signer(name: str, path: Path) -> Ed25519Signer:

@@ -313,6 +313,7 @@ def _exported(settings: Settings) -> Iterator[str]:
 def _export(settings: Settings, size: int, note: str) -> None:
     path = settings.checkpoint_folder / f"{size:012d}.checkpoint"
     if not path.exists() or path.read_text("utf-8") != note:
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # a backup may have left an empty one out
         files.write(path, note.encode())
 
 

@@ -20,7 +20,7 @@ from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.event import Act, Event
 from mlflow_governance.custody import apart, ledger
 from mlflow_governance.custody.ledger import LedgerSigner
-from mlflow_governance.errors import ConfigurationError
+from mlflow_governance.errors import ConfigurationError, InvalidRequest
 from mlflow_governance.evidence.key_reference import is_reference
 from mlflow_governance.evidence.keys import generate_key_pair
 from mlflow_governance.ledger.handover import KeyHistory
@@ -50,10 +50,13 @@ def rotate_ledger(
         wanted: who, why and to which key.
 
     Raises:
+        InvalidRequest: no reason is given.
         ConfigurationError: the new key is unsafe, or in use for something else.
         LedgerError: the ledger is not the one that was signed last.
         Unavailable: a device or the database does not answer.
     """
+    if not wanted.reason.strip():
+        raise InvalidRequest("a change of the ledger's key has a reason")
     with ledger.locked(settings):
         history = ledger.finish(settings, recorded.handovers())
         heir = _heir(settings, wanted.to)

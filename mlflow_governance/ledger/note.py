@@ -137,7 +137,10 @@ class NoteKey:
             name, key_id, encoded = given.split("+", 2)
             raw = base64.b64decode(encoded, validate=True)
         except ValueError as error:
-            raise ConfigurationError("not a ledger key of the form NAME+ID+KEY") from error
+            raise ConfigurationError(
+                "not a ledger key of the form NAME+ID+KEY",
+                advice="On the registry's host it is printed by: mlflow-governance ledger key",
+            ) from error
         key = cls(name, raw[1:])
         if raw[:1] != (_ECDSA if key._is_ecdsa else _ED25519):
             raise ConfigurationError("the ledger key is neither an Ed25519 nor an ECDSA P-256 key")

@@ -6,6 +6,7 @@ stand there as they were typed, so they are compared in their canonical form.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import sqlalchemy as sa
@@ -45,6 +46,9 @@ def replace_logins(connection: sa.Connection, redactor: Redactor, replaced: Repl
     tags = found.tables.get(version_tags.name)
     if tags is not None:
         _mend_own_tags(connection, tags, redactor, replaced)
+    sources = found.tables.get("datasets")
+    if sources is not None:
+        _mend_sources(connection, sources, redactor, replaced)
 
 
 def _mend_own_tags(
@@ -58,6 +62,36 @@ def _mend_own_tags(
             same = [column == row[column.name] for column in table.primary_key.columns]
             connection.execute(sa.update(table).where(*same).values(value=text))
             replaced.count(f"{table.name}.value")
+
+
+def _mend_sources(
+    connection: sa.Connection, table: sa.Table, redactor: Redactor, replaced: Replaced
+) -> None:
+    # A data set that came from no place MLflow knows has the tags of its run for a source.
+    for row in connection.execute(sa.select(table)).mappings().all():
+        text = _without_login(row["dataset_source"] or "", redactor)
+        if text:
+            same = [column == row[column.name] for column in table.primary_key.columns]
+            connection.execute(sa.update(table).where(*same).values(dataset_source=text))
+            replaced.count(f"{table.name}.dataset_source")
+
+
+def _without_login(source: str, redactor: Redactor) -> str:
+    """The same with the pseudonym in it; empty where there is nothing to replace."""
+    try:
+        document = json.loads(source)
+    except (ValueError, RecursionError):
+        return ""
+    tags = document.get("tags") if isinstance(document, dict) else None
+    if not isinstance(tags, dict):
+        return ""
+    mine = [
+        key
+        for key in _USER_TAGS
+        if isinstance(tags.get(key), str) and redactor.person.is_(tags[key])
+    ]
+    tags.update(dict.fromkeys(mine, redactor.pseudonym))
+    return json.dumps(document) if mine else ""
 
 
 def _places(

@@ -27,7 +27,10 @@ SessionFactory = Callable[[bool], AbstractContextManager[Session]]
 BUSY_TIMEOUT_MS = 20_000
 """How long a SQLite statement waits for the write lock, in milliseconds; MLflow waits as long."""
 
-_UPGRADE = "Stop what runs of an older version, then run: mlflow-governance server"
+_NO_TABLES = (
+    "Name the server's database. Stop what runs of an older version, then start it: "
+    "mlflow-governance server"
+)
 _UNDEFINED_TABLE, _DISK_FULL = "42P01", "53100"  # PostgreSQL, appendix A
 
 
@@ -123,7 +126,7 @@ def _meaning(error: Exception) -> GovernanceError | None:
     ):
         return ConfigurationError(
             "the governance tables are not there, or are those of another version",
-            advice=_UPGRADE,
+            advice=_NO_TABLES,
         )
     if isinstance(error, sa.exc.DBAPIError) and _is_full(error):
         return Unavailable(

@@ -92,7 +92,13 @@ def period(since: str, until: str) -> OfPeriod:
 
 
 def _instant(text: str) -> datetime:
-    return moment.parse(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+    try:
+        return moment.parse(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            f"not a moment: {text[:60]!r}",
+            advice="A period is of dates or instants: 2026-10-01 or 2026-10-01T12:00:00Z.",
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ class Review:
         self._models: set[tuple[str, str]] = set()
         self._pointed: set[Ref] = set()
         self._settings: dict[str, timedelta] = {}
+        self._start = (-1, "")
         self._newest = ""
         self._cut = timedelta()
         self._dead: dict[str, int] = {}
@@ -192,7 +193,9 @@ class Review:
             if time.to(moment.parse(entry["at"])) > self._cut or entry["at"] >= self._limit:
                 return
             uid = str(entry["subject"]["uid"] or "")
-            if not index:  # who verifies an export reads the age of the others from before them
+            # Who verifies an export reads the age of the others from before them; who verifies a
+            # bundle, from the newest start, which key is the registry's.
+            if index in (0, self._start[0]):
                 continue
             if entry["act"] in _PASSING:
                 if not self._is_held(entry):
@@ -218,6 +221,7 @@ class Review:
         self._newest = max(self._newest, entry["at"])
         if act == Act.REGISTRY_STARTED:
             self._settings[_settings(entry)] = passed
+            self._start = index, _settings(entry)
         if subject["name"]:
             self._models.add((str(subject["workspace"] or ""), str(subject["name"])))
         if not subject["uid"]:
@@ -262,7 +266,8 @@ class Review:
         named = _documents(entry) - self._kept if uid else set()
         if entry["act"] == Act.REGISTRY_STARTED:
             settings = _settings(entry)
-            named = {settings} if self._settings[settings] <= self._cut else set()
+            used = settings == self._start[1] or self._settings[settings] > self._cut
+            named = set() if used else {settings}
         return Passing(
             index, entry["act"], commitments, entry["decision_id"], uid, tuple(sorted(named))
         )

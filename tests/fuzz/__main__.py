@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("target", nargs="*", choices=[*TARGETS, []], help="all when none is given")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the same inputs; 0: others each time"
+    )
     parser.add_argument("--list", action="store_true", help="name the targets")
     parser.add_argument("--keep", type=Path, default=Path(), help="where to leave what breaks one")
     told = parser.parse_args(arguments)
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
             name = names.pop(0)
             # The fuzzer ends its process, and what it needs is imported by now: fork.
             if (child := os.fork()) == 0:
-                _fuzz(name, told.seconds, told.keep)
+                _fuzz(name, told)
             running[child] = name
         child, status = os.wait()
         name = running.pop(child)
@@ -65,13 +68,13 @@ def _told(log: Path) -> str:
     return rest if found else text[-2000:]
 
 
-def _fuzz(name: str, seconds: int, keep: Path) -> None:
+def _fuzz(name: str, told: argparse.Namespace) -> None:
     import atheris
 
     from tests.fuzz.targets import TARGETS
 
     target = TARGETS[name]
-    log = os.open(keep / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    log = os.open(told.keep / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
 
@@ -86,9 +89,16 @@ def _fuzz(name: str, seconds: int, keep: Path) -> None:
             (Path(corpus) / str(number)).write_bytes(seed)
             once(seed)  # what is made once is made before memory is counted
         limit_memory()
-        options = [f"-max_total_time={seconds}", f"-max_len={_LONGEST}", "-rss_limit_mb=0",
-                   "-verbosity=0", "-print_final_stats=0", "-timeout=30",
-                   f"-artifact_prefix={keep.resolve()}/{name}-"]  # fmt: skip
+        options = [
+            f"-max_total_time={told.seconds}",
+            f"-seed={told.seed}",
+            "-timeout=30",
+            f"-max_len={_LONGEST}",
+            "-rss_limit_mb=0",
+            "-verbosity=0",
+            "-print_final_stats=0",
+            f"-artifact_prefix={told.keep.resolve()}/{name}-",
+        ]
         atheris.Setup([name, *options, corpus], once, custom_mutator=_mutated)
         atheris.Fuzz()
 

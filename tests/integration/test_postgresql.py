@@ -130,5 +130,25 @@ def test_a_full_life_is_clean_and_what_is_planted_in_it_is_named(big: World) -> 
     assert "VAL-020 error   fraud/1" in done.stdout
 
 
+def test_all_processes_go_on_under_a_new_key_of_the_ledger(big: World) -> None:
+    uri = big.candidate("rekeyed", seed=140)
+    home = ("--home", str(big.server.home))
+    first = big.here("admin", "ledger", "key", *home).split()
+
+    database = ("--backend-store-uri", big.server.backend)
+    big.command("admin", "keys", "rotate", "ledger", "--reason", "yearly", *home, *database)
+
+    keys = big.here("admin", "ledger", "key", *home).split()
+    assert set(first) < set(keys)
+    assert at_once(big, 8, lambda client: client.get_model_version("rekeyed", "1")) == ["done"] * 8
+    moves = at_once(big, 4, lambda c: c.transition_model_version_stage("rekeyed", "1", "Staging"))
+    assert "done" in moves
+    assert set(moves) <= {"done", "RESOURCE_CONFLICT"}
+    big.approved("since", seed=141)
+    assert big.load("models:/since/Approved").metadata is not None
+    assert big.load(uri, "alice").metadata is not None
+    assert [e["facts"]["key"] in keys for e in big.entries("ledger.rekeyed")] == [True]
+
+
 def test_the_ledger_of_it_all_verifies(big: World) -> None:
     assert big.ledger_verifies()["size"] > 10

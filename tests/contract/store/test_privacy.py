@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import uuid
@@ -35,6 +36,10 @@ RUNS = sa.Table(
 TAGS = sa.Table(
     "tags", _MLFLOW, sa.Column("key", sa.String(250), primary_key=True),
     sa.Column("value", sa.String(8000)), sa.Column("run_uuid", sa.String(32), primary_key=True),
+)  # fmt: skip
+SOURCES = sa.Table(
+    "datasets", _MLFLOW, sa.Column("name", sa.String(500), primary_key=True),
+    sa.Column("dataset_source", sa.Text),
 )  # fmt: skip
 
 
@@ -97,6 +102,26 @@ def test_a_pseudonym_takes_the_place_of_a_login_in_every_table(database: Databas
     }
     with pytest.raises(NotFound):
         database.erase(NAME)
+
+
+def test_a_data_set_without_a_place_is_of_the_pseudonym_too(database: Database) -> None:
+    lived(database)
+    hers = {"tags": {"mlflow.user": "ZoraWiktor", "mlflow.source.name": "train.py"}}
+    others = ['{"tags": {"mlflow.user": "sam"}}', '{"tags": []}', '{"uri": "s3://x"}', "[1]", "{"]
+    with database.sessions.engine.begin() as connection:
+        rows = [
+            {"name": str(number), "dataset_source": text}
+            for number, text in enumerate([json.dumps(hers), *others, None])
+        ]
+        connection.execute(sa.insert(SOURCES), rows)
+
+    name = database.erase(NAME)
+
+    hers["tags"]["mlflow.user"] = name
+    kept = [json.dumps(hers), *others, None]
+    with database.sessions.engine.connect() as connection:
+        found = connection.execute(sa.select(SOURCES.c.dataset_source).order_by(SOURCES.c.name))
+        assert list(found.scalars()) == kept
 
 
 def test_what_replaced_what_is_proved_by_the_entry(database: Database) -> None:

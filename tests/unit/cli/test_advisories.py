@@ -111,7 +111,7 @@ def test_nothing_is_taken_in_that_could_not_be_recorded(home: Path, tmp_path: Pa
     Path(f"{home}.db").unlink()
     refused = run(home, "update", archive(tmp_path / "all.zip", "PYSEC-1")).exception
 
-    assert isinstance(refused, ConfigurationError)
+    assert isinstance(refused, NotFound)
     assert "0 advisories" in run(home, "show").output
 
 

@@ -52,6 +52,7 @@ def test_the_archive_stands_there_complete_and_for_its_owner_alone(home: Path) -
     path = Path("evidence-churn-1.zip")
     assert result.output.startswith("Yes: churn/1 is Approved since")
     assert "recorded in ledger entry" in result.output
+    assert f"python verify.py bundle {path} --key VKEY" in result.output
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     with zipfile.ZipFile(path) as archive:
         assert json.loads(archive.read("manifest.json"))["registry"] == "test"

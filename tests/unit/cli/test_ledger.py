@@ -422,3 +422,43 @@ def test_an_entry_is_proved_by_its_decision(tmp_path: Path) -> None:
 
     assert "index 1\n" in (tmp_path / "p").read_text()
     database.sessions.dispose()
+
+
+def test_a_proof_and_its_entry_are_all_it_takes(
+    long: Long, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof, entry = str(tmp_path / "17.tlog-proof"), str(tmp_path / "17.json")
+
+    long.run("prove", "17", "-o", proof, "--entry", entry)
+
+    said = capsys.readouterr().out
+    assert f"{proof}: entry 17 is in the ledger of {SIZE} entries" in said
+    assert f"mlflow-governance ledger check {proof} --against {entry}" in said
+    assert Path(entry).read_bytes() == long.database.entry(17)
+    long.run("check", proof, "--against", entry)
+    assert f"included in the ledger of {SIZE} entries" in capsys.readouterr().out
+    with pytest.raises(InvalidRequest, match="entry's bytes") as refused:
+        long.run("check", proof)
+    assert "ledger prove INDEX --entry FILE" in refused.value.advice
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prove", "17", "--checkpoint", "FILE"),
+        ("consistency", "FILE"),
+        ("verify", "--since", "FILE"),
+        ("verify", "--checkpoint", "FILE"),
+        ("check", "FILE", "--against", "FILE"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_is_something_else_is_named(
+    long: Long, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_text("of something else\n")
+    command, *rest = (str(other) if word == "FILE" else word for word in words)
+
+    with pytest.raises(LedgerError, match="other: "):
+        long.run(command, *rest)

@@ -99,6 +99,18 @@ def test_a_tampered_database_does_not_leave(home: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_that_is_refused_is_no_entry(home: Path, tmp_path: Path) -> None:
+    _fill(home, 1)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").touch()
+
+    failed = _run(home, tmp_path / "full")
+
+    assert isinstance(failed.exception, InvalidRequest), failed.output
+    assert len(list(SqlLedger(session_factory_for(_url(home))).entries())) == 1
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
 def test_the_verifier_is_written_out_as_it_is(tmp_path: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(cli, ["ledger", "verifier", "-o", str(tmp_path / "v.py")]).exit_code == 0

@@ -254,6 +254,6 @@ def test_everything_that_is_kept_is_written_for_the_person(place: Path) -> None:
     assert document["person"] == "alice"
     assert f"{len(document['acts'])} acts" in told
     assert any(s["where"] == "governance_versions.submitter" for s in document["kept"])
-    with pytest.raises(Conflict):
+    with pytest.raises(InvalidRequest, match="there already"):
         run(place, "export", "alice", "-o", str(out))
     assert json.loads(run(place, "export", "alice").output)["person"] == "alice"

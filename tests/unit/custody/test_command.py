@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from click.testing import CliRunner, Result
 from mlflow_governance.cli.main import cli
 from mlflow_governance.core.event import Act
 from mlflow_governance.custody import ledger as custody
-from mlflow_governance.errors import ConfigurationError, NotFound
+from mlflow_governance.errors import ConfigurationError, InvalidRequest, NotFound
 from mlflow_governance.evidence.keys import generate_key_pair
+from mlflow_governance.ledger.cosignature import witness_key
 from mlflow_governance.ledger.entry import read_entry
 from tests.unit.custody.builders import Site, fill, site
+from tests.unit.ledger.builders import signer
 
 
 @pytest.fixture
@@ -81,6 +84,33 @@ def test_without_an_installation_or_a_reason_nothing_is_done(place: Site, tmp_pa
     assert isinstance(done.exception, NotFound)
     assert not (tmp_path / "nothing").exists()
     assert run(place, "keys", "rotate", "ledger").exit_code == 2
+
+
+def test_a_reason_of_blanks_is_none(place: Site) -> None:
+    done = run(place, "keys", "rotate", "ledger", "--reason", " ")
+    assert isinstance(done.exception, InvalidRequest)
+    assert place.verify() == 3
+
+
+def test_a_home_without_its_folder_of_checkpoints_gets_one(place: Site) -> None:
+    shutil.rmtree(place.settings.checkpoint_folder)
+    assert run(place, "keys", "rotate", "ledger", "--reason", "x").exit_code == 0
+    assert [p.name for p in place.settings.checkpoint_folder.iterdir()] == [
+        "000000000004.checkpoint"
+    ]
+
+
+def test_the_witnesses_to_be_told_are_named(place: Site) -> None:
+    witness = witness_key(signer("w.example"))
+    place.configure(
+        f"checkpoints: {{witnesses: [{{vkey: '{witness.encode()}', url: 'https://w.example'}}]}}\n"
+    )
+    done = run(place, "keys", "rotate", "ledger", "--reason", "x")
+    new = custody.known_keys(place.settings).newest
+    assert (
+        f"next: ask the people of w.example to start it with one more --log '{new.encode()}'"
+        in (done.output)
+    )
 
 
 def test_a_key_of_a_kind_no_ledger_has_is_refused(place: Site, tmp_path: Path) -> None:

@@ -18,7 +18,13 @@ from mlflow_governance.core.digest import of_bytes
 from mlflow_governance.core.dossier import Outcome
 from mlflow_governance.core.model_ref import VersionRef
 from mlflow_governance.core.stage import Stage
-from mlflow_governance.errors import Denied, LedgerError, NotFound, VerificationError
+from mlflow_governance.errors import (
+    Denied,
+    InvalidRequest,
+    LedgerError,
+    NotFound,
+    VerificationError,
+)
 from mlflow_governance.evidence.interface import Kind
 from mlflow_governance.ledger.proof import InclusionProof
 from mlflow_governance.policy.bundle import from_archive
@@ -158,6 +164,17 @@ def test_what_is_written_is_the_very_input_and_the_very_policy(
     assert (tmp_path / "input.json").read_bytes() == dossier
     archive = (tmp_path / "why" / "policy.tar.gz").read_bytes()
     assert from_archive(archive).digest == document["policy_digest"]
+
+
+def test_nothing_is_written_beside_what_is_there_already(registry: Watched, tmp_path: Path) -> None:
+    folder = tmp_path / "full"
+    folder.mkdir()
+    (folder / "letter").touch()
+    for place, said in ((folder, "is not empty"), (folder / "letter" / "why", "written")):
+        refused = asked(registry, "churn/1", "--output", place).exception
+        assert isinstance(refused, InvalidRequest), refused
+        assert said in refused.message
+    assert [path.name for path in folder.iterdir()] == ["letter"]
 
 
 def test_the_files_that_were_examined_are_told_and_whether_they_are_as_they_were(

@@ -102,6 +102,22 @@ def test_what_the_ledger_is_verified_by_never_goes() -> None:
     assert not LASTING & _PASSING
 
 
+def test_the_newest_start_stays_for_it_names_the_registrys_key(registry: Aged) -> None:
+    read = {index: read_entry(data) for index, data in registry.ledger.entries()}
+    starts = [index for index, entry in read.items() if entry["act"] == Act.REGISTRY_STARTED]
+    review = Review(Retention(), ENDED + 2 * YEARS, certain=True).read(registry.ledger.entries())
+    going = {
+        one.position: one.documents
+        for group in review.groups(registry.ledger.entries())
+        for one in group
+    }
+
+    assert starts[-1] not in going
+    assert set(starts[1:-1]) <= going.keys()
+    settings = read[starts[-1]]["after"]["configuration_digest"]
+    assert all(settings not in documents for documents in going.values())
+
+
 def test_expiries_stay_however_old(registry: Aged) -> None:
     registry.expire(**HELD)
     told = registry.index_of(Act.LEDGER_EXPIRED)
