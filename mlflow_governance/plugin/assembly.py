@@ -100,6 +100,16 @@ class Assembly:
             ),
         )
 
+    def verify(self, reading: Reading) -> LedgerReport:
+        """Verify the ledger, and that it continues every checkpoint exported to the home folder.
+
+        Raises:
+            LedgerError: something does not hold.
+        """
+        # Each time anew: the ledger's key may have changed since.
+        key, exported = ledger_key(self.settings), _exported(self.settings)
+        return self.ledger.verify(key, exported, reading)
+
 
 class _ReadHere(SqlLedger):
     """Verified by this process alone: a request starts no others beside its server."""
@@ -115,8 +125,12 @@ def _lookback(settings: Settings, sessions: JoinableSessions) -> Lookback:
     ledger = _ReadHere(sessions.for_us)
 
     def witnessed() -> Witnessed:  # each time anew: the ledger's key may have changed since
-        files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))
-        exported = [path.read_text("utf-8") for path in files]
+        exported = _exported(settings)
         return Witnessed(ledger, ledger_key(settings), lambda: exported)
 
     return Lookback(witnessed, SqlDecisions(sessions.for_us).one)
+
+
+def _exported(settings: Settings) -> list[str]:
+    files = sorted(settings.checkpoint_folder.glob("*.checkpoint"))
+    return [path.read_text("utf-8") for path in files]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mlflow_governance.outbox.cloudevents import source_of
 from mlflow_governance.outbox.relay import Relay
 from mlflow_governance.plugin.decision_log import decision_relay
+from mlflow_governance.plugin.ledger_watch import LedgerWatch
 from mlflow_governance.store.decision_feed import SqlDecisionFeed
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
@@ -35,6 +36,7 @@ _LEASE_SECONDS = 20.0
 """After so long another worker takes over from one that was killed; a living one renews it."""
 _SUM_UP_SECONDS = 15.0
 _WATCH_SECONDS = 300.0
+_VERIFY_SECONDS = 6 * 3600.0
 _FORGET_SECONDS = 3600.0
 _RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0, 1800.0, *(7200.0,) * 84)
 """A week: a disk that is full over the weekend costs no mirror."""
@@ -74,6 +76,7 @@ class Worker:
                 target=self._governance.anchoring.run, args=(stop,), name="checkpoints"
             ),
             threading.Thread(target=self._watch, args=(stop,), name="watch"),
+            threading.Thread(target=self._verify, args=(stop,), name="ledger"),
         ]
         if self._decisions is not None:
             relay = self._decisions
@@ -87,6 +90,11 @@ class Worker:
     def _watch(self, stop: threading.Event) -> None:
         # Of its own: the first look reads every move there ever was.
         _every(_WATCH_SECONDS, stop, BlockWatch(self._governance.ports).look)
+
+    def _verify(self, stop: threading.Event) -> None:
+        governance = self._governance
+        watch = LedgerWatch(governance.ports, governance.verify, stop.wait)
+        _every(_VERIFY_SECONDS, stop, watch.look)
 
     def _turn(self) -> None:
         self._governance.ports.policy.look()

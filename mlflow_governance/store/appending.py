@@ -53,7 +53,7 @@ def write(
 
 @cache
 def _at_once(commitments: int) -> sa.Update:
-    """One statement for an entry with so many commitments: one to four."""
+    """One statement for an entry with so many commitments: one to three."""
     inserts = {"entry": tables.ledger_entries}
     inserts |= {f"p{number}": tables.private for number in range(commitments)}
     parts = (

@@ -64,6 +64,7 @@ class ErasureWriting(LedgerWriting, DocumentWriting, PersonReading):
         done = Replaced()
         self._touch_versions(redactor.person)
         self._private(redactor.person, redactor.pseudonym, done)
+        self._disown_deliveries()
         for column, author in _WORDS:
             self._words(column, author, redactor, done)
         self._rekey_repeats(redactor.person)
@@ -111,6 +112,13 @@ class ErasureWriting(LedgerWriting, DocumentWriting, PersonReading):
         }  # fmt: skip
         for uid in sorted(concerned):
             self._touch(uid)
+
+    def _disown_deliveries(self) -> None:
+        # Events under way may name them, and what is answered would be kept as an error. Whoever
+        # holds such a delivery is not heard any more; when the lease ends it goes out anew.
+        table = tables.deliveries
+        held = sa.update(table).where(table.c.lease != "")
+        self._connection.execute(held.values(attempts=table.c.attempts + 1))
 
     def _private(self, person: Person, pseudonym: str, done: Replaced) -> None:
         # Who a reason is by is what the ledger says; the column beside it is in no commitment.

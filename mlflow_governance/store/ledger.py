@@ -272,7 +272,7 @@ class SqlLedger:
         near = _OF_DECISION if member == "decision_id" else _OF_EVENT
         with transaction(self._sessions, read_only=True) as session:
             likely = session.connection().execute(near, {"id": value}).all()
-        # Where it is not where it should be, the whole ledger is looked through.
+        # Where it is not there, as what nobody was told of, the whole ledger is looked through.
         rows = ((int(row.position), as_bytes(row.entry)) for row in likely)
         for index, data in itertools.chain(rows, self.entries()):
             if needle in data and entry.read_entry(data).get(member) == value:

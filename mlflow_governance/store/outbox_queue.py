@@ -24,6 +24,7 @@ from mlflow_governance.store.events import event_body, event_id
 from mlflow_governance.store.sessions import SessionFactory, transaction
 from mlflow_governance.store.tables import (
     as_bytes,
+    as_text,
     deliveries,
     event_places,
     ledger_entries,
@@ -62,21 +63,26 @@ class OutboxQueue:
     def enqueue_missing(self, targets: Sequence[Recipient]) -> int:
         """Make a delivery of every event a target wants and has not got; returns how many.
 
-        A new target gets every event of the time that is kept, the oldest first.
+        A new target gets every event of the time that is kept, the oldest first; one that wants
+        more acts than before gets them from now on.
         """
         return sum(self._enqueue(target) for target in targets)
 
     def forget(self, targets: Sequence[Recipient]) -> int:
         """Delete deliveries of events older than what is kept; returns how many.
 
-        What is still to be delivered to one of these targets, or was given up, is kept.
+        What is still to be delivered to one of these targets, or was given up, is kept. Any other
+        target that was told of nothing since is a new one when it comes back.
         """
         count, names = 0, [target.name for target in targets]
         over = (deliveries.c.state == DELIVERED) | deliveries.c.target.not_in(names)
+        left = sa.delete(event_places).where(event_places.c.target.not_in(names))
         while True:  # in small steps: others write meanwhile
             with transaction(self._sessions, read_only=False) as session:
                 connection = session.connection()
-                old = deliveries.c.position < self._first_kept(connection)
+                first = self._first_kept(connection)
+                connection.execute(left.where(event_places.c.position < first))
+                old = deliveries.c.position < first
                 query = sa.select(deliveries.c.id).where(old, over).limit(_STEP)
                 ids = list(connection.execute(query).scalars())
                 connection.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids)))
@@ -99,7 +105,10 @@ class OutboxQueue:
             )  # fmt: skip
             mine = sa.select(deliveries).where(deliveries.c.lease == token)
             rows = connection.execute(mine.order_by(deliveries.c.position)).all()
-            return [_delivery(connection, row) for row in rows]
+        if not rows:
+            return []
+        with transaction(self._sessions, read_only=True) as session:  # nobody waits for this one
+            return [_delivery(session.connection(), row) for row in rows]
 
     def delivered(self, delivery: Delivery, status: int) -> None:
         """The target took it, with this HTTP status. True whoever holds the lease by now."""
@@ -187,7 +196,7 @@ class OutboxQueue:
         entries, size = ledger_entries.c, _size(connection)
         wanted = [entries.act.in_(list(target.acts))] if target.acts else []
         query = (
-            sa.select(entries.position, entries.entry)
+            sa.select(entries.position, entries.entry, entries.leaf_hash)
             .where(entries.position >= place, entries.position < size, *wanted)
             .order_by(entries.position)
             .limit(_STEP)
@@ -202,8 +211,11 @@ class OutboxQueue:
         if connection.execute(moved).rowcount != 1:
             return None
         # Of an entry that was deleted after its retention there is nothing to tell.
-        told = [(row.position, data) for row in rows if (data := as_bytes(row.entry))]
-        places = {event_id(index, data): index for index, data in reversed(told)}
+        told = [(row, data) for row in rows if (data := as_bytes(row.entry))]
+        places = {
+            event_id(row.position, data, as_bytes(row.leaf_hash)): row.position
+            for row, data in reversed(told)
+        }
         mine = sa.select(deliveries.c.event_id).where(deliveries.c.target == target.name)
         again = mine.where(deliveries.c.event_id.in_(places))  # what has one id is told once
         for one in connection.execute(again).scalars():
@@ -218,15 +230,23 @@ class OutboxQueue:
         return len(queued)
 
     def _first_kept(self, connection: sa.Connection) -> int:
-        """The first entry that is younger than what is kept; entries are in the order of time."""
-        at = sa.select(ledger_entries.c.at)
+        """The first entry that is younger than what is kept.
 
-        def moment_of(index: int) -> datetime:
-            found = connection.execute(at.where(ledger_entries.c.position == index)).scalar()
-            return found or oldest
+        Entries are in the order of time, but for some that were written under a wrong clock: the
+        newest of many neighbours tells how old they are.
+        """
+        place, at = ledger_entries.c.position, sa.type_coerce(ledger_entries.c.at, sa.String)
 
-        oldest = self._clock() - self._kept
-        return bisect.bisect_left(range(_size(connection)), oldest, key=moment_of)
+        def newest(part: int) -> str:
+            found = sa.select(sa.func.max(at)).where(place >= part * _STEP)
+            found = found.where(place < (part + 1) * _STEP)
+            return as_text(connection.execute(found).scalar() or oldest)
+
+        size, oldest = _size(connection), moment.to_text(self._clock() - self._kept)
+        part = bisect.bisect_left(range(size // _STEP + 1), oldest, key=newest)
+        young = sa.select(place).where(place >= part * _STEP, at >= oldest)
+        found = connection.execute(young.order_by(place).limit(1)).scalar()
+        return size if found is None else int(found)
 
     def _settle(
         self, delivery: Delivery, *conditions: sa.ColumnElement[bool], **values: Any

@@ -24,6 +24,7 @@ _LATER = (
     "the files."
 )
 _STATISTICS = "pg_catalog.pg_statistic"
+_PROBE = "governance_probe"
 _PAUSE = 0.2  # seconds between two looks at what an older transaction still sees
 
 
@@ -82,39 +83,52 @@ def _checkpoint(connection: sa.Connection) -> None:
 
 def _postgresql(connection: sa.Connection) -> list[str]:
     connection.exec_driver_sql(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    _outlast(connection)
+    left: list[tuple[str, str]] = []
     quote = connection.dialect.identifier_preparer.quote
-    for table in sorted(sa.inspect(connection).get_table_names()):
-        _rewrite(connection, quote(table), deadline)
-        connection.exec_driver_sql(f"ANALYZE {quote(table)}")
-    left = []
-    try:
-        _rewrite(connection, _STATISTICS, deadline)
-    except sa.exc.ProgrammingError:  # not a superuser
-        what, statement = "the planner's statistics could not be rewritten", f"FULL {_STATISTICS}"
-        left.append(f"{what}; an administrator of the database runs: VACUUM {statement}")
+    for table in map(quote, sorted(sa.inspect(connection).get_table_names())):
+        if _kept(connection, table) is None:
+            left.append((f"the table {table} could not be rewritten", f"VACUUM FULL {table}"))
+        connection.exec_driver_sql(f"ANALYZE {table}")
+    if not _emptied(connection, _STATISTICS):
+        what = "the planner's statistics could not be rewritten"
+        left.append((what, f"VACUUM FULL {_STATISTICS}"))
     try:
         connection.exec_driver_sql("CHECKPOINT")
-    except sa.exc.ProgrammingError:
+    except sa.exc.ProgrammingError:  # not a superuser
         what = "no checkpoint could be made: replaced files go with the next one"
-        left.append(f"{what}; an administrator of the database runs: CHECKPOINT")
-    return left
+        left.append((what, "CHECKPOINT"))
+    return [f"{what}; an administrator of the database runs: {mend}" for what, mend in left]
 
 
-def _rewrite(connection: sa.Connection, table: str, deadline: float) -> None:
-    """Rewrite a table without its dead rows.
+def _outlast(connection: sa.Connection) -> None:
+    """Wait for every transaction that is older than this moment.
 
-    The rewritten file keeps a dead row while any transaction, also one that never looked at this
-    table, is older than its death. The server says how many there were, and nothing else does.
+    A rewritten table keeps the dead rows that any of them could see, also one that never looked at
+    it. Who they are the server tells its administrators alone; whether there are any it says of a
+    row that dies now. Of a table others write to it would not: there rows die all the time.
     """
-    while _kept(connection, table):
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_PROBE}")
+    connection.exec_driver_sql(f"CREATE TABLE {_PROBE} AS SELECT 1 AS row")
+    try:
+        connection.execute(sa.delete(sa.table(_PROBE)))
+        _emptied(connection, _PROBE)
+    finally:
+        connection.exec_driver_sql(f"DROP TABLE {_PROBE}")
+
+
+def _emptied(connection: sa.Connection, table: str) -> bool:
+    """Rewrite a table until no dead row is left in it; False if we are not let."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while kept := _kept(connection, table):
         if time.monotonic() > deadline:
-            raise Unavailable(f"an older transaction keeps erased rows in {table}", advice=_LATER)
+            raise Unavailable("an older transaction still sees what was erased", advice=_LATER)
         time.sleep(_PAUSE)
+    return kept is not None
 
 
-def _kept(connection: sa.Connection, table: str) -> bool:
-    """Rewrite a table; True if the server does not say that every dead row is gone."""
+def _kept(connection: sa.Connection, table: str) -> int | None:
+    """Rewrite a table; how many dead rows it keeps, None if we are not let rewrite it."""
     heard: list[str] = []
     driver = connection.connection.driver_connection
     listen = getattr(driver, "add_notice_handler", None)
@@ -133,4 +147,5 @@ def _kept(connection: sa.Connection, table: str) -> bool:
     finally:
         driver.remove_notice_handler(hear)
     # "0 dead row versions cannot be removed yet." in the language of the server.
-    return [found.group() for text in heard if (found := re.search(r"\d+", text))] != ["0"]
+    numbers = [int(found[0]) for text in heard if (found := re.search(r"\d+", text))]
+    return sum(numbers) if numbers else None

@@ -28,7 +28,10 @@ SessionFactory = Callable[[bool], AbstractContextManager[Session]]
 BUSY_TIMEOUT_MS = 20_000
 """How long a SQLite statement waits for the write lock, in milliseconds; MLflow waits as long."""
 
-_NO_TABLES = "Name the server's database, or start it once: mlflow-governance server"
+_NO_TABLES = (
+    "Name the server's database. Stop what runs of an older version, then start it: "
+    "mlflow-governance server"
+)
 _UNDEFINED_TABLE, _DISK_FULL = "42P01", "53100"  # PostgreSQL, appendix A
 _DAMAGED = ("XX001", "XX002", sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PRIMARY = 0xFF
@@ -125,7 +128,10 @@ def _meaning(error: Exception) -> GovernanceError | None:
     if isinstance(error, (sa.exc.OperationalError, sa.exc.ProgrammingError)) and _lacks_table(
         error
     ):
-        return ConfigurationError("the governance tables are not there", advice=_NO_TABLES)
+        return ConfigurationError(
+            "the governance tables are not there, or are those of another version",
+            advice=_NO_TABLES,
+        )
     if isinstance(error, sa.exc.DBAPIError) and (damaged := damage(error)) is not None:
         return damaged
     if isinstance(error, sa.exc.DBAPIError) and _is_full(error):

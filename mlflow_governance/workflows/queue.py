@@ -47,7 +47,8 @@ class Queue(Protocol):
     def enqueue_missing(self, targets: Sequence[Recipient]) -> int:
         """Make a delivery of every event a target wants and has not got; returns how many.
 
-        A new target gets every event of the time that is kept, the oldest first.
+        A new target gets every event of the time that is kept, the oldest first; one that wants
+        more acts than before gets them from now on.
         """
 
     def claim(

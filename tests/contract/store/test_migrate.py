@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -15,11 +16,22 @@ from mlflow_governance.errors import ConfigurationError, Unavailable
 from mlflow_governance.store import migrate
 from mlflow_governance.store.migrate import VERSION_TABLE, is_current, upgrade
 from mlflow_governance.store.sessions import engine_for
-from mlflow_governance.store.tables import deliveries, event_places, metadata, private
+from mlflow_governance.store.tables import deliveries, event_places, ledger_head, metadata, private
 from tests.unit.store.builders import AT
 
 NAMED = {"salt": b"s" * 32, "text": "ann", "person": "ann"}
 DELIVERED = {"state": "delivered", "attempts": 1, "next_at": AT, "lease": "", "last_error": ""}
+OUTBOX = sa.text(
+    "INSERT INTO governance_outbox (id, position, act, body, created_at)"
+    " VALUES ('e' || :position, :position, '', :body, '')"
+)
+
+
+def to_0010(connection: sa.Connection) -> None:
+    """The tables with the outbox, before events were told from entries."""
+    config = migrate._config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0010")
 
 
 @pytest.fixture
@@ -93,13 +105,14 @@ def test_names_and_what_was_told_come_through_when_events_are_told_from_entries(
     engine: sa.Engine,
 ) -> None:
     with engine.connect() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0010")
+        to_0010(connection)
         connection.execute(sa.insert(private), {**NAMED, "commitment": "sha256:1"})
-        for position, target in ((4, "siem"), (7, "siem"), (2, "cache")):
+        for position, target in ((4, "siem"), (7, "siem"), (2, "cache"), (9, "all")):
             row = {"event_id": f"e{position}", "target": target, "position": position}
             connection.execute(sa.insert(deliveries), {**DELIVERED, **row})
+        connection.execute(sa.update(ledger_head).values(size=10))
+        for position in (2, 4, 7, 9):  # the others were forgotten
+            connection.execute(OUTBOX, {"position": position, "body": b"{}"})
         connection.commit()
 
     upgrade(engine)
@@ -107,10 +120,33 @@ def test_names_and_what_was_told_come_through_when_events_are_told_from_entries(
     with engine.connect() as connection:
         assert connection.execute(sa.select(private)).one().text == "ann"
         places = connection.execute(sa.select(event_places).order_by("target")).all()
-        assert [tuple(place) for place in places] == [("cache", 3), ("siem", 8)]
-        assert connection.execute(sa.select(sa.func.count()).select_from(deliveries)).scalar() == 3
+        assert [tuple(place) for place in places] == [("all", 10), ("cache", 4), ("siem", 9)]
+        assert connection.execute(sa.select(sa.func.count()).select_from(deliveries)).scalar() == 4
         with pytest.raises(sa.exc.IntegrityError):
             connection.execute(sa.insert(private), {**NAMED, "commitment": "sha256:1"})
+
+
+def test_no_name_stays_in_the_file_where_a_table_was(engine: sa.Engine, tmp_path: Path) -> None:
+    if engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL removes the file of a table")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA secure_delete = OFF")  # as many builds have it
+        to_0010(connection)
+        for position in range(100):
+            body = b'{"actor": "zorawiktor"}' * 10
+            connection.execute(OUTBOX, {"position": position, "body": body})
+            row = {**NAMED, "text": "zorawiktor", "commitment": f"sha256:{position}"}
+            connection.execute(sa.insert(private), row)
+        connection.commit()
+
+    upgrade(engine)
+    with engine.begin() as connection:  # as retention does
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        connection.execute(sa.delete(private))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    assert not [file for file in tmp_path.iterdir() if b"zorawiktor" in file.read_bytes()]
 
 
 def test_a_commit_of_sqlite_is_durable_and_readers_do_not_wait(url: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +175,47 @@ def test_files_are_not_called_clean_while_an_older_transaction_sees_the_name(
     other.dispose()
 
     assert scrub(url) == []
+
+
+def test_files_are_clean_though_others_write_all_the_time(database: Database, url: str) -> None:
+    if database.sessions.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite rewrites its file when it is its turn, as any writer")
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            database.fill(1)
+
+    with ThreadPoolExecutor(4) as pool:
+        busy = [pool.submit(write) for _ in range(4)]
+        try:
+            assert scrub(url) == []
+        finally:
+            over.set()
+        for one in busy:
+            one.result()
+
+
+def test_what_only_an_administrator_can_clean_is_told(database: Database, url: str) -> None:
+    if database.sessions.engine.dialect.name == "sqlite":
+        pytest.skip("whoever can write to the file can rewrite it")
+    role, schema = f"role_{uuid.uuid4().hex}", database.run("SELECT current_schema()")[0][0]
+    tables_there = [name for (name,) in database.run(
+        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")]  # fmt: skip
+    database.run(f"CREATE ROLE {role}")
+    try:
+        database.run(f"GRANT ALL ON SCHEMA {schema} TO {role}")
+        for name in tables_there:
+            database.run(f"ALTER TABLE {name} OWNER TO {role}")
+        database.run("CREATE TABLE of_another (name text)")
+        left = scrub(f"{url}%20-crole%3D{role}")
+    finally:
+        database.run(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+        database.run(f"DROP OWNED BY {role}")
+        database.run(f"DROP ROLE {role}")
+
+    mend = [sentence.rpartition(": ")[2] for sentence in left]
+    assert mend == ["VACUUM FULL of_another", "VACUUM FULL pg_catalog.pg_statistic", "CHECKPOINT"]
 
 
 def _files(database: Database, tmp_path: Path) -> Any:

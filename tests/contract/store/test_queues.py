@@ -6,12 +6,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from mlflow_governance.core import moment
+from mlflow_governance.core import canonical, moment
 from mlflow_governance.core.event import Act
 from mlflow_governance.errors import InvalidRequest
+from mlflow_governance.ledger.merkle import leaf_hash
 from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.task_queue import SqlTaskQueue
 from mlflow_governance.workflows.queue import Queue, TaskQueue
@@ -103,6 +105,23 @@ def test_an_event_is_the_same_at_every_attempt_but_for_who_was_erased(
     assert json.loads(then.body) == {**json.loads(first.body), "actor": pseudonym, "reason": ""}
 
 
+def test_what_a_receiver_answers_about_somebody_erased_meanwhile_is_not_kept(
+    database: Database, queue: Queue, clock: Clock
+) -> None:
+    recorded(database, Act.ALIAS_MOVED)
+    queue.enqueue_missing([ALL])
+    (under_way,) = queue.claim(["all"], 1, LEASE, AT)
+    pseudonym = database.erase("ann")
+
+    queue.failed(under_way, "HTTP 400 who is ann?", AT, 400)
+
+    assert database.run("SELECT last_error FROM governance_deliveries") == [("",)]
+    (again,) = queue.claim(["all"], 1, LEASE, clock.forward(LEASE))
+    assert json.loads(again.body)["actor"] == pseudonym
+    queue.failed(again, "HTTP 400 who is that?", None, 400)
+    assert queue.pending_counts() == {"all": {"pending": 0, "dead": 1}}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -123,6 +142,50 @@ def test_what_was_changed_in_the_database_is_not_told_and_stops_nothing(
     assert (changed.body, bool(changed.problem)) == (b"", True)
     assert all(one.body or one.problem for one in (first, last))
     assert queue.enqueue_missing([Target("new")]) >= 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"after": {"stage": "Approved"}},
+        {"index": 0},
+        {"event_id": None},
+        {"event_id": "x" * 65},
+        {"event_id": "\0"},
+        {"facts": []},
+        {"actor": 7},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("with_its_hash", [False, True])
+def test_an_entry_that_says_something_else_by_now_is_not_told(
+    database: Database, queue: Queue, change: dict[str, Any], with_its_hash: bool
+) -> None:
+    ids = recorded(database, *[Act.VERSION_REVOKED] * 3)
+    data = canonical.encode({**canonical.decode_object(database.entry(2)), **change})
+    database.write_entry(2, data)
+    if with_its_hash:
+        database.run("UPDATE governance_ledger_entries SET leaf_hash = :leaf WHERE position = 2",
+                     leaf=leaf_hash(data))  # fmt: skip
+
+    assert queue.enqueue_missing([ALL]) == 3
+    first, second, changed = queue.claim(["all"], 10, LEASE, AT)
+
+    assert [one.event_id for one in (first, second)] == ids[:2]
+    assert changed.problem == "entry 2 is not the one that was recorded"
+    assert changed.body == b""
+
+
+def test_an_entry_under_the_id_of_another_is_not_passed_over(
+    database: Database, queue: Queue
+) -> None:
+    recorded(database, Act.ALIAS_MOVED, Act.VERSION_REVOKED)
+    queue.enqueue_missing([ALL])
+    stolen = canonical.decode_object(database.entry(0))["event_id"]
+    data = {**canonical.decode_object(database.entry(1)), "event_id": stolen}
+    database.write_entry(1, canonical.encode(data))
+
+    assert queue.enqueue_missing([Target("new")]) == 2
 
 
 def test_an_event_that_is_recorded_twice_is_told_once(database: Database, queue: Queue) -> None:

@@ -215,6 +215,19 @@ def test_a_new_receiver_is_told_of_the_time_that_is_kept(
     assert queue.enqueue_missing([Target("new")]) == 0
 
 
+@pytest.mark.parametrize("wrong", [-10 * MONTH, 10 * MONTH])
+def test_a_wrong_clock_hides_nothing_recent_from_a_new_receiver(
+    database: Database, queue: OutboxQueue, clock: Clock, wrong: timedelta
+) -> None:
+    recorded(database, *[Act.VERSION_REVOKED] * 4)
+    now = clock.forward(2 * MONTH.total_seconds())
+    for at in (now, now + wrong, now, now, now, now, now):
+        with database.store.begin() as uow:
+            uow.record(event(act=Act.VERSION_REVOKED, at=at))
+
+    assert queue.enqueue_missing([ALL]) == 7
+
+
 def test_a_receiver_that_is_none_any_more_keeps_nothing(
     database: Database, queue: OutboxQueue, clock: Clock
 ) -> None:
@@ -225,6 +238,34 @@ def test_a_receiver_that_is_none_any_more_keeps_nothing(
     assert queue.forget([]) == 3
     assert database.count("governance_deliveries") == 0
     assert database.ledger.verify(database.key).size == 3
+
+
+def test_a_receiver_that_comes_back_is_told_of_the_time_that_is_kept(
+    database: Database, queue: OutboxQueue, clock: Clock
+) -> None:
+    month = MONTH.total_seconds()
+    recorded(database, Act.VERSION_REVOKED)
+    assert queue.enqueue_missing([ALL, REVOCATIONS]) == 2
+    for _ in range(3):
+        with database.store.begin() as uow:
+            uow.record(event(act=Act.VERSION_REVOKED, at=clock.forward(month)))
+        queue.forget([REVOCATIONS])  # the other was taken out of the settings
+    clock.forward(month / 2)
+
+    assert queue.enqueue_missing([ALL]) == 1
+    assert queue.enqueue_missing([REVOCATIONS]) == 3, "the registry was away, not the receiver"
+
+
+def test_a_receiver_that_wants_more_gets_it_from_then_on(
+    database: Database, queue: OutboxQueue
+) -> None:
+    recorded(database, Act.VERSION_REGISTERED, Act.VERSION_REVOKED)
+    assert queue.enqueue_missing([REVOCATIONS]) == 1
+
+    greedy = Target(REVOCATIONS.name)
+    assert queue.enqueue_missing([greedy]) == 0
+    recorded(database, Act.VERSION_REGISTERED)
+    assert queue.enqueue_missing([greedy]) == 1
 
 
 def test_of_an_entry_that_is_gone_nothing_is_told(database: Database, queue: OutboxQueue) -> None:

@@ -174,6 +174,18 @@ def test_missing_tables_name_the_mend(url: str) -> None:
     sessions.dispose()
 
 
+def test_a_program_that_is_older_than_the_tables_changes_nothing_and_says_why(
+    database: Database,
+) -> None:
+    database.fill(1)
+    database.run("DROP TABLE governance_private")  # as if a later version had no use for it
+
+    with pytest.raises(ConfigurationError, match="of another version"):
+        database.fill(1)
+
+    assert database.ledger.verify(database.key).size == 1
+
+
 def too_long(uow: SqlUnitOfWork) -> None:
     uow.add_version(version(location="x" * 3000))
 

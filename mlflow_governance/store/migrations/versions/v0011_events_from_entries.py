@@ -14,6 +14,15 @@ CREATE TABLE governance_private_0011 (
     person TEXT NOT NULL
 ) WITHOUT ROWID"""
 
+# An event that everybody had was forgotten with its delivery: what is left of them tells what is
+# still to be told, not the last delivery alone.
+_PLACES = """
+INSERT INTO governance_event_places (target, position)
+SELECT told.target, coalesce(
+    (SELECT min(position) FROM governance_outbox WHERE position > told.last), head.size)
+FROM (SELECT target, max(position) AS last FROM governance_deliveries GROUP BY target) AS told
+CROSS JOIN governance_ledger_head AS head"""
+
 
 def upgrade() -> None:
     """Note where each receiver is, and let the copies go."""
@@ -22,10 +31,9 @@ def upgrade() -> None:
         sa.Column("target", sa.String(64), primary_key=True),
         sa.Column("position", sa.BigInteger, nullable=False),
     )
-    op.execute(
-        "INSERT INTO governance_event_places (target, position) "
-        "SELECT target, max(position) + 1 FROM governance_deliveries GROUP BY target"
-    )
+    op.execute(_PLACES)
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("PRAGMA secure_delete = ON")  # else names stay in the file where the tables were
     op.drop_table("governance_outbox")
     if op.get_bind().dialect.name == "sqlite":
         # Its key is its rows' place now, and kept once.
