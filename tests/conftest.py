@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from mlflow_governance.policy import syntax
+
 # The suite gives the same answer twice; whoever hunts gets other examples each time.
 settings.load_profile("default" if "GOVERNANCE_HUNT" in os.environ else "ci")
-
-from mlflow_governance.policy import syntax
 
 SERVERS = {"big": "big", "told": "told", "wide": "world", "world": "world"}
 """Fixtures of tests/integration/conftest.py that start a server once in a process, and the group
