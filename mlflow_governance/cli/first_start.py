@@ -85,9 +85,15 @@ def prepare(home: Path, backend: str, destination: str) -> Environment:
 
 def _prepare_databases(registry_uri: str) -> GovernedStore:
     # In this process, before any worker exists: several at once would race in the migrations.
-    from mlflow_governance.plugin.registry_store import build
+    import sqlalchemy as sa
 
-    return build(registry_uri)
+    from mlflow_governance.plugin.registry_store import build
+    from mlflow_governance.store.sessions import damage
+
+    try:
+        return build(registry_uri)
+    except sa.exc.DBAPIError as error:  # MLflow looks at it first
+        raise (damage(error) or error) from error
 
 
 def _record_start(store: GovernedStore, settings: Settings) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +13,7 @@ from mlflow_governance.bootstrap import ledger_signer
 from mlflow_governance.config import Settings
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.custody.ledger import successor
-from mlflow_governance.errors import GovernanceError, NotFound
+from mlflow_governance.errors import ConfigurationError, GovernanceError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -44,22 +47,36 @@ def open_sessions(url: str) -> Sessions:
 
     sessions = session_factory_for(url)
     try:
-        _require_file(sessions.engine.url)
-        require_current(sessions.engine)
+        with _of_file(sessions.engine.url):
+            require_current(sessions.engine)
     except GovernanceError:
         sessions.dispose()
         raise
     return sessions
 
 
-def _require_file(url: URL) -> None:
-    # SQLite would make an empty one, where a server started later might find it.
+@contextmanager
+def _of_file(url: URL) -> Iterator[None]:
+    """Say what is wrong with SQLite's file. Where there is none it would make an empty one."""
     name = url.database if url.get_backend_name() == "sqlite" else None
-    if name and not name.startswith((":memory:", "file:")) and not Path(name).is_file():
+    if not name or name.startswith((":memory:", "file:")):
+        yield
+        return
+    file = Path(name).resolve()
+    if not file.is_file():
         raise NotFound(
-            f"there is no database {Path(name).resolve()}",
+            f"there is no database {file}",
             advice="Name the server's, --backend-store-uri URL, or go to the folder it runs in.",
         )
+    try:
+        yield
+    except Unavailable as error:
+        if os.access(file, os.R_OK) and os.access(file.parent, os.W_OK):
+            raise
+        raise ConfigurationError(
+            f"this user cannot open {file}; SQLite writes beside it, even to read",
+            advice="Run this as the user the server runs as, or on a copy.",
+        ) from error
 
 
 def open_store(settings: Settings, url: str) -> SqlStore:

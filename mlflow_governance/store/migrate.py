@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from mlflow_governance.errors import ConfigurationError, Unavailable
-from mlflow_governance.store.sessions import BUSY_TIMEOUT_MS, engine_for
+from mlflow_governance.store.sessions import BUSY_TIMEOUT_MS, damage, engine_for
 
 VERSION_TABLE = "alembic_version_governance"
 
@@ -65,15 +65,21 @@ def require_current(engine: sa.Engine) -> None:
     A database without any of them is passed over: whatever is read says that they are not there.
 
     Raises:
-        ConfigurationError: the tables are older or newer than this program.
+        ConfigurationError: the tables are older or newer than this program, or it is damaged.
         Unavailable: the database does not answer.
     """
     try:
         with engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
             found = context.get_current_revision()
-    except sa.exc.OperationalError as error:
-        raise Unavailable("the database does not answer", advice="Ask again.") from error
+    except sa.exc.DBAPIError as error:
+        if (damaged := damage(error)) is not None:
+            raise damaged from error
+        said = str(error.orig).strip().splitlines() or [""]
+        raise Unavailable(
+            f"the database does not answer: {said[0]}",
+            advice="Ask again; or is it another one? --backend-store-uri URL",
+        ) from error
     if found in (None, _newest()):
         return
     if found in _known():

@@ -6,6 +6,7 @@ and the commands use :func:`session_factory_for`.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -32,6 +33,9 @@ _NO_TABLES = (
     "mlflow-governance server"
 )
 _UNDEFINED_TABLE, _DISK_FULL = "42P01", "53100"  # PostgreSQL, appendix A
+_DAMAGED = ("XX001", "XX002", sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_PRIMARY = 0xFF
+"""Of a result code of SQLite; the bits above it say more."""
 
 
 class Sessions:
@@ -92,7 +96,7 @@ def transaction(sessions: SessionFactory, *, read_only: bool) -> Iterator[Sessio
         Conflict: somebody else wrote the same thing first.
         InvalidRequest: a value the database cannot keep.
         Unavailable: the database does not answer, was locked for too long, or is full.
-        ConfigurationError: our tables are not there.
+        ConfigurationError: our tables are not there, or the database is damaged.
     """
     inside: Exception | None = None
     try:
@@ -128,6 +132,8 @@ def _meaning(error: Exception) -> GovernanceError | None:
             "the governance tables are not there, or are those of another version",
             advice=_NO_TABLES,
         )
+    if isinstance(error, sa.exc.DBAPIError) and (damaged := damage(error)) is not None:
+        return damaged
     if isinstance(error, sa.exc.DBAPIError) and _is_full(error):
         return Unavailable(
             "the database has no room left; nothing was changed",
@@ -142,6 +148,17 @@ def _meaning(error: Exception) -> GovernanceError | None:
 
 def _lacks_table(error: sa.exc.DBAPIError) -> bool:
     return _state(error) == _UNDEFINED_TABLE or "no such table" in str(error.orig)
+
+
+def damage(error: sa.exc.DBAPIError) -> ConfigurationError | None:
+    """What to say of an error that means: the files of the database are not what they should be."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
+    if code not in _DAMAGED and _state(error) not in _DAMAGED:
+        return None
+    return ConfigurationError(
+        f"the database is damaged: {error.orig}",
+        advice="Stop the server, keep the database as it is, and restore a backup.",
+    )
 
 
 def _is_full(error: sa.exc.DBAPIError) -> bool:

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from mlflow_governance import config
 from mlflow_governance.bootstrap import prepare_home
 from mlflow_governance.cli import main
-from mlflow_governance.errors import ConfigurationError, NotFound
+from mlflow_governance.cli.operation import open_sessions
+from mlflow_governance.errors import ConfigurationError, NotFound, Unavailable
 
 READING = (
     ("ledger", "verify"),
@@ -104,3 +105,36 @@ def test_a_witness_that_cannot_be_makes_no_key(
     assert said in refused.message
     assert refused.advice
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_a_damaged_database_is_called_so(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_home(config.load(tmp_path / "home"))
+    monkeypatch.setenv("MLFLOW_GOVERNANCE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
+
+    refused = CliRunner().invoke(main.cli, words, standalone_mode=False).exception
+
+    assert isinstance(refused, ConfigurationError), refused
+    assert "the database is damaged: file is not a database" in refused.message
+    assert "restore a backup" in refused.advice
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_who_may_not_open_a_database_is_not_told_to_ask_again(
+    may: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(engine: object) -> None:
+        raise Unavailable("unable to open database file")
+
+    monkeypatch.setattr("mlflow_governance.store.migrate.require_current", refuse)
+    monkeypatch.setattr("os.access", lambda path, mode: may)
+    (tmp_path / "mlflow.db").touch()
+    with pytest.raises(Unavailable if may else ConfigurationError) as refused:
+        open_sessions(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    if not may:
+        assert "this user cannot open" in refused.value.message
+        assert "as the user the server runs as" in refused.value.advice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from mlflow_governance.errors import Conflict, Unavailable
 from mlflow_governance.plugin.refusals import Refusal
 from mlflow_governance.store.unit_of_work import SqlUnitOfWork
 from tests.unit.plugin.builders import NAME, Governed
+from tests.unit.workflows.builders import ALICE
 
 
 def _power_cut() -> Exception:
@@ -160,11 +162,13 @@ def test_a_full_database_is_a_clear_503_and_works_again_afterwards(governed: Gov
         raw.execute(f"PRAGMA max_page_count = {pages}")
 
     sa.event.listen(governed.store.engine, "checkout", full)
-    for _ in range(500):  # refusals are recorded until the last free page is used up
+    for number in range(500):  # refusals are recorded until the last free page is used up
+        governed.actor = replace(ALICE, id=f"alice-{number}")  # what repeats is only counted
         with pytest.raises(Refusal) as refusal:
             governed.move(ref, "Approved")
         if refusal.value.get_http_status_code() != 403:
             break
+    governed.actor = ALICE
     sa.event.remove(governed.store.engine, "checkout", full)
     governed.store.engine.dispose()
 
