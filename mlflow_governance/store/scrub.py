@@ -9,6 +9,7 @@ within reach from here.
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from datetime import datetime
 from typing import Any
@@ -86,7 +87,8 @@ def _postgresql(connection: sa.Connection) -> list[str]:
     _outlast(connection)
     left: list[tuple[str, str]] = []
     quote = connection.dialect.identifier_preparer.quote
-    for table in map(quote, sorted(sa.inspect(connection).get_table_names())):
+    names = sorted(sa.inspect(connection).get_table_names())
+    for table in [quote(name) for name in names if not name.startswith(_PROBE)]:
         if _kept(connection, table) is None:
             left.append((f"the table {table} could not be rewritten", f"VACUUM FULL {table}"))
         connection.exec_driver_sql(f"ANALYZE {table}")
@@ -108,13 +110,13 @@ def _outlast(connection: sa.Connection) -> None:
     it. Who they are the server tells its administrators alone; whether there are any it says of a
     row that dies now. Of a table others write to it would not: there rows die all the time.
     """
-    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_PROBE}")
-    connection.exec_driver_sql(f"CREATE TABLE {_PROBE} AS SELECT 1 AS row")
+    probe = f"{_PROBE}_{secrets.token_hex(8)}"  # somebody else may be cleaning, too
+    connection.exec_driver_sql(f"CREATE TABLE {probe} AS SELECT 1 AS row")
     try:
-        connection.execute(sa.delete(sa.table(_PROBE)))
-        _emptied(connection, _PROBE)
+        connection.execute(sa.delete(sa.table(probe)))
+        _emptied(connection, probe)
     finally:
-        connection.exec_driver_sql(f"DROP TABLE {_PROBE}")
+        connection.exec_driver_sql(f"DROP TABLE {probe}")
 
 
 def _emptied(connection: sa.Connection, table: str) -> bool:

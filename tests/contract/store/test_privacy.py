@@ -196,6 +196,16 @@ def test_files_are_clean_though_others_write_all_the_time(database: Database, ur
             one.result()
 
 
+def test_two_clean_the_files_at_once(database: Database, url: str) -> None:
+    if database.sessions.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one of them repeat the command")
+    lived(database)
+    database.sessions.dispose()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(scrub, [url] * 2)) == [[], []]
+
+
 def test_what_only_an_administrator_can_clean_is_told(database: Database, url: str) -> None:
     if database.sessions.engine.dialect.name == "sqlite":
         pytest.skip("whoever can write to the file can rewrite it")
