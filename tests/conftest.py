@@ -1,15 +1,19 @@
-"""How tests are shared out among processes, and which examples they take."""
+"""How tests are shared out among processes, and what a process does once for all its tests."""
 
 from __future__ import annotations
 
 import ast
+import gc
 import os
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from mlflow_governance.policy import syntax
 
 # The suite gives the same answer twice; whoever hunts gets other examples each time.
 settings.load_profile("default" if "GOVERNANCE_HUNT" in os.environ else "ci")
@@ -49,3 +53,19 @@ def shared_server(file: Path) -> str:
             if fixture or made.name.startswith("test_"):
                 asked |= {argument.arg for argument in made.args.args}
     return next((SERVERS[name] for name in sorted((asked - own) & SERVERS.keys())), "")
+
+
+gc.disable()  # what is imported and collected stays: not to look it over saves seconds
+
+
+def pytest_collection_finish() -> None:
+    """Tests make garbage."""
+    gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modules_are_parsed_once() -> Iterator[None]:
+    """Nearly every bundle is the shipped one with a module changed; nothing changes a tree."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syntax, "_parsed", lru_cache(256)(syntax._parsed))
+        yield

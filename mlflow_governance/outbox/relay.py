@@ -7,8 +7,8 @@ What holds, whatever fails:
 * A delivery is leased before it is sent: two relays never work on it at once, and when one dies
   in between, the lease runs out and another sends it again.
 * Each target has its own lane: a slow one delays nobody else.
-* An attempt ends as delivered (2xx), dead (410, a document that is no event, or no attempt left)
-  or postponed. Nothing is dropped without the queue being told.
+* An attempt ends as delivered (2xx), dead (410, what cannot be told as an event, or no attempt
+  left) or postponed. Nothing is dropped without the queue being told.
 * No error leaves the loop: the registry's work must not depend on who listens.
 """
 

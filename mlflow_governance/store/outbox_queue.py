@@ -189,6 +189,10 @@ class OutboxQueue:
             # A Conflict means that another relay met the target at this moment.
             with suppress(Conflict), transaction(self._sessions, read_only=False) as session:
                 session.connection().execute(sa.insert(event_places), row)
+        if first > size:
+            # The ledger was rolled back without this table: what is recorded next would be missed.
+            with transaction(self._sessions, read_only=False) as session:
+                session.connection().execute(_move(target, first, size))
         return first if first < size else None
 
     def _step(self, connection: sa.Connection, target: Recipient, place: int) -> int | None:
@@ -203,12 +207,7 @@ class OutboxQueue:
         )
         rows = connection.execute(query).all()
         end = rows[-1].position + 1 if len(rows) == _STEP else size
-        moved = (
-            sa.update(event_places)
-            .where(event_places.c.target == target.name, event_places.c.position == place)
-            .values(position=end)
-        )
-        if connection.execute(moved).rowcount != 1:
+        if connection.execute(_move(target, place, end)).rowcount != 1:
             return None
         # Of an entry that was deleted after its retention there is nothing to tell.
         told = [(row, data) for row in rows if (data := as_bytes(row.entry))]
@@ -262,6 +261,11 @@ class OutboxQueue:
         )
         with transaction(self._sessions, read_only=False) as session:
             session.connection().execute(statement)
+
+
+def _move(target: Recipient, place: int, end: int) -> sa.Update:
+    here = event_places.c.target == target.name, event_places.c.position == place
+    return sa.update(event_places).where(*here).values(position=end)
 
 
 def _size(connection: sa.Connection) -> int:

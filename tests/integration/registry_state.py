@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ _HOLDING = (
     "AND instr('mlflow-artifacts:/' || location || '/', {} || '/') = 1)"
 )
 _GROUND = ("run", "experiment", "logged")
+_INSTANT = 100_000_000  # nanoseconds: many ticks of any kernel
 
 
 class State:
@@ -54,6 +57,7 @@ class State:
     def __init__(self, world: World) -> None:
         self._world = world
         self._path = world.folder / "mlflow.db"
+        self._hashed = Hashed()
 
     def rows(self) -> dict[str, set[tuple[Any, ...]]]:
         """Every governed row by its kind."""
@@ -84,7 +88,7 @@ class State:
         with closing(self._open()) as db:
             query = "SELECT DISTINCT location FROM governance_versions WHERE stage != 'None'"
             places = [row[0] for row in db.execute(query)]
-        return {place: _digest(self._world.artifacts / place) for place in places}
+        return {place: self._hashed.folder(self._world.artifacts / place) for place in places}
 
     def versions(self) -> list[dict[str, Any]]:
         """The governed versions, oldest first."""
@@ -116,15 +120,49 @@ class State:
         return sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=20)
 
 
-def _digest(folder: Path) -> str:
-    total = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = file.relative_to(folder).as_posix()
-        if not name.startswith("governance/"):
-            total.update(
-                f"{len(name)}:{name}".encode() + hashlib.sha256(file.read_bytes()).digest()
-            )
-    return total.hexdigest()
+class Hashed:
+    """Digests of files, each read again only when it may have changed since it was read.
+
+    The kernel stamps a change with the moment of its last tick, so what was changed within the last
+    instant may be changed again without another stamp: nobody relies on a stamp so young.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[int, int, int, int], bytes]] = {}
+
+    def folder(self, folder: Path) -> str:
+        """A digest of every file below a folder, the registry's own records left out."""
+        total = hashlib.sha256()
+        for name, entry in sorted(_files(str(folder))):
+            if not name.startswith("governance/"):
+                total.update(f"{len(name)}:{name}".encode() + self._file(entry))
+        return total.hexdigest()
+
+    def _file(self, entry: os.DirEntry[str]) -> bytes:
+        stamp, known = _stamp(entry), self._known.get(entry.path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        digest = hashlib.sha256(Path(entry.path).read_bytes()).digest()
+        if time.time_ns() - stamp[0] > _INSTANT:
+            self._known[entry.path] = (stamp, digest)
+        return digest
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, int, int, int]:
+    found = os.stat(entry.path)
+    return found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _files(folder: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path, f"{prefix}{entry.name}/")
+        elif entry.is_file():
+            yield prefix + entry.name, entry
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.entry import read_entry
 from mlflow_governance.ledger.merkle import CompactRange, Growing, leaf_hash, verify_consistency
 from mlflow_governance.ledger.proof import InclusionProof
+from mlflow_governance.store.outbox_queue import OutboxQueue
 from mlflow_governance.store.unit_of_work import SqlStore
+from tests.contract.store.test_queues import ALL
 from tests.unit.ledger.builders import signer
 from tests.unit.store.builders import AT, Database, event
 
@@ -299,6 +301,17 @@ def test_a_rolled_back_ledger_that_went_on_is_a_fork(filled: Database) -> None:
 
 def another_process(filled: Database) -> Database:
     return replace(filled, store=SqlStore(filled.sessions, ledger_signer=filled.signer))
+
+
+def test_what_is_recorded_after_a_rollback_is_told(filled: Database) -> None:
+    """Where the entries alone were restored, and not how far receivers are."""
+    queue = OutboxQueue(filled.sessions, lambda: AT)
+    assert queue.enqueue_missing([ALL]) == SIZE
+    roll_back(filled, 4)
+
+    assert queue.enqueue_missing([ALL]) == 0
+    another_process(filled).fill(2)
+    assert queue.enqueue_missing([ALL]) == 2
 
 
 def test_a_process_appends_nothing_behind_what_it_has_seen_committed(filled: Database) -> None:

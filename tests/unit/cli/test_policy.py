@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from mlflow_governance.cli.policy import policy
 from mlflow_governance.core.dossier import Gate
 from mlflow_governance.core.resources import folder
 from mlflow_governance.errors import ConfigurationError, Conflict, GovernanceError, InvalidRequest
+from mlflow_governance.policy import trial
 from mlflow_governance.policy.opa_process import find_binary
+from mlflow_governance.policy.process import Budget
 
 ALIAS = "registry/alias/alias.rego"
 CONFIG = "registry/config/data.json"
@@ -116,7 +119,10 @@ def test_check_shows_every_finding_and_its_fix(mine: Path) -> None:
     assert "not compared with a real OPA: mend the findings first" in result.output
 
 
-def test_a_bundle_without_an_end_does_not_hold_the_check(mine: Path) -> None:
+def test_a_bundle_without_an_end_does_not_hold_the_check(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "Budget", partial(Budget, load_seconds=2))  # not the usual ten
     gate = mine / ALIAS
     pairs = "some x in numbers.range(1, 90000); some y in numbers.range(1, 90000); x + y < 0"
     gate.write_text(f"{gate.read_text()}\n\nallow if count([1 | {pairs}]) > 0\n")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 
@@ -223,6 +224,18 @@ def test_a_document_that_is_no_event_is_dead_and_does_not_block_the_next():
     with Receiver().listening() as receiver:
         assert relay_to(queue, target(receiver.url)).run_once() == 1
     assert queue.pending_counts() == {"serving": {"pending": 0, "dead": 1}}
+
+
+def test_an_entry_that_cannot_be_told_is_dead_and_does_not_block_the_next():
+    queue = queue_of(stored(index=0), stored(index=1))
+    with Receiver().listening() as receiver:
+        relay = relay_to(queue, target(receiver.url))
+        queue.enqueue_missing([target(receiver.url)])
+        row = queue.rows[stored(index=0)["id"], "serving"]
+        row.delivery = replace(row.delivery, body=b"", problem="entry 0 was changed")
+        assert relay.run_once() == 1
+    assert [got.id for got in receiver.got] == [stored(index=1)["id"]]
+    assert (row.state, row.error) == ("dead", "not deliverable: entry 0 was changed")
 
 
 def test_two_relays_at_once_deliver_each_event_once():

@@ -6,7 +6,30 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_governance import bootstrap
+from mlflow_governance.config import Settings
+from mlflow_governance.policy.bundle import Bundle
+from mlflow_governance.policy.interface import PolicyEngine
 from tests.unit.plugin.builders import Governed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def policies_are_compiled_once() -> Iterator[None]:
+    """An embedded engine keeps nothing of what it is asked: all these installations share it."""
+    made: dict[object, PolicyEngine] = {}
+    make = bootstrap.policy_engine
+
+    def engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
+        if settings.opa is not None or settings.confined:
+            return make(settings, bundle)
+        key = bundle.digest, settings.policy_budget
+        if key not in made:
+            made[key] = make(settings, bundle)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "policy_engine", engine)
+        yield
 
 
 def _point_at(folder: Path, patch: pytest.MonkeyPatch) -> None:

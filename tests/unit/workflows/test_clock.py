@@ -265,7 +265,7 @@ def test_work_and_events_queued_by_a_clock_far_ahead_are_done_once_it_is_mended(
     class All:
         name, acts = "all", ()
 
-    ahead = OutboxQueue(registry.sessions)
+    ahead = OutboxQueue(registry.sessions, kept=100 * YEAR)
     ahead.enqueue_missing([All()])
     assert ahead.claim(["all"], 1, 600, datetime.now(UTC)), "leased by a relay a year ahead"
 

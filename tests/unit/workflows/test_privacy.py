@@ -83,7 +83,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
         approve(registry.ports, Request(ALICE, CHURN, "mine"), "security", "approve")
     with pytest.raises(Denied):
         transition(registry.ports, Request(ALICE, VersionRef("fraud", 1), "hurry"), Stage.APPROVED)
-    OutboxQueue(registry.sessions).enqueue_missing([SIEM])
+    OutboxQueue(registry.sessions, lambda: LATER).enqueue_missing([SIEM])
     registry.settled()
     assert registry.findings() == []
     registry.sessions.dispose()
@@ -228,10 +228,10 @@ def test_redactions_give_no_name_away(registry: Watched) -> None:
 
 def test_what_is_not_yet_told_is_told_without_the_name(registry: Watched) -> None:
     name = erased(registry).pseudonym
-    queue = OutboxQueue(registry.sessions)
+    queue = OutboxQueue(registry.sessions, lambda: LATER)
     queue.enqueue_missing([SIEM])
 
-    bodies = [d.body for d in queue.claim(["siem"], 100, 60, datetime.now(UTC))]
+    bodies = [d.body for d in queue.claim(["siem"], 100, 60, LATER)]
 
     assert len(bodies) == registry.entries()
     assert b"alice" not in b"".join(bodies).lower()
