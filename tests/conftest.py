@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import gc
 import os
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ def shared_server(file: Path) -> str:
 
 
 gc.disable()  # what is imported and collected stays: not to look it over saves seconds
+atexit.register(gc.freeze)
 
 
 def pytest_collection_finish() -> None:
