@@ -293,7 +293,7 @@ class LivePolicies:
         if _mark(found) in self._told:
             return self._report.note
         verdict = weigh_bundle(self, self._load_seen, known.digest if known else None)
-        return self._bring(verdict) if verdict.allow else self._refuse(verdict)
+        return self._bring(verdict, known) if verdict.allow else self._refuse(verdict)
 
     def _load_seen(self) -> Bundle:
         if isinstance(self._seen, Bundle):
@@ -301,8 +301,8 @@ class LivePolicies:
         assert isinstance(self._seen, GovernanceError)  # noqa: S101  (nothing else is kept)
         raise self._seen
 
-    def _bring(self, verdict: Verdict) -> str:
-        policy, known = verdict.policy, self._policy
+    def _bring(self, verdict: Verdict, known: PolicyInForce | None) -> str:
+        policy = verdict.policy
         assert policy is not None  # noqa: S101  (allowed)
         if known is not None and not self.serves(policy):
             return (

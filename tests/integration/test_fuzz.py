@@ -2,9 +2,9 @@
 
 Every step is drawn by hypothesis as a number, from which the request is made, so that the same
 numbers on a fresh server do the same. Each finding prints the steps before it, and all steps are
-in steps.txt beside the server's log; GOVERNANCE_FUZZ_SEED repeats a whole session, and
-GOVERNANCE_FUZZ_EXAMPLES makes it longer. Steps change one shared server: so nothing is shrunk, and
-the session goes on after a finding.
+in steps.txt beside the server's log; GOVERNANCE_FUZZ_SEED names another session (0: one nobody
+knows), and GOVERNANCE_FUZZ_EXAMPLES makes it longer. Steps change one shared server: so nothing is
+shrunk, and the session goes on after a finding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.integration.registry_state import Look, State, unrecorded
 from tests.integration.world import World
 
 _EXAMPLES = int(os.environ.get("GOVERNANCE_FUZZ_EXAMPLES", "8"))
-_SEED = int(os.environ.get("GOVERNANCE_FUZZ_SEED", "0")) or Random().getrandbits(32)
+_SEED = int(os.environ.get("GOVERNANCE_FUZZ_SEED", "7")) or Random().getrandbits(32)
 _STEPS = 40
 _NUMBERS = st.integers(0, 2**64)
 PEOPLE = ("", "alice", "alice", "rita", "rita", "eve", "serve", "sam", "admin")
@@ -44,7 +44,7 @@ STUMBLES = re.compile(
     r"/mlflow/(traces|logged-models(/search)?|datasets|experiments|metrics|label-schemas|"
     r"review-queues|runs/(log-batch|log-inputs|outputs|search|log-model|create-promptlab-run)|"
     r"unified-traces|get-online-trace-details|mcp-servers)\b|%0[aA]|"
-    r"POST /graphql: |/upload-artifact\?\S*path=(\.|%2F)"
+    r"(GET|POST) /graphql: |/upload-artifact\?\S*path=(\.|%2F)"
 )
 """Where MLflow itself answers 500 to fields of a wrong type: it trips in its own handler or in the
 tracking store, which this package leaves alone. It also writes names with line ends into headers,

@@ -235,6 +235,28 @@ def test_an_archive_that_is_another_bundle_decides_nothing(tmp_path: Path) -> No
         admit(two.ports, Request(EVE, ref), "registry")
 
 
+def test_of_two_processes_with_one_source_one_brings_its_bundle_into_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = LivingRegistry(tmp_path), LivingRegistry(tmp_path)
+    weigh = live_policies.weigh_bundle
+
+    def late(*arguments: Any) -> Any:
+        verdict = weigh(*arguments)
+        monkeypatch.setattr(live_policies, "weigh_bundle", weigh)
+        one.put(STRICTER)
+        two.live._follow()  # as any thread that answers somebody does
+        return verdict
+
+    monkeypatch.setattr(live_policies, "weigh_bundle", late)
+    two.put(STRICTER)
+
+    assert one.now == two.now == STRICTER.digest
+    assert [e["after"]["policy_digest"] for e in two.told("policy.changed")] == [
+        shipped().digest, STRICTER.digest,
+    ]  # fmt: skip
+
+
 def test_what_was_judged_under_another_bundle_is_not_written(registry: LivingRegistry) -> None:
     ref = registry.accepted("churn")
     judgement = judge(registry.ports, Gate.DOWNLOAD, Request(PIA, ref), {"door": "registry"})
