@@ -6,7 +6,7 @@ import ast
 import atexit
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,18 @@ atexit.register(gc.freeze)
 def pytest_collection_finish() -> None:
     """Tests make garbage."""
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """A command writes into the environment of its process, which here is that of all tests."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
