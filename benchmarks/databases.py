@@ -6,7 +6,9 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -36,3 +38,9 @@ def database(kind: str, folder: Path) -> Iterator[str | None]:
         with engine.begin() as connection:
             connection.execute(sa.schema.DropSchema(schema, cascade=True))
         engine.dispose()
+
+
+def batches(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows, as many at once as one statement takes."""
+    while batch := list(islice(rows, size)):
+        yield batch

@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from benchmarks.databases import batches
 from mlflow_governance.core import canonical
 from mlflow_governance.core.actor import Actor
 from mlflow_governance.core.decision import Decision
@@ -58,7 +59,7 @@ class History:
         engine = engine_for(url)
         try:
             with engine.begin() as connection:
-                for rows in _batches(self.rows(bundle)):
+                for rows in batches(self.rows(bundle), _BATCH):
                     kept = [{"digest": r["dossier_digest"], "data": r.pop("dossier")} for r in rows]
                     connection.execute(sa.insert(blobs), kept)
                     connection.execute(sa.insert(decisions), rows)
@@ -100,17 +101,6 @@ def _row(made: Dossier, decision: Decision, decision_id: str) -> dict[str, Any]:
         "dossier_digest": made.digest,
         "dossier": made.encoded,
     }
-
-
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def questions(policy: Digest, components: int) -> list[Dossier]:

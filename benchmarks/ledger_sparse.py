@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks.databases import batches
 from mlflow_governance.core import moment
 from mlflow_governance.ledger import checkpoint
 from mlflow_governance.ledger.merkle import fold, perfect_root
@@ -49,7 +49,7 @@ def sparse_ledger(sessions: Sessions, size: int, sample: int) -> list[int]:
     note = checkpoint.make(size, _root(size, levels), key)
     with sessions.engine.begin() as connection:
         for table, found in ((ledger_nodes, nodes), (ledger_entries, rows)):
-            for batch in _batches(found):
+            for batch in batches(found, _BATCH):
                 connection.execute(sa.insert(table), batch)
         connection.execute(sa.update(ledger_head).values(size=size, note=note))
     chance.shuffle(tiles)
@@ -83,14 +83,3 @@ def _row(index: int, leaf: bytes) -> dict[str, object]:
         "version_uid": f"{index:032x}",
         "at": moment.now(),
     }
-
-
-def _batches(rows: Iterator[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
-    batch: list[dict[str, object]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
